@@ -1,0 +1,1 @@
+//! C ABI of lb: `lb.h`, `liblb.so` and `liblb.a`.

@@ -1,0 +1,143 @@
+//! What keeps one target converged.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::model::{Name, Snapshot};
+
+/// Keeps one target (one data-plane process) converged on the snapshot it is given.
+///
+/// Level-triggered: every pass is given everything wished for, may be cut anywhere by dropping its future, and
+/// the next pass finishes what was cut.
+#[async_trait]
+pub trait Driver: Send + 'static {
+    /// The target's name, unique in a control plane.
+    fn name(&self) -> &Name;
+
+    /// One pass: observe, plan, apply, verify. With nothing to change it writes nothing.
+    ///
+    /// # Errors
+    /// [`DriveError`] when the target could not be reached or its answers could not be believed. What was applied
+    /// before stays applied.
+    async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError>;
+
+    /// What [`converge`](Self::converge) would do now, as text for people and as JSON for programs. Changes nothing.
+    ///
+    /// # Errors
+    /// As for [`converge`](Self::converge).
+    async fn preview(&mut self, desired: &Arc<Snapshot>) -> Result<Preview, DriveError>;
+
+    /// Returns when the target itself gives a reason for another pass (it restarted, its socket closed).
+    /// Never returns by default. Dropping the future must lose nothing.
+    async fn attention(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What one pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The generation of the snapshot that was applied.
+    pub generation: u64,
+    /// How many steps were applied and verified.
+    pub applied: usize,
+    /// Wishes that could not be met, each with its reason.
+    pub unmet: Vec<Unmet>,
+    /// Ask for another pass after this time even if nothing changes: something is on its way (a drain, a check).
+    pub again: Option<Duration>,
+    /// Whether everything wished for is in effect and verified, but for `unmet` and endpoints that leave.
+    pub converged: bool,
+    /// Named counts of what was done since the driver began, such as steps by rung or reloads: cumulative.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// A dry run: what a pass would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Preview {
+    /// How many steps there are.
+    pub steps: usize,
+    /// For people: a line a step, with its reason.
+    pub text: String,
+    /// For programs: the same as JSON text.
+    pub json: String,
+}
+
+impl Preview {
+    /// A preview of `steps` steps in both forms.
+    #[must_use]
+    pub fn new(steps: usize, text: String, json: String) -> Self {
+        Self { steps, text, json }
+    }
+}
+
+/// A wish that could not be met; the others go on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct Unmet {
+    /// The service whose wish it is.
+    pub service: Name,
+    /// The endpoint, where one is concerned.
+    pub endpoint: Option<Name>,
+    /// Why, for programs.
+    pub reason: UnmetReason,
+    /// Why, for people: names what is missing and what would help, as a lower-case fragment.
+    pub detail: String,
+}
+
+impl Unmet {
+    /// A wish of `service` that cannot be met.
+    #[must_use]
+    pub fn new(service: Name, endpoint: Option<Name>, reason: UnmetReason, detail: String) -> Self {
+        Self {
+            service,
+            endpoint,
+            reason,
+            detail,
+        }
+    }
+}
+
+/// Why a wish could not be met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UnmetReason {
+    /// The target has no room for another endpoint of this service.
+    NoCapacity,
+    /// The target has no place for this service.
+    NoSuchService,
+    /// The target refused the change.
+    Refused,
+    /// The target cannot do this without a reload.
+    NeedsReload,
+    /// The target cannot do this at all.
+    Unsupported,
+}
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriveError {
+    /// The target could not be reached, or the conversation broke; the outcome of what was sent is unknown.
+    #[error("cannot reach target {target}")]
+    Unreachable {
+        /// The target's name.
+        target: Name,
+        /// The cause below.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The target answered something that cannot be believed or that forbids going on.
+    #[error("target {target} cannot be driven")]
+    Unusable {
+        /// The target's name.
+        target: Name,
+        /// The cause below.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

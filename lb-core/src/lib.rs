@@ -1,0 +1,24 @@
+//! The core of `lb`: what every source and every target of a load-balancer control plane share.
+//!
+//! Sources report [`Update`]s; the core merges them into one immutable [`Snapshot`]; every target's
+//! [`Driver`] is asked to converge on it. This crate knows neither Docker nor etcd nor HAProxy.
+//!
+//! # Layout
+//! - [`model`]: names, endpoints, services, routes and the snapshot
+//! - [`source`]: the [`Source`] trait, updates and what a source may say
+//! - [`driver`]: the [`Driver`] trait and what a target answers
+
+#![forbid(unsafe_code)]
+
+pub mod driver;
+pub mod model;
+pub mod source;
+
+pub use driver::{DriveError, Driver, Preview, Report, Unmet, UnmetReason};
+pub use model::{
+    Endpoint, EndpointState, Mode, Name, PathMatch, Route, RouteHost, Service, Snapshot, Weight,
+};
+pub use source::{
+    Cursor, Descriptor, Diagnostic, Record, RecordKey, Severity, Sink, SinkClosed, Source,
+    SourceError, Update,
+};

@@ -1,0 +1,16 @@
+//! The route model: what should be served, by which endpoints, under which routes.
+//!
+//! Everything here is a value: no input or output, no clock. A value that exists is valid, because
+//! the constructors parse.
+
+mod endpoint;
+mod name;
+mod route;
+mod service;
+mod snapshot;
+
+pub use endpoint::{Endpoint, EndpointState, InvalidWeight, Weight};
+pub use name::{InvalidName, Name};
+pub use route::{InvalidRoute, PathMatch, Route, RouteHost};
+pub use service::{Mode, Service};
+pub use snapshot::{Changes, Snapshot, SnapshotEdit};

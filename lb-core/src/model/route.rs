@@ -1,0 +1,408 @@
+//! Which requests belong to which service.
+
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::Name;
+
+/// One rule: requests for this host and path belong to this service.
+///
+/// Routes order from the most specific to the least: priority, then exact host before wildcard before any,
+/// exact path before prefix, longer before shorter. The first that matches wins.
+///
+/// ```
+/// use lb_core::{PathMatch, Route, RouteHost};
+///
+/// let api = Route::new("shop.example".parse().unwrap(), "/api".parse().unwrap(), "api".parse().unwrap());
+/// let rest = Route::new("*.example".parse().unwrap(), PathMatch::any(), "web".parse().unwrap());
+/// assert!(api < rest, "the more specific comes first");
+/// assert!(api.path.matches("/api/v1") && !api.path.matches("/apiary"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Route {
+    /// Which hosts (for TCP services: which server names of the TLS handshake).
+    #[serde(default)]
+    pub host: RouteHost,
+    /// Which paths.
+    #[serde(default)]
+    pub path: PathMatch,
+    /// Who serves them.
+    pub service: Name,
+    /// Greater goes first, whatever the host and path say.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+impl Route {
+    /// A route of priority 0.
+    #[must_use]
+    pub fn new(host: RouteHost, path: PathMatch, service: Name) -> Self {
+        Self {
+            host,
+            path,
+            service,
+            priority: 0,
+        }
+    }
+
+    /// The same route with another priority.
+    #[must_use]
+    pub fn with_priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+impl Ord for Route {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other
+            .priority
+            .cmp(&self.priority)
+            .then_with(|| self.host.cmp(&other.host))
+            .then_with(|| self.path.cmp(&other.path))
+            .then_with(|| self.service.cmp(&other.service))
+    }
+}
+
+impl PartialOrd for Route {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The hosts of a route: one, all below a domain, or any. Always lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RouteHost {
+    /// Every host.
+    #[default]
+    Any,
+    /// Exactly this host.
+    Exact(Arc<str>),
+    /// Every host below this domain (`*.example` has `example` here), not the domain itself.
+    Wildcard(Arc<str>),
+}
+
+impl RouteHost {
+    /// Whether a request's host (without port, any case) is one of these.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(own) => host.eq_ignore_ascii_case(own),
+            Self::Wildcard(domain) => host
+                .len()
+                .checked_sub(domain.len())
+                .filter(|rest| *rest > 1)
+                .and_then(|rest| Some((host.get(..rest)?, host.get(rest..)?)))
+                .is_some_and(|(label, tail)| {
+                    label.ends_with('.') && tail.eq_ignore_ascii_case(domain)
+                }),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Exact(_) => 0,
+            Self::Wildcard(_) => 1,
+            Self::Any => 2,
+        }
+    }
+
+    fn domain(&self) -> &str {
+        match self {
+            Self::Any => "",
+            Self::Exact(domain) | Self::Wildcard(domain) => domain,
+        }
+    }
+}
+
+impl Ord for RouteHost {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (own, others) = (self.domain(), other.domain());
+        self.rank()
+            .cmp(&other.rank())
+            .then_with(|| others.len().cmp(&own.len()))
+            .then_with(|| own.cmp(others))
+    }
+}
+
+impl PartialOrd for RouteHost {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl FromStr for RouteHost {
+    type Err = InvalidRoute;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRoute> {
+        if text.is_empty() || text == "*" {
+            return Ok(Self::Any);
+        }
+        let (wildcard, domain) = match text.strip_prefix("*.") {
+            Some(domain) => (true, domain),
+            None => (false, text),
+        };
+        let labels_fit = domain.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        });
+        if domain.len() > 253 || !labels_fit {
+            return Err(InvalidRoute::Host {
+                host: text.to_owned(),
+            });
+        }
+        let domain: Arc<str> = domain.to_ascii_lowercase().into();
+        Ok(if wildcard {
+            Self::Wildcard(domain)
+        } else {
+            Self::Exact(domain)
+        })
+    }
+}
+
+impl TryFrom<String> for RouteHost {
+    type Error = InvalidRoute;
+
+    fn try_from(text: String) -> Result<Self, InvalidRoute> {
+        text.parse()
+    }
+}
+
+impl From<RouteHost> for String {
+    fn from(host: RouteHost) -> Self {
+        host.to_string()
+    }
+}
+
+impl fmt::Display for RouteHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(domain) => f.write_str(domain),
+            Self::Wildcard(domain) => write!(f, "*.{domain}"),
+        }
+    }
+}
+
+/// The paths of a route. Written `/a/b` for a prefix that ends on a segment border, `=/a/b` for one path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum PathMatch {
+    /// Exactly this path.
+    Exact(Arc<str>),
+    /// This path and everything below it: `/a` matches `/a` and `/a/b`, not `/ab`. `/` matches everything.
+    Prefix(Arc<str>),
+}
+
+impl PathMatch {
+    /// Every path.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::Prefix("/".into())
+    }
+
+    /// Whether a request's path (without query) is one of these.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(own) => path == own.as_ref(),
+            Self::Prefix(own) if own.ends_with('/') => path.starts_with(own.as_ref()),
+            Self::Prefix(own) => path
+                .strip_prefix(own.as_ref())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path,
+        }
+    }
+}
+
+impl Default for PathMatch {
+    fn default() -> Self {
+        Self::any()
+    }
+}
+
+impl Ord for PathMatch {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rank = |path: &Self| u8::from(matches!(path, Self::Prefix(_)));
+        rank(self)
+            .cmp(&rank(other))
+            .then_with(|| other.text().len().cmp(&self.text().len()))
+            .then_with(|| self.text().cmp(other.text()))
+    }
+}
+
+impl PartialOrd for PathMatch {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl FromStr for PathMatch {
+    type Err = InvalidRoute;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRoute> {
+        let (exact, path) = match text.strip_prefix('=') {
+            Some(path) => (true, path),
+            None => (false, text),
+        };
+        let path_fits = path.starts_with('/')
+            && path.len() <= 1024
+            && path
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'\\' | b'"'));
+        if !path_fits {
+            return Err(InvalidRoute::Path {
+                path: text.to_owned(),
+            });
+        }
+        Ok(if exact {
+            Self::Exact(path.into())
+        } else if path.len() > 1 {
+            // `/a/` and `/a` are the same wish; one spelling keeps them from being two routes.
+            Self::Prefix(path.trim_end_matches('/').into()).or_root()
+        } else {
+            Self::any()
+        })
+    }
+}
+
+impl PathMatch {
+    fn or_root(self) -> Self {
+        if self.text().is_empty() {
+            Self::any()
+        } else {
+            self
+        }
+    }
+}
+
+impl TryFrom<String> for PathMatch {
+    type Error = InvalidRoute;
+
+    fn try_from(text: String) -> Result<Self, InvalidRoute> {
+        text.parse()
+    }
+}
+
+impl From<PathMatch> for String {
+    fn from(path: PathMatch) -> Self {
+        path.to_string()
+    }
+}
+
+impl fmt::Display for PathMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => write!(f, "={path}"),
+            Self::Prefix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// Why a text is no part of a [`Route`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRoute {
+    /// The host is no host name, wildcard or `*`.
+    #[error("host is {host:?}, expected a host name such as shop.example, *.example, or *")]
+    Host {
+        /// The text given.
+        host: String,
+    },
+    /// The path is no path prefix or exact path.
+    #[error(
+        "path is {path:?}, expected a prefix such as /api or an exact path such as =/api, of at most 1024 printable ASCII characters without ? # \\ \""
+    )]
+    Path {
+        /// The text given.
+        path: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_on_segment_borders() {
+        let path: PathMatch = "/a/b/".parse().unwrap();
+        for (request, expected) in [
+            ("/a/b", true),
+            ("/a/b/c", true),
+            ("/a/bc", false),
+            ("/a", false),
+        ] {
+            assert_eq!(path.matches(request), expected, "{request}");
+        }
+        assert!(PathMatch::any().matches("/anything"));
+        assert_eq!("//".parse::<PathMatch>().unwrap(), PathMatch::any());
+    }
+
+    #[test]
+    fn wildcards_match_below_their_domain_only() {
+        let host: RouteHost = "*.Example".parse().unwrap();
+        for (request, expected) in [
+            ("a.example", true),
+            ("b.A.EXAMPLE", true),
+            ("example", false),
+            (".example", false),
+            ("anexample", false),
+        ] {
+            assert_eq!(host.matches(request), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn routes_order_from_most_to_least_specific() {
+        let route = |host: &str, path: &str| {
+            Route::new(
+                host.parse().unwrap(),
+                path.parse().unwrap(),
+                "s".parse().unwrap(),
+            )
+        };
+        let ordered = [
+            route("*", "/").with_priority(1),
+            route("a.example", "=/x"),
+            route("a.example", "/long/path"),
+            route("a.example", "/"),
+            route("*.b.example", "/"),
+            route("*.example", "=/x"),
+            route("*", "/x"),
+            route("*", "/"),
+        ];
+        let mut shuffled = ordered.clone();
+        shuffled.reverse();
+        shuffled.sort();
+        assert_eq!(shuffled, ordered);
+    }
+
+    #[test]
+    fn refusals_name_the_value() {
+        assert!(
+            "a b"
+                .parse::<RouteHost>()
+                .unwrap_err()
+                .to_string()
+                .contains("\"a b\"")
+        );
+        assert!(
+            "x".parse::<PathMatch>()
+                .unwrap_err()
+                .to_string()
+                .contains("\"x\"")
+        );
+        assert!("/a\nb".parse::<PathMatch>().is_err());
+    }
+}

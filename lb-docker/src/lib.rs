@@ -1,0 +1,3 @@
+//! Docker and Docker Swarm as sources of the lb load-balancer control plane.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! etcd as a source of the lb load-balancer control plane, and leased registration.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,5 @@
+//! HAProxy as a target of the `lb` control plane, driven through its runtime socket.
+
+#![forbid(unsafe_code)]
+
+pub mod proto;
