@@ -2,4 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capability;
+pub mod observed;
+pub mod plan;
+pub mod policy;
 pub mod proto;

@@ -1,0 +1,96 @@
+//! What HAProxy says it does, reduced to what a decision needs. Pure.
+
+use std::net::SocketAddr;
+
+use lb_core::Name;
+use serde::Serialize;
+
+use crate::proto::AdminState;
+
+/// Where a slot without a tenant points: an address that refuses, so that a slot made ready by mistake serves
+/// nobody.
+pub const PARKED: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// Whether an address is a parking place: loopback or unspecified, on port 0 or 1.
+#[must_use]
+pub fn is_parked(address: SocketAddr) -> bool {
+    (address.ip().is_loopback() || address.ip().is_unspecified()) && address.port() <= 1
+}
+
+/// One server as HAProxy shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Server {
+    /// Its name within the backend.
+    pub name: Name,
+    /// Its number within the backend.
+    pub id: u32,
+    /// Where it points; `None` for a Unix socket or an unresolved name.
+    pub address: Option<SocketAddr>,
+    /// What the administrator (here: `lb`) wants of it.
+    pub admin: AdminState,
+    /// Whether the configuration declares it `disabled`, as it does slots.
+    pub declared_disabled: bool,
+    /// Whether HAProxy would send it traffic: administrative state and health together.
+    pub running: bool,
+    /// Its weight, as set.
+    pub weight: u16,
+    /// Whether HAProxy checks its health.
+    pub checked: bool,
+    /// The port of its check, where it is not the address's; 0 otherwise.
+    pub check_port: u16,
+    /// Seconds since its state last changed.
+    pub unchanged_secs: u64,
+}
+
+impl Server {
+    /// An untouched slot, as a fresh HAProxy shows it.
+    #[must_use]
+    pub fn slot(name: Name, id: u32) -> Self {
+        Self {
+            name,
+            id,
+            address: Some(PARKED),
+            admin: AdminState::Maint,
+            declared_disabled: true,
+            running: false,
+            weight: 1,
+            checked: false,
+            check_port: 0,
+            unchanged_secs: 0,
+        }
+    }
+}
+
+/// What is going on at one server right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Gauges {
+    /// Sessions it serves, with those waiting for it.
+    pub sessions: u64,
+    /// Requests queued for it.
+    pub queued: u64,
+    /// Connections to it that carry requests. HAProxy before 2.4 may count kept idle ones too.
+    pub used: u64,
+    /// Connections to it kept for later use.
+    pub idle: u64,
+}
+
+impl Gauges {
+    /// Whether no request is on its way to it or from it.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.sessions == 0 && self.queued == 0 && self.used == 0
+    }
+}
+
+/// Which life of which worker an observation belongs to.
+///
+/// A reload or restart makes another worker; what was observed of the old one says nothing of the new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Epoch {
+    /// The worker's process id.
+    pub pid: u32,
+    /// When it started, as seconds since 1970 where HAProxy tells, else 0.
+    pub started: u64,
+}

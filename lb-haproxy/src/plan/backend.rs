@@ -1,0 +1,198 @@
+//! One backend: its servers, the service that wants them, and each server's part in it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use lb_core::{EndpointState, Name};
+
+use super::{
+    slot::Slot,
+    want::{Want, Wants},
+};
+use crate::{
+    observed::{Gauges, Server, is_parked},
+    policy::{Policy, is_numbered},
+    proto::AdminState,
+};
+
+/// One backend as observed, with the wishes of its service.
+#[derive(Debug, Clone)]
+pub(super) struct Backend {
+    pub(super) name: Name,
+    pub(super) service: Option<Name>,
+    pub(super) wants: Wants,
+    pub(super) slots: Vec<Slot>,
+    index: HashMap<Name, usize>,
+    /// Until when a service found serving is not emptied.
+    pub(super) hold_until: Duration,
+    /// When its servers' states were last read.
+    pub(super) read_at: Duration,
+    /// The check port that the configuration gives its slots (0: that of the address).
+    pub(super) check_port: u16,
+}
+
+/// A server's part in its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Not ours to touch.
+    Foreign,
+    /// Can take an endpoint.
+    Free,
+    /// Holds a wanted address.
+    Tenant(SocketAddr, Want),
+    /// Holds an address that is not wanted there, or that another server holds better.
+    Leaving(SocketAddr),
+    /// A slot without a usable address.
+    Unusable,
+}
+
+impl Role {
+    /// Whether it must not get new traffic, though requests in flight may end.
+    pub(super) fn is_to_leave(self) -> bool {
+        match self {
+            Self::Leaving(_) => true,
+            Self::Tenant(_, want) => matches!(want.state, EndpointState::Draining { .. }),
+            _ => false,
+        }
+    }
+}
+
+impl Backend {
+    pub(super) fn new(name: Name) -> Self {
+        Self {
+            name,
+            service: None,
+            wants: Wants::default(),
+            slots: Vec::new(),
+            index: HashMap::new(),
+            hold_until: Duration::ZERO,
+            read_at: Duration::ZERO,
+            check_port: 0,
+        }
+    }
+
+    /// Takes in what HAProxy shows of all its servers.
+    pub(super) fn observe(&mut self, servers: Vec<Server>, now: Duration) {
+        self.read_at = now;
+        let first = self.slots.is_empty();
+        let mut old: Vec<Option<Slot>> = std::mem::take(&mut self.slots)
+            .into_iter()
+            .map(Some)
+            .collect();
+        let index = std::mem::take(&mut self.index);
+        self.slots.reserve_exact(servers.len());
+        for server in servers {
+            let known = index
+                .get(&server.name)
+                .and_then(|at| old.get_mut(*at)?.take());
+            let slot = match known {
+                Some(mut slot) => {
+                    slot.observe(server, now);
+                    slot
+                }
+                None => Slot::new(server, now),
+            };
+            self.index
+                .insert(slot.server.name.clone(), self.slots.len());
+            self.slots.push(slot);
+        }
+        if first {
+            self.check_port = self.usual_check_port();
+        }
+    }
+
+    /// Takes in the gauges of one server.
+    pub(super) fn observe_gauges(&mut self, id: u32, gauges: Gauges, now: Duration) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.server.id == id) {
+            slot.gauges = Some((now, gauges));
+        }
+    }
+
+    pub(super) fn slot_mut(&mut self, server: &Name) -> Option<&mut Slot> {
+        let at = *self.index.get(server)?;
+        self.slots.get_mut(at)
+    }
+
+    /// Each server's part, in their order.
+    pub(super) fn roles(&self, policy: &Policy) -> Vec<Role> {
+        let mut best: HashMap<SocketAddr, (u8, usize)> = HashMap::new();
+        for (at, slot) in self.slots.iter().enumerate() {
+            let Some(address) = slot.server.address else {
+                continue;
+            };
+            if !self.is_slot(policy, &slot.server) || self.wants.get(&address).is_none() {
+                continue;
+            }
+            let rank = match slot.server.admin {
+                AdminState::Ready => 0,
+                AdminState::Drain => 1,
+                AdminState::Maint => 2,
+            };
+            let holder = best.entry(address).or_insert((rank, at));
+            *holder = (*holder).min((rank, at));
+        }
+        self.slots
+            .iter()
+            .enumerate()
+            .map(|(at, slot)| {
+                if !self.is_slot(policy, &slot.server) {
+                    return Role::Foreign;
+                }
+                let Some(address) = slot.server.address else {
+                    return Role::Unusable;
+                };
+                match (best.get(&address), self.wants.get(&address)) {
+                    (Some((_, holder)), Some(want)) if *holder == at => Role::Tenant(address, want),
+                    _ if is_parked(address) => Role::Free,
+                    _ => Role::Leaving(address),
+                }
+            })
+            .collect()
+    }
+
+    /// Notes which servers are to leave, so that what waits for them has a beginning and an end.
+    pub(super) fn note(&mut self, roles: &[Role], now: Duration) {
+        for (slot, role) in self.slots.iter_mut().zip(roles) {
+            if role.is_to_leave() {
+                slot.leaving_since.get_or_insert(now);
+            } else {
+                slot.leaving_since = None;
+            }
+        }
+    }
+
+    /// The addresses that another service must not get yet: somebody may still be sent there for this one.
+    pub(super) fn blocked_addresses(&self, roles: &[Role]) -> BTreeSet<SocketAddr> {
+        self.slots
+            .iter()
+            .zip(roles)
+            .filter_map(|(slot, role)| match role {
+                Role::Leaving(address) if self.wants.get(address).is_none() => {
+                    let left =
+                        slot.server.admin == AdminState::Maint && slot.quiet_since(slot.since);
+                    (!left).then_some(*address)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn is_slot(&self, policy: &Policy, server: &Server) -> bool {
+        policy.is_slot_name(&server.name)
+            || (self.service.is_some() && server.declared_disabled && is_numbered(&server.name))
+    }
+
+    fn usual_check_port(&self) -> u16 {
+        let mut counts: HashMap<u16, usize> = HashMap::new();
+        for slot in &self.slots {
+            *counts.entry(slot.server.check_port).or_default() += 1;
+        }
+        counts
+            .into_iter()
+            .max_by_key(|(port, count)| (*count, std::cmp::Reverse(*port)))
+            .map_or(0, |(port, _)| port)
+    }
+}

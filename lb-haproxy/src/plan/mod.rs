@@ -1,0 +1,14 @@
+//! The decision: what is wished for and what is observed, turned into steps. Pure.
+//!
+//! Nothing here reads a clock or a socket: `now` is an argument, counted from when the driver began.
+
+mod backend;
+mod decide;
+mod planner;
+mod slot;
+mod step;
+mod want;
+
+pub use planner::Planner;
+pub use step::{Expect, Plan, Read, Stage, Step, Why};
+pub use want::Want;

@@ -1,0 +1,371 @@
+//! All backends together: what changed, what waits, and the order across them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use lb_core::{Name, Snapshot, Unmet, UnmetReason, model::Changes};
+
+use super::{
+    backend::Backend,
+    decide::{Context, Decision, decide},
+    step::{Plan, Stage},
+};
+use crate::{
+    capability::Capabilities,
+    observed::{Gauges, Server},
+    policy::Policy,
+    proto::ServerRef,
+};
+
+/// Decides what to do next, from what is wished for and what was observed.
+///
+/// A value like any other: it reads no clock and no socket. Feed it wishes ([`desire`](Self::desire)) and observations
+/// ([`observe`](Self::observe), [`observe_gauges`](Self::observe_gauges)), then ask for the [`plan`](Self::plan).
+/// Only backends that something happened to are looked at, so a plan costs the size of the change.
+///
+/// Everything it remembers can be lost: a new planner given the same wishes and observations ends in the same state.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    policy: Policy,
+    capabilities: Capabilities,
+    backends: BTreeMap<Name, Backend>,
+    /// Backends to look at, whatever the time.
+    dirty: BTreeSet<Name>,
+    /// Backends to look at when their time has come, and the last decision's other results.
+    waiting: BTreeMap<Name, Waiting>,
+    /// Addresses that have still to leave a backend.
+    blocked: HashMap<SocketAddr, BTreeSet<Name>>,
+    /// Addresses that a backend waits for to leave another.
+    contested: HashMap<SocketAddr, BTreeSet<Name>>,
+    /// What each backend contributes to `blocked`.
+    blocking: BTreeMap<Name, BTreeSet<SocketAddr>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Waiting {
+    again_at: Option<Duration>,
+    unmet: Vec<Unmet>,
+    held: usize,
+    unsettled: bool,
+    waits_for: BTreeSet<SocketAddr>,
+}
+
+impl Planner {
+    /// A planner that knows nothing yet.
+    #[must_use]
+    pub fn new(policy: Policy, capabilities: Capabilities) -> Self {
+        Self {
+            policy,
+            capabilities,
+            backends: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            blocked: HashMap::new(),
+            contested: HashMap::new(),
+            blocking: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in that the wish went from `old` to `new`, which differ by `changes`.
+    pub fn desire(&mut self, old: &Snapshot, new: &Snapshot, changes: &Changes) {
+        match changes {
+            Changes::Only { endpoints, .. } => {
+                for (service, ids) in endpoints {
+                    self.desire_service(service, old, new, ids.iter());
+                }
+            }
+            Changes::Everything => {
+                let names: BTreeSet<&Name> = old
+                    .services()
+                    .chain(new.services())
+                    .map(|(name, _)| name)
+                    .collect();
+                for service in names {
+                    let ids: BTreeSet<&Name> = [old, new]
+                        .into_iter()
+                        .filter_map(|snapshot| snapshot.service(service))
+                        .flat_map(|known| known.endpoints().map(|(id, _)| id))
+                        .collect();
+                    self.desire_service(service, old, new, ids.into_iter());
+                }
+            }
+        }
+    }
+
+    fn desire_service<'a>(
+        &mut self,
+        service: &Name,
+        old: &Snapshot,
+        new: &Snapshot,
+        ids: impl Iterator<Item = &'a Name>,
+    ) {
+        let name = self.policy.backend_of(service);
+        let backend = self
+            .backends
+            .entry(name.clone())
+            .or_insert_with(|| Backend::new(name.clone()));
+        let (was, is) = (old.service(service), new.service(service));
+        for id in ids {
+            let before = was.and_then(|known| known.endpoint(id));
+            let after = is.and_then(|known| known.endpoint(id));
+            if before != after {
+                backend.wants.change(id, before, after);
+            }
+        }
+        if is.is_some() {
+            backend.service = Some(service.clone());
+        }
+        self.dirty.insert(name);
+    }
+
+    /// Keeps what is found serving until then, where the wish would empty it: for a planner that begins on a HAProxy
+    /// with a past it does not know.
+    pub fn hold_found_until(&mut self, until: Duration) {
+        for backend in self.backends.values_mut() {
+            backend.hold_until = until;
+        }
+    }
+
+    /// Takes in what HAProxy shows of all servers of one backend.
+    pub fn observe(&mut self, backend: &Name, servers: Vec<Server>, now: Duration) {
+        self.backends
+            .entry(backend.clone())
+            .or_insert_with(|| Backend::new(backend.clone()))
+            .observe(servers, now);
+        self.dirty.insert(backend.clone());
+    }
+
+    /// Takes in the gauges of one server, by its number.
+    pub fn observe_gauges(&mut self, backend: &Name, id: u32, gauges: Gauges, now: Duration) {
+        if let Some(known) = self.backends.get_mut(backend) {
+            known.observe_gauges(id, gauges, now);
+            self.dirty.insert(backend.clone());
+        }
+    }
+
+    /// Takes in that HAProxy refused a step for a server: it is left alone for a while, and its wish is unmet.
+    pub fn refused(&mut self, server: &ServerRef, detail: String, now: Duration) {
+        if let Some(slot) = self
+            .backends
+            .get_mut(&server.backend)
+            .and_then(|backend| backend.slot_mut(&server.server))
+        {
+            slot.refuse(detail, now);
+            self.dirty.insert(server.backend.clone());
+        }
+    }
+
+    /// Takes in that a server's sessions were cut.
+    pub fn cut(&mut self, server: &ServerRef, now: Duration) {
+        if let Some(slot) = self
+            .backends
+            .get_mut(&server.backend)
+            .and_then(|backend| backend.slot_mut(&server.server))
+        {
+            slot.cut_at = Some(now);
+        }
+    }
+
+    /// The backends known, wished for or observed.
+    pub fn backends(&self) -> impl Iterator<Item = &Name> {
+        self.backends.keys()
+    }
+
+    /// What to do now.
+    ///
+    /// `now` is the time since the driver began and must not go backwards. Ask again after every observation, and at
+    /// [`Plan::again_at`].
+    pub fn plan(&mut self, now: Duration) -> Plan {
+        let due = self.due(now);
+        let roles = self.look(&due, now);
+        let mut plan = Plan::default();
+        let (mut prepare, mut admit, mut leave) =
+            (Stage::default(), Stage::default(), Stage::default());
+        for (name, roles) in &roles {
+            let Some(backend) = self.backends.get(name) else {
+                continue;
+            };
+            let context = Context {
+                policy: &self.policy,
+                capabilities: &self.capabilities,
+                now,
+            };
+            let elsewhere = |address: SocketAddr| {
+                self.blocked
+                    .get(&address)
+                    .is_some_and(|holders| holders.iter().any(|holder| holder != name))
+            };
+            let needed = |address: SocketAddr| {
+                self.contested
+                    .get(&address)
+                    .is_some_and(|claimants| claimants.iter().any(|claimant| claimant != name))
+            };
+            let mut decision = decide(backend, roles, context, elsewhere, needed);
+            self.missing(backend, &mut decision);
+            append(&mut prepare, decision.prepare);
+            append(&mut admit, decision.admit);
+            append(&mut leave, decision.leave);
+            plan.reads.append(&mut decision.reads);
+            let waiting = Waiting {
+                again_at: decision.again_at,
+                unmet: decision.unmet,
+                held: decision.held,
+                unsettled: !decision.settled,
+                waits_for: decision.waits_for,
+            };
+            self.contest(name, &waiting.waits_for);
+            self.waiting.insert(name.clone(), waiting);
+        }
+        plan.stages = [prepare, admit, leave]
+            .into_iter()
+            .filter(|stage| !stage.steps.is_empty())
+            .collect();
+        plan.settled = true;
+        for waiting in self.waiting.values() {
+            plan.unmet.extend_from_slice(&waiting.unmet);
+            plan.held += waiting.held;
+            plan.settled &= !waiting.unsettled;
+            plan.again_at = match (plan.again_at, waiting.again_at) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        if !self.dirty.is_empty() {
+            plan.again_at = Some(now);
+            plan.settled = false;
+        }
+        self.waiting.retain(|_, waiting| {
+            waiting.again_at.is_some() || !waiting.unmet.is_empty() || waiting.unsettled
+        });
+        plan
+    }
+
+    /// Notes which addresses a backend waits for. Whoever still holds a newly contested one is to look again: it may
+    /// have kept it for its own sake.
+    fn contest(&mut self, name: &Name, waits_for: &BTreeSet<SocketAddr>) {
+        let before = self
+            .waiting
+            .get(name)
+            .map(|waiting| waiting.waits_for.clone())
+            .unwrap_or_default();
+        for address in before.difference(waits_for) {
+            if let Some(claimants) = self.contested.get_mut(address) {
+                claimants.remove(name);
+                if claimants.is_empty() {
+                    self.contested.remove(address);
+                }
+            }
+        }
+        for address in waits_for.difference(&before) {
+            self.contested
+                .entry(*address)
+                .or_default()
+                .insert(name.clone());
+            if let Some(holders) = self.blocked.get(address) {
+                self.dirty
+                    .extend(holders.iter().filter(|holder| *holder != name).cloned());
+            }
+        }
+    }
+
+    /// The backends to look at now.
+    fn due(&mut self, now: Duration) -> BTreeSet<Name> {
+        let mut due = std::mem::take(&mut self.dirty);
+        due.extend(
+            self.waiting
+                .iter()
+                .filter(|(_, waiting)| waiting.again_at.is_some_and(|at| at <= now))
+                .map(|(name, _)| name.clone()),
+        );
+        due
+    }
+
+    /// Looks at the due backends: each server's part, and which addresses have still to leave. Backends that waited for
+    /// an address which is free now become due as well.
+    fn look(
+        &mut self,
+        due: &BTreeSet<Name>,
+        now: Duration,
+    ) -> BTreeMap<Name, Vec<super::backend::Role>> {
+        let mut roles = BTreeMap::new();
+        let mut freed = false;
+        for name in due {
+            let Some(backend) = self.backends.get_mut(name) else {
+                continue;
+            };
+            let parts = backend.roles(&self.policy);
+            backend.note(&parts, now);
+            let blocks = backend.blocked_addresses(&parts);
+            freed |= self.block(name, blocks);
+            roles.insert(name.clone(), parts);
+        }
+        if freed {
+            let waiting: Vec<Name> = self
+                .waiting
+                .iter()
+                .filter(|(name, waiting)| {
+                    !waiting.waits_for.is_empty() && !roles.contains_key(*name)
+                })
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in waiting {
+                if let Some(backend) = self.backends.get(&name) {
+                    roles.insert(name, backend.roles(&self.policy));
+                }
+            }
+        }
+        roles
+    }
+
+    /// Notes which addresses have still to leave a backend; tells whether any became free.
+    fn block(&mut self, name: &Name, blocks: BTreeSet<SocketAddr>) -> bool {
+        let before = self.blocking.remove(name).unwrap_or_default();
+        let mut freed = false;
+        for address in before.difference(&blocks) {
+            freed = true;
+            if let Some(holders) = self.blocked.get_mut(address) {
+                holders.remove(name);
+                if holders.is_empty() {
+                    self.blocked.remove(address);
+                }
+            }
+        }
+        for address in blocks.difference(&before) {
+            self.blocked
+                .entry(*address)
+                .or_default()
+                .insert(name.clone());
+        }
+        if !blocks.is_empty() {
+            self.blocking.insert(name.clone(), blocks);
+        }
+        freed
+    }
+
+    /// A service whose backend HAProxy does not have.
+    fn missing(&self, backend: &Backend, decision: &mut Decision) {
+        let Some(service) = &backend.service else {
+            return;
+        };
+        if backend.slots.is_empty() && backend.wants.len() > 0 {
+            decision.unmet = vec![Unmet::new(
+                service.clone(),
+                None,
+                UnmetReason::NoSuchService,
+                format!(
+                    "HAProxy has no backend {} with servers; {} endpoints wait",
+                    backend.name,
+                    backend.wants.len()
+                ),
+            )];
+        }
+    }
+}
+
+fn append(stage: &mut Stage, mut other: Stage) {
+    stage.steps.append(&mut other.steps);
+    stage.expect.append(&mut other.expect);
+}

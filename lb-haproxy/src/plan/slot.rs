@@ -1,0 +1,101 @@
+//! One server of a backend, with what is remembered of it.
+
+use std::time::Duration;
+
+use crate::observed::{Gauges, Server};
+
+/// A server as last observed, and since when.
+///
+/// All of it can be lost with the process: what is not remembered is taken as "since now", which only waits longer.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) server: Server,
+    /// Since when its address and administrative state are what they are.
+    pub(super) since: Duration,
+    /// Its gauges, if read after `since`, and when.
+    pub(super) gauges: Option<(Duration, Gauges)>,
+    /// Since when it is to leave.
+    pub(super) leaving_since: Option<Duration>,
+    /// When its sessions were last cut.
+    pub(super) cut_at: Option<Duration>,
+    /// HAProxy refused a step: not tried again before this time, for this reason.
+    pub(super) refused: Option<Refused>,
+}
+
+/// A refusal and when to try again.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) until: Duration,
+    pub(super) pause: Duration,
+    pub(super) detail: String,
+}
+
+/// The first and the longest pause after a refusal.
+const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How often a slot on its way out is looked at: often at first, then ever less.
+const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
+
+impl Slot {
+    pub(super) fn new(server: Server, now: Duration) -> Self {
+        let since = now.saturating_sub(Duration::from_secs(server.unchanged_secs));
+        Self {
+            server,
+            since,
+            gauges: None,
+            leaving_since: None,
+            cut_at: None,
+            refused: None,
+        }
+    }
+
+    pub(super) fn observe(&mut self, server: Server, now: Duration) {
+        let moved = self.server.address != server.address;
+        if moved || self.server.admin != server.admin {
+            self.since = now;
+            self.gauges = None;
+            self.cut_at = None;
+        }
+        if moved {
+            self.leaving_since = None;
+            self.refused = None;
+        }
+        self.server = server;
+    }
+
+    pub(super) fn refuse(&mut self, detail: String, now: Duration) {
+        let pause = match &self.refused {
+            Some(refused) => (refused.pause * 2).min(REFUSAL_PAUSE.1),
+            None => REFUSAL_PAUSE.0,
+        };
+        self.refused = Some(Refused {
+            until: now + pause,
+            pause,
+            detail,
+        });
+    }
+
+    /// The refusal that still forbids a new try.
+    pub(super) fn refusal(&self, now: Duration) -> Option<&Refused> {
+        self.refused.as_ref().filter(|refused| now < refused.until)
+    }
+
+    /// Whether it was seen without any request in its present state, at `from` or later.
+    pub(super) fn quiet_since(&self, from: Duration) -> bool {
+        self.gauges
+            .is_some_and(|(at, gauges)| at >= from && gauges.is_quiet())
+    }
+
+    /// When to look at its gauges next.
+    pub(super) fn next_look(&self, now: Duration) -> Duration {
+        match self.gauges {
+            None => now,
+            Some((at, _)) => at + poll_interval(at.saturating_sub(self.since)),
+        }
+    }
+}
+
+/// How long to wait before looking again at something that has taken `elapsed` so far.
+pub(super) fn poll_interval(elapsed: Duration) -> Duration {
+    (elapsed / 4).clamp(POLL.0, POLL.1)
+}

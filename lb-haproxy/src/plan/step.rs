@@ -1,0 +1,160 @@
+//! A plan as data.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use lb_core::{Name, Unmet};
+use serde::Serialize;
+
+use crate::proto::{AdminState, Command, ServerRef};
+
+/// What to do now: stages in order, each verified before the next begins.
+///
+/// The plan is complete: whoever applies it decides nothing. It may be cut after any command; the next plan, made
+/// from what is then observed, finishes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The stages, in order. None is empty.
+    pub stages: Vec<Stage>,
+    /// Wishes that no step can meet.
+    pub unmet: Vec<Unmet>,
+    /// Leaving endpoints that are kept for now because their service would have none.
+    pub held: usize,
+    /// What must be read before more can be decided, once the time has come.
+    pub reads: Vec<Read>,
+    /// When to plan again though nothing changed: something takes time. Counted from when the driver began.
+    pub again_at: Option<Duration>,
+    /// Whether all that is wished for is in effect, but for `unmet`.
+    pub settled: bool,
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    /// All steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flat_map(|stage| &stage.steps)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            f.write_str("nothing to do\n")?;
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            writeln!(f, "stage {}", number + 1)?;
+            for step in &stage.steps {
+                writeln!(f, "  {step}")?;
+            }
+            let count = stage.expect.len();
+            let servers = if count == 1 { "server" } else { "servers" };
+            writeln!(f, "  then read back {count} {servers}")?;
+        }
+        for unmet in &self.unmet {
+            write!(f, "unmet: {}", unmet.service)?;
+            if let Some(endpoint) = &unmet.endpoint {
+                write!(f, "/{endpoint}")?;
+            }
+            writeln!(f, ": {}", unmet.detail)?;
+        }
+        if self.held > 0 {
+            writeln!(f, "held: {} leaving, kept until others serve", self.held)?;
+        }
+        Ok(())
+    }
+}
+
+/// Steps that may be sent together, and what must be read back before the next stage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// What HAProxy must show after them.
+    pub expect: Vec<Expect>,
+}
+
+/// One command with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The command.
+    pub command: Command,
+    /// The server it is about.
+    pub server: ServerRef,
+    /// Why.
+    pub why: Why,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} # {}", self.command, self.why)
+    }
+}
+
+/// What HAProxy must show of one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Expect {
+    /// The server.
+    pub server: ServerRef,
+    /// Its address, where that was changed.
+    pub address: Option<SocketAddr>,
+    /// Its administrative state, where that was changed.
+    pub admin: Option<AdminState>,
+    /// Its weight, where that was changed.
+    pub weight: Option<u16>,
+}
+
+/// Something to read from HAProxy before the next decision.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Read {
+    /// The gauges of these servers (by number) of a backend.
+    Gauges(Name, Vec<u32>),
+    /// The states of a backend's servers.
+    States(Name),
+}
+
+/// Why a step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Why {
+    /// A new endpoint gets its address into a free slot.
+    Fill,
+    /// An endpoint whose address is in place begins to serve.
+    Admit,
+    /// An endpoint that was leaving is wanted again.
+    Return,
+    /// An endpoint's weight or check changed.
+    Adjust,
+    /// An endpoint leaves: no new traffic.
+    Drain,
+    /// An endpoint that left has no traffic any more.
+    Retire,
+    /// An endpoint that left still has traffic at its deadline.
+    Deadline,
+    /// An endpoint is dead or not to serve: out at once.
+    Out,
+    /// A slot whose last tenant is gone for good is parked.
+    Park,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fill => "new endpoint: its address goes into a free slot",
+            Self::Admit => "address read back: begins to serve",
+            Self::Return => "wanted again: serves on",
+            Self::Adjust => "weight or check changed",
+            Self::Drain => "leaves: no new traffic",
+            Self::Retire => "left and quiet: maintenance",
+            Self::Deadline => "still busy at its deadline",
+            Self::Out => "must not serve: out at once",
+            Self::Park => "last tenant gone: parked at an address that refuses",
+        })
+    }
+}

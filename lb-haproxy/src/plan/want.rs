@@ -1,0 +1,100 @@
+//! What is wished for at one address of one backend.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use lb_core::{Endpoint, EndpointState, Name};
+
+/// The wish for one address: what all endpoints of the service at that address say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// Its weight, 0 to 256.
+    pub weight: u16,
+    /// Its state.
+    pub state: EndpointState,
+    /// The port of its check, where it is not the address's.
+    pub check_port: Option<u16>,
+}
+
+/// The wishes of one service, by address.
+///
+/// Several endpoints may share an address (two names for one process): they share a server. The one that asks
+/// for most decides, and among equals the first by name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wants {
+    by_address: HashMap<SocketAddr, Vec<(Name, Want)>>,
+}
+
+impl Wants {
+    /// One endpoint's wish changed from `old` to `new`.
+    pub(super) fn change(&mut self, id: &Name, old: Option<&Endpoint>, new: Option<&Endpoint>) {
+        if let Some(old) = old
+            && let Some(claims) = self.by_address.get_mut(&old.address)
+        {
+            claims.retain(|(claimant, _)| claimant != id);
+            if claims.is_empty() {
+                self.by_address.remove(&old.address);
+            }
+        }
+        if let Some(new) = new {
+            let want = Want {
+                weight: new.weight.get(),
+                state: new.state,
+                check_port: new.check_port,
+            };
+            let claims = self
+                .by_address
+                .entry(new.address)
+                .or_insert_with(|| Vec::with_capacity(1));
+            let place = claims.partition_point(|(claimant, _)| claimant < id);
+            claims.insert(place, (id.clone(), want));
+        }
+    }
+
+    /// The wish for an address.
+    pub(super) fn get(&self, address: &SocketAddr) -> Option<Want> {
+        self.by_address
+            .get(address)
+            .and_then(|claims| strongest(claims))
+            .map(|(_, want)| want)
+    }
+
+    /// Every address with its wish and the endpoint that decides it, in the order of addresses.
+    pub(super) fn sorted(&self) -> Vec<(SocketAddr, Name, Want)> {
+        let mut all: Vec<_> = self
+            .by_address
+            .iter()
+            .filter_map(|(address, claims)| {
+                strongest(claims).map(|(id, want)| (*address, id, want))
+            })
+            .collect();
+        all.sort_unstable_by_key(|(address, ..)| *address);
+        all
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_address.len()
+    }
+}
+
+fn strongest(claims: &[(Name, Want)]) -> Option<(Name, Want)> {
+    // `min_by_key` keeps the first of equals, and claims are sorted by name.
+    claims
+        .iter()
+        .min_by_key(|(_, want)| match want.state {
+            EndpointState::Ready => 0,
+            EndpointState::Draining { .. } => 1,
+            EndpointState::Pending => 2,
+            EndpointState::Down => 3,
+        })
+        .cloned()
+}
+
+impl Want {
+    /// How long requests in flight may take once it drains, where the source says so.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        match self.state {
+            EndpointState::Draining { grace } => grace,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a target's owner decides: names, time limits, and how its HAProxy is configured.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lb_core::Name;
+use serde::{Deserialize, Serialize};
+
+/// How one target is to be driven. Every field has a default that is right for most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Backends of services that are not named like their service.
+    pub backends: BTreeMap<Name, Name>,
+    /// What stands before a service's name in its backend's name.
+    pub backend_prefix: String,
+    /// What stands before the number in the names of slots. Occupied slots of this name are `lb`'s own even in a
+    /// backend that no service asks for; in a backend of a service, every numbered server that is declared
+    /// `disabled` is a slot too.
+    pub slot_prefix: String,
+    /// How long requests in flight may keep a leaving endpoint, where its source sets no limit.
+    #[serde(with = "seconds")]
+    pub drain_timeout: Duration,
+    /// Whether sessions still open at the end of a drain are cut. If not, their slot stays occupied until they end.
+    pub cut_at_deadline: bool,
+    /// How long an old endpoint is kept for a new one to pass its first check.
+    #[serde(with = "seconds")]
+    pub admission_timeout: Duration,
+    /// How long, after `lb` itself began, a service found serving is kept that the sources would empty.
+    #[serde(with = "seconds")]
+    pub adoption_hold: Duration,
+    /// How long a slot rests between its last sign of use and its next tenant; by default as the HAProxy version
+    /// and `http_reuse` need it.
+    #[serde(with = "optional_seconds")]
+    pub reuse_grace: Option<Duration>,
+    /// The backends' `http-reuse`, as configured. HAProxy does not tell it at run time.
+    pub http_reuse: HttpReuse,
+    /// How long a kept client connection may idle (`timeout http-keep-alive`, or else `timeout http-request` or
+    /// `timeout client`): where HAProxy can keep a client on a server that left, slots rest this long.
+    #[serde(with = "seconds")]
+    pub keep_alive_timeout: Duration,
+    /// How often everything is read again to notice changes made by others.
+    #[serde(with = "seconds")]
+    pub resync: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            backends: BTreeMap::new(),
+            backend_prefix: String::new(),
+            slot_prefix: "slot".to_owned(),
+            drain_timeout: Duration::from_secs(60),
+            cut_at_deadline: true,
+            admission_timeout: Duration::from_secs(10),
+            adoption_hold: Duration::from_secs(10),
+            reuse_grace: None,
+            http_reuse: HttpReuse::default(),
+            keep_alive_timeout: Duration::from_secs(60),
+            resync: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Policy {
+    /// The backend of a service.
+    #[must_use]
+    pub fn backend_of(&self, service: &Name) -> Name {
+        match self.backends.get(service) {
+            Some(backend) => backend.clone(),
+            None if self.backend_prefix.is_empty() => service.clone(),
+            None => Name::from_text(&format!("{}{service}", self.backend_prefix)),
+        }
+    }
+
+    /// Whether a server's name is the slot prefix and a number.
+    #[must_use]
+    pub fn is_slot_name(&self, server: &Name) -> bool {
+        server
+            .as_str()
+            .strip_prefix(self.slot_prefix.as_str())
+            .is_some_and(is_number)
+    }
+}
+
+/// HAProxy's `http-reuse`: which requests may share a server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpReuse {
+    /// Every request may.
+    Aggressive,
+    /// Every request may, the first of a session too.
+    Always,
+    /// None: a server connection belongs to one client connection.
+    Never,
+    /// All but the first of a session: HAProxy's default.
+    #[default]
+    Safe,
+}
+
+/// Whether a server's name ends in a number, as those of `server-template` do.
+pub(crate) fn is_numbered(server: &Name) -> bool {
+    server.as_str().ends_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Durations as seconds, with fractions, in configuration files.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| {
+            D::Error::custom(format!(
+                "{seconds} is no time, expected seconds such as 30 or 0.5"
+            ))
+        })
+    }
+}
+
+/// The same for optional durations.
+mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(|time| time.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds: Option<f64> = Option::deserialize(deserializer)?;
+        seconds
+            .map(|seconds| {
+                Duration::try_from_secs_f64(seconds).map_err(|_| {
+                    D::Error::custom(format!(
+                        "{seconds} is no time, expected seconds such as 30 or 0.5"
+                    ))
+                })
+            })
+            .transpose()
+    }
+}

@@ -1,0 +1,589 @@
+//! The planner against a small model of HAProxy: what must hold after every single command, and where it must end.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use lb_core::{Endpoint, EndpointState, Name, Snapshot, UnmetReason, Weight, model::Changes};
+use lb_haproxy::{
+    capability::Capabilities,
+    observed::{Gauges, Server, is_parked},
+    plan::{Plan, Planner, Read, Why},
+    policy::Policy,
+    proto::{AdminState, Command, Health},
+};
+use proptest::prelude::*;
+
+/// A HAProxy without a socket: states, weights and sessions of its servers.
+#[derive(Debug, Clone)]
+struct Model {
+    backends: BTreeMap<Name, Vec<Server>>,
+    sessions: BTreeMap<(Name, u32), u64>,
+    now: Duration,
+}
+
+impl Model {
+    fn new(backends: &[&str], slots: u32, checked: bool) -> Self {
+        let backends = backends
+            .iter()
+            .map(|backend| {
+                let servers = (1..=slots)
+                    .map(|id| {
+                        let mut server = Server::slot(name(&format!("slot{id}")), id);
+                        server.checked = checked;
+                        server
+                    })
+                    .collect();
+                (name(backend), servers)
+            })
+            .collect();
+        Self {
+            backends,
+            sessions: BTreeMap::new(),
+            now: Duration::ZERO,
+        }
+    }
+
+    fn apply(&mut self, command: &Command) {
+        match command {
+            Command::SetAddr(at, address) => {
+                let server = self.server(&at.backend, &at.server);
+                assert_eq!(
+                    server.admin,
+                    AdminState::Maint,
+                    "only a server in maintenance is re-pointed"
+                );
+                server.address = Some(*address);
+                let id = server.id;
+                let sessions = self.sessions.get(&(at.backend.clone(), id)).copied();
+                assert_eq!(
+                    sessions.unwrap_or(0),
+                    0,
+                    "a server with traffic was re-pointed"
+                );
+            }
+            Command::SetState(at, admin) => {
+                let server = self.server(&at.backend, &at.server);
+                if server.admin == AdminState::Maint && *admin != AdminState::Maint {
+                    server.running = true;
+                }
+                server.admin = *admin;
+                if *admin == AdminState::Maint {
+                    server.running = false;
+                }
+            }
+            Command::SetHealth(at, health) => {
+                let server = self.server(&at.backend, &at.server);
+                if server.admin != AdminState::Maint {
+                    server.running = *health == Health::Up;
+                }
+            }
+            Command::SetWeight(at, weight) => {
+                self.server(&at.backend, &at.server).weight = weight.get();
+            }
+            Command::SetCheckPort(at, port) => {
+                self.server(&at.backend, &at.server).check_port = *port;
+            }
+            Command::ShutdownSessions(at) => {
+                let id = self.server(&at.backend, &at.server).id;
+                self.sessions.remove(&(at.backend.clone(), id));
+            }
+            other => panic!("no plan holds {other:?}"),
+        }
+    }
+
+    fn server(&mut self, backend: &Name, server: &Name) -> &mut Server {
+        self.backends
+            .get_mut(backend)
+            .unwrap()
+            .iter_mut()
+            .find(|known| known.name == *server)
+            .unwrap()
+    }
+
+    /// Every check passes; time goes on.
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        for server in self.backends.values_mut().flatten() {
+            if server.admin == AdminState::Ready {
+                server.running = true;
+            }
+        }
+    }
+
+    fn serving(&self, backend: &Name) -> BTreeSet<SocketAddr> {
+        self.backends[backend]
+            .iter()
+            .filter(|server| {
+                server.admin == AdminState::Ready && server.running && server.weight > 0
+            })
+            .filter_map(|server| server.address)
+            .collect()
+    }
+
+    fn observe(&self, planner: &mut Planner) {
+        for (backend, servers) in &self.backends {
+            planner.observe(backend, servers.clone(), self.now);
+        }
+    }
+
+    fn read(&self, planner: &mut Planner, plan: &Plan) {
+        for read in &plan.reads {
+            match read {
+                Read::Gauges(backend, ids) => {
+                    for id in ids {
+                        let sessions = self
+                            .sessions
+                            .get(&(backend.clone(), *id))
+                            .copied()
+                            .unwrap_or(0);
+                        let gauges = Gauges {
+                            sessions,
+                            ..Gauges::default()
+                        };
+                        planner.observe_gauges(backend, *id, gauges, self.now);
+                    }
+                }
+                Read::States(backend) => {
+                    planner.observe(backend, self.backends[backend].clone(), self.now);
+                }
+            }
+        }
+    }
+
+    /// Plans and applies until there is nothing left to do now or later; `each` sees every single command applied.
+    fn converge(
+        &mut self,
+        planner: &mut Planner,
+        mut each: impl FnMut(&Self, &Command, Why),
+    ) -> Plan {
+        for _ in 0..2000 {
+            let plan = planner.plan(self.now);
+            for step in plan.steps() {
+                self.apply(&step.command);
+                each(self, &step.command, step.why);
+            }
+            self.read(planner, &plan);
+            if !plan.is_empty() {
+                self.observe(planner);
+                continue;
+            }
+            if !plan.reads.is_empty() {
+                continue;
+            }
+            match plan.again_at {
+                Some(at) if at > self.now => self.advance(at - self.now),
+                Some(_) => {}
+                None => return plan,
+            }
+        }
+        panic!("no end: {}", planner.plan(self.now));
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn address(number: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 1000 + number))
+}
+
+fn planner() -> Planner {
+    Planner::new(Policy::default(), Capabilities::of(2, 6))
+}
+
+/// Services by name, each with its endpoints: number of the address, weight and state.
+type Wish = BTreeMap<&'static str, BTreeMap<u16, (u16, EndpointState)>>;
+
+fn snapshot(from: &Snapshot, wish: &Wish) -> Snapshot {
+    let mut edit = from.edit();
+    for (service, known) in from.services() {
+        for (id, _) in known.endpoints() {
+            let number: u16 = id.as_str().parse().unwrap();
+            if !wish
+                .get(service.as_str())
+                .is_some_and(|w| w.contains_key(&number))
+            {
+                edit.remove_endpoint(service, id);
+            }
+        }
+    }
+    for (service, endpoints) in wish {
+        for (number, (weight, state)) in endpoints {
+            let endpoint = Endpoint::new(address(*number))
+                .with_weight(Weight::new(*weight).unwrap())
+                .with_state(*state);
+            edit.set_endpoint(&name(service), &name(&number.to_string()), endpoint);
+        }
+    }
+    edit.commit().unwrap_or_else(|| from.clone())
+}
+
+fn ready(service: &'static str, numbers: &[u16]) -> Wish {
+    let endpoints = numbers
+        .iter()
+        .map(|n| (*n, (100, EndpointState::Ready)))
+        .collect();
+    BTreeMap::from([(service, endpoints)])
+}
+
+#[test]
+fn a_new_endpoint_goes_in_by_two_stages_and_the_second_plan_is_empty() {
+    let mut model = Model::new(&["web"], 4, false);
+    let mut planner = planner();
+    let wish = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    model.observe(&mut planner);
+    let plan = planner.plan(model.now);
+    assert_eq!(plan.stages.len(), 2, "{plan}");
+    assert!(
+        matches!(plan.stages[0].steps[..], [ref s] if matches!(s.command, Command::SetAddr(..)))
+    );
+    assert_eq!(plan.stages[0].expect[0].address, Some(address(1)));
+    for step in plan.steps() {
+        model.apply(&step.command);
+    }
+    model.observe(&mut planner);
+    let again = planner.plan(model.now);
+    assert!(
+        again.is_empty() && again.settled && again.again_at.is_none(),
+        "{again}"
+    );
+    assert_eq!(model.serving(&name("web")), BTreeSet::from([address(1)]));
+}
+
+#[test]
+fn a_checked_endpoint_is_let_in_by_its_check() {
+    let mut model = Model::new(&["web"], 4, true);
+    let mut planner = planner();
+    let wish = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    model.observe(&mut planner);
+    let mut served_before_check = false;
+    let plan = planner.plan(model.now);
+    for step in plan.steps() {
+        model.apply(&step.command);
+        served_before_check |= !model.serving(&name("web")).is_empty();
+    }
+    assert!(!served_before_check);
+    model.observe(&mut planner);
+    assert!(!planner.plan(model.now).settled);
+    let end = model.converge(&mut planner, |_, _, _| {});
+    assert!(end.settled);
+    assert_eq!(model.serving(&name("web")), BTreeSet::from([address(1)]));
+}
+
+#[test]
+fn i8_a_running_request_keeps_its_server_until_it_ends() {
+    let mut model = Model::new(&["web"], 4, false);
+    let mut planner = planner();
+    let two = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
+    planner.desire(&Snapshot::default(), &two, &Changes::Everything);
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+    let id = model.backends[&name("web")]
+        .iter()
+        .find(|server| server.address == Some(address(1)))
+        .unwrap()
+        .id;
+    model.sessions.insert((name("web"), id), 1);
+    let one = snapshot(&two, &ready("web", &[2]));
+    planner.desire(&two, &one, &one.changes_since(two.generation()));
+    for _ in 0..40 {
+        let plan = planner.plan(model.now);
+        for step in plan.steps() {
+            assert!(
+                matches!(step.command, Command::SetState(_, AdminState::Drain)),
+                "busy, so only drained: {step}"
+            );
+            model.apply(&step.command);
+        }
+        model.observe(&mut planner);
+        model.read(&mut planner, &plan);
+        model.advance(Duration::from_millis(100));
+    }
+    model.sessions.clear();
+    model.converge(&mut planner, |_, _, _| {});
+    assert!(model.backends[&name("web")].iter().all(|server| {
+        server.address == Some(address(2)) || server.address.is_some_and(is_parked)
+    }));
+}
+
+#[test]
+fn a_dead_endpoint_is_out_at_once_even_if_it_is_the_last() {
+    let mut model = Model::new(&["web"], 4, false);
+    let mut planner = planner();
+    let up = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    planner.desire(&Snapshot::default(), &up, &Changes::Everything);
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+    let dead = BTreeMap::from([("web", BTreeMap::from([(1, (100, EndpointState::Down))]))]);
+    let down = snapshot(&up, &dead);
+    planner.desire(&up, &down, &down.changes_since(up.generation()));
+    let plan = planner.plan(model.now);
+    assert_eq!(plan.steps().count(), 1);
+    for step in plan.steps() {
+        model.apply(&step.command);
+        assert_eq!(step.why, Why::Out);
+    }
+    assert!(model.serving(&name("web")).is_empty());
+    model.observe(&mut planner);
+    assert!(planner.plan(model.now).is_empty());
+}
+
+#[test]
+fn too_few_slots_are_an_unmet_wish_that_stops_nothing_else() {
+    let mut model = Model::new(&["web", "api"], 2, false);
+    let mut planner = planner();
+    let mut wish = ready("web", &[1, 2, 3]);
+    wish.extend(ready("api", &[7]));
+    wish.extend(ready("nowhere", &[9]));
+    let wish = snapshot(&Snapshot::default(), &wish);
+    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    model.observe(&mut planner);
+    let end = model.converge(&mut planner, |_, _, _| {});
+    assert_eq!(model.serving(&name("web")).len(), 2);
+    assert_eq!(model.serving(&name("api")).len(), 1);
+    let reasons: Vec<_> = end
+        .unmet
+        .iter()
+        .map(|u| (u.service.as_str(), u.reason))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            ("nowhere", UnmetReason::NoSuchService),
+            ("web", UnmetReason::NoCapacity)
+        ]
+    );
+}
+
+#[test]
+fn two_services_swap_their_addresses_without_a_deadlock() {
+    let mut model = Model::new(&["a", "b"], 3, false);
+    let mut planner = planner();
+    let mut wish = ready("a", &[1]);
+    wish.extend(ready("b", &[2]));
+    let first = snapshot(&Snapshot::default(), &wish);
+    planner.desire(&Snapshot::default(), &first, &Changes::Everything);
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+    let mut wish = ready("a", &[2]);
+    wish.extend(ready("b", &[1]));
+    let second = snapshot(&first, &wish);
+    let began = model.now;
+    planner.desire(&first, &second, &second.changes_since(first.generation()));
+    let mut swapped_at = None;
+    model.converge(&mut planner, |model, _, _| {
+        let (a, b) = (model.serving(&name("a")), model.serving(&name("b")));
+        assert!(a.is_disjoint(&b), "two services on one address");
+        if a.contains(&address(2)) && b.contains(&address(1)) {
+            swapped_at.get_or_insert(model.now);
+        }
+    });
+    let took = swapped_at.expect("swapped") - began;
+    assert!(took < Duration::from_secs(1), "took {took:?}");
+}
+
+#[test]
+fn a_found_service_is_not_emptied_before_the_hold_ends() {
+    let mut model = Model::new(&["web"], 3, false);
+    let mut first = planner();
+    let wish = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    first.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    model.observe(&mut first);
+    model.converge(&mut first, |_, _, _| {});
+
+    let mut second = planner();
+    let empty = snapshot(
+        &Snapshot::default(),
+        &BTreeMap::from([("web", BTreeMap::new())]),
+    );
+    second.desire(&Snapshot::default(), &empty, &Changes::Everything);
+    model.observe(&mut second);
+    second.hold_found_until(model.now + Duration::from_secs(10));
+    let plan = second.plan(model.now);
+    assert!(plan.is_empty() && plan.held == 1, "{plan}");
+    let began = model.now;
+    model.converge(&mut second, |model, _, _| {
+        assert!(model.now >= began + Duration::from_secs(10));
+    });
+    assert!(model.serving(&name("web")).is_empty(), "the hold ends");
+}
+
+fn wishes() -> impl Strategy<Value = Vec<(Wish, u8, u64)>> {
+    let state = prop_oneof![
+        4 => Just(EndpointState::Ready),
+        1 => Just(EndpointState::Pending),
+        1 => Just(EndpointState::Draining { grace: None }),
+        1 => Just(EndpointState::Down),
+    ];
+    // An address belongs to one service at a time, and often moves to the other.
+    let placed = prop::collection::btree_map(0_u16..8, (any::<bool>(), 1_u16..=256, state), 0..8);
+    let wish = placed.prop_map(|placed| {
+        let mut wish: Wish = BTreeMap::from([("a", BTreeMap::new()), ("b", BTreeMap::new())]);
+        for (number, (in_a, weight, state)) in placed {
+            wish.get_mut(if in_a { "a" } else { "b" })
+                .unwrap()
+                .insert(number, (weight, state));
+        }
+        wish
+    });
+    prop::collection::vec((wish, any::<u8>(), any::<u64>()), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// I1, I3, I8, I12: wishes change at random, plans are cut at random, sessions come and go, `lb` is restarted at
+    /// random. After every single command no address serves two services, no server with traffic was re-pointed (the
+    /// model refuses), and no service that keeps a ready endpoint is emptied. In the end exactly the wish serves, and one
+    /// more plan is empty.
+    #[test]
+    fn any_history_is_safe_at_every_command_and_ends_right(
+        history in wishes(),
+        checked in any::<bool>(),
+        slots in 9_u32..14,
+        restarts in any::<u8>(),
+    ) {
+        let mut model = Model::new(&["a", "b"], slots, checked);
+        let mut planner = planner();
+        let mut old = Snapshot::default();
+        model.observe(&mut planner);
+        let mut last = Wish::new();
+        for (round, (wish, cut, busy)) in history.iter().enumerate() {
+            if restarts >> (round % 8) & 1 == 1 {
+                planner = self::planner();
+                model.observe(&mut planner);
+                old = Snapshot::default();
+            }
+            let new = snapshot(&old, wish);
+            let changes = if old.generation() == 0 {
+                Changes::Everything
+            } else {
+                new.changes_since(old.generation())
+            };
+            planner.desire(&old, &new, &changes);
+            // Some of the servers that serve now have a session.
+            for (backend, servers) in &model.backends {
+                for server in servers {
+                    if server.admin == AdminState::Ready && busy >> (server.id % 64) & 1 == 1 {
+                        model.sessions.insert((backend.clone(), server.id), 1);
+                    }
+                }
+            }
+            let mut budget = usize::from(*cut);
+            'passes: for _ in 0..8 {
+                let plan = planner.plan(model.now);
+                for step in plan.steps() {
+                    if budget == 0 {
+                        break 'passes;
+                    }
+                    budget -= 1;
+                    let before = model.clone();
+                    model.apply(&step.command);
+                    check_safe(&before, &model, wish, &last)?;
+                }
+                model.read(&mut planner, &plan);
+                model.observe(&mut planner);
+                model.advance(Duration::from_millis(20));
+            }
+            // What was cut is only seen by reading back.
+            model.observe(&mut planner);
+            model.sessions.clear();
+            last = wish.clone();
+            old = new;
+        }
+        let final_wish = &history.last().unwrap().0;
+        let mut broken = Ok(());
+        let mut before = model.clone();
+        let end = model.converge(&mut planner, |model, _, _| {
+            if broken.is_ok() {
+                broken = check_safe(&before, model, final_wish, final_wish);
+            }
+            before = model.clone();
+        });
+        broken?;
+        prop_assert!(end.settled && end.unmet.is_empty(), "{end}");
+        for (service, endpoints) in final_wish {
+            let wanted: BTreeSet<SocketAddr> = endpoints
+                .iter()
+                .filter(|(_, (_, state))| state.is_ready())
+                .map(|(number, _)| address(*number))
+                .collect();
+            prop_assert_eq!(model.serving(&name(service)), wanted);
+        }
+        // A fresh planner on the same HAProxy writes nothing: it adopts.
+        let mut adopting = self::planner();
+        adopting.desire(&Snapshot::default(), &old, &Changes::Everything);
+        model.observe(&mut adopting);
+        let adopted = adopting.plan(model.now);
+        prop_assert!(adopted.is_empty() && adopted.settled, "{adopted}");
+    }
+
+    /// The same input gives the same plan.
+    #[test]
+    fn same_input_same_plan(history in wishes(), slots in 1_u32..12) {
+        let run = || {
+            let mut model = Model::new(&["a", "b"], slots, false);
+            let mut planner = planner();
+            model.observe(&mut planner);
+            let mut old = Snapshot::default();
+            let mut plans = Vec::new();
+            for (wish, ..) in &history {
+                let new = snapshot(&old, wish);
+                planner.desire(&old, &new, &new.changes_since(old.generation()));
+                let plan = planner.plan(model.now);
+                for step in plan.steps() {
+                    model.apply(&step.command);
+                }
+                model.read(&mut planner, &plan);
+                model.observe(&mut planner);
+                plans.push(plan);
+                old = new;
+            }
+            plans
+        };
+        prop_assert_eq!(run(), run());
+    }
+}
+
+fn check_safe(
+    before: &Model,
+    after: &Model,
+    wish: &Wish,
+    last: &Wish,
+) -> Result<(), TestCaseError> {
+    let (a, b) = (after.serving(&name("a")), after.serving(&name("b")));
+    let both: Vec<_> = a.intersection(&b).collect();
+    prop_assert!(both.is_empty(), "two services on one address: {:?}", both);
+    for service in ["a", "b"] {
+        let emptied =
+            !before.serving(&name(service)).is_empty() && after.serving(&name(service)).is_empty();
+        let stays = |wish: &Wish| -> BTreeSet<u16> {
+            wish.get(service)
+                .into_iter()
+                .flatten()
+                .filter(|(_, (_, state))| state.is_ready())
+                .map(|(number, _)| *number)
+                .collect()
+        };
+        let kept: BTreeSet<u16> = stays(wish).intersection(&stays(last)).copied().collect();
+        let kept_served = kept
+            .iter()
+            .any(|n| before.serving(&name(service)).contains(&address(*n)));
+        prop_assert!(!(emptied && kept_served), "service {} was emptied", service);
+    }
+    Ok(())
+}
