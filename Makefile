@@ -1,0 +1,37 @@
+# Every command a user or developer needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: setup
+setup:
+	@.ci/setup base
+
+.PHONY: demo
+demo: setup ## show lb at work on a real HAProxy: 20 seconds, nothing else needed
+	@cargo run --quiet --release --package lb-examples --bin demo
+
+.PHONY: test
+test: ## run every test against the real servers, installing what is missing
+	@.ci/test
+
+.PHONY: lint
+lint: ## formatting, clippy and rustdoc, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+.PHONY: bench
+bench: setup ## measure against the raw socket's floor in the same run; writes target/bench.json
+	@cargo bench --package lb-examples --bench control_plane
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for SECONDS each (default 10); needs a nightly toolchain and cargo-fuzz
+	@.ci/fuzz $(or $(SECONDS_EACH),10)
+
+.PHONY: matrix
+matrix: ## prepare HAProxy 2.2, 2.6, 3.0, 3.2 and 3.4 for the tests
+	@.ci/haproxy-matrix prepare
