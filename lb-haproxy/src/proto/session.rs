@@ -96,6 +96,8 @@ struct Sent {
     greeting: &'static str,
     len: usize,
     payload: bool,
+    /// Its reply ends with the connection, not with a prompt.
+    last: bool,
 }
 
 impl Session {
@@ -145,6 +147,7 @@ impl Session {
             greeting: "",
             len: self.outbox.len() - start,
             payload: matches!(command, Command::AddMapEntries { .. }),
+            last: matches!(command, Command::Reload),
         });
         Ok(ticket)
     }
@@ -230,6 +233,13 @@ impl Session {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
         }
+        // The master ends every conversation when it reloads; what it said before is the reply.
+        if self.prompted && self.in_flight.front().is_some_and(|sent| sent.last) {
+            let frame = self.frames.rest().to_vec();
+            if let Some(sent) = self.in_flight.pop_front() {
+                self.answer(&sent, frame)?;
+            }
+        }
         let (unknown, unsent) = self.unanswered();
         let error = self.end(SessionError::Eof { unknown, unsent });
         match self.in_flight.is_empty() && self.waiting.is_empty() {
@@ -273,6 +283,7 @@ impl Session {
                 greeting,
                 len: self.outbox.len() - start,
                 payload: false,
+                last: false,
             });
         }
     }

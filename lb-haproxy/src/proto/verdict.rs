@@ -17,6 +17,8 @@ pub enum Accepted {
     Text,
     /// The transaction that `prepare map` began.
     Version(MapVersion),
+    /// It was sent, and this version says nothing of what came of it: ask `show proc`.
+    Unconfirmed,
     /// HAProxy says there was nothing to change; it may compare with what it has not applied yet: read back.
     Unchanged,
 }
@@ -254,6 +256,8 @@ fn reload_verdict(text: &str) -> Result<Accepted, Refusal> {
         Some(rest) => Err(Refusal::Reload(BoundedText::paragraph(
             rest.trim_start_matches(['0', '\n', '-']),
         ))),
+        // Up to 2.6.
+        None if text.is_empty() => Ok(Accepted::Unconfirmed),
         None => Err(refusal(text)),
     }
 }
