@@ -1,9 +1,15 @@
 //! The commands of the runtime API, as values.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use lb_core::{Name, Weight};
 use serde::Serialize;
+
+use super::{MapKey, MapName, MapValue, MapVersion};
 
 /// One server of one backend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -50,44 +56,206 @@ pub enum Health {
     Up,
 }
 
+/// The settings of a server that is created at run time; what is left out has HAProxy's own default.
+///
+/// A created server starts in maintenance, and its checks are configured but not running until
+/// [`Command::EnableHealth`]. Only settings that every version with `add server` takes are here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Whether it has a health check.
+    pub check: bool,
+    /// The check's port, where it is not the server's.
+    pub check_port: Option<u16>,
+    /// Failed checks in a row that take it down.
+    pub fall: Option<u16>,
+    /// The time between two checks.
+    pub inter: Option<Duration>,
+    /// The most connections to it at a time.
+    pub maxconn: Option<u32>,
+    /// The most idle connections kept to it; 0 keeps none.
+    pub pool_max_conn: Option<u32>,
+    /// Passed checks in a row that bring it up.
+    pub rise: Option<u16>,
+    /// How long it takes to reach its full weight after it came up.
+    pub slowstart: Option<Duration>,
+    /// Its weight.
+    pub weight: Option<Weight>,
+}
+
 /// One command of the runtime API.
 ///
 /// Every part is a typed value that cannot hold a separator, so the encoder cannot be made to write a second
-/// command.
+/// command. There is deliberately no variant that holds free text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Command {
+    /// `add map [@V] M K V`. HAProxy appends a duplicate, it never replaces.
+    AddMap {
+        /// The map.
+        map: MapName,
+        /// The transaction, or the live content.
+        version: Option<MapVersion>,
+        /// The entry's key.
+        key: MapKey,
+        /// The entry's value.
+        value: MapValue,
+    },
+    /// `add map [@V] M <<`, with the entries as its payload.
+    ///
+    /// Where HAProxy refuses one entry, those before it are in: use a transaction. [`map_batches`]
+    /// (super::map_batches) cuts a list to what one command may hold.
+    AddMapEntries {
+        /// The map.
+        map: MapName,
+        /// The transaction, or the live content.
+        version: Option<MapVersion>,
+        /// Keys and values, at least one.
+        entries: Vec<(MapKey, MapValue)>,
+    },
+    /// `add server B/S A:P …` (2.6+).
+    AddServer {
+        /// The server to create.
+        server: ServerRef,
+        /// Its address.
+        address: SocketAddr,
+        /// Its settings.
+        options: ServerOptions,
+    },
+    /// `clear map [@V] M`: empties it, or gives a transaction up.
+    ClearMap {
+        /// The map.
+        map: MapName,
+        /// The transaction, or the live content.
+        version: Option<MapVersion>,
+    },
+    /// `commit map @V M` (2.4+): what was added under this version replaces the content, at once.
+    CommitMap {
+        /// The map.
+        map: MapName,
+        /// The transaction.
+        version: MapVersion,
+    },
+    /// `del map M K`. Since 3.4 it deletes one of several entries of the same key, before all of them.
+    DelMap {
+        /// The map.
+        map: MapName,
+        /// The entry's key.
+        key: MapKey,
+    },
+    /// `del server B/S` (2.6+); the server must be in maintenance and unused.
+    DelServer(ServerRef),
+    /// `disable health B/S`: stops the checks of a server.
+    DisableHealth(ServerRef),
     /// `enable health B/S`: starts the checks of a dynamic server.
     EnableHealth(ServerRef),
+    /// `prepare map M` (2.4+): begins a transaction.
+    PrepareMap(MapName),
+    /// `prompt`: a toggle, which a session sends once by itself and refuses from anyone else.
+    Prompt,
+    /// `reload`, on the master's socket only. Up to 2.6 there is no reply: the connection closes.
+    Reload,
     /// `set server B/S addr A port P`.
     SetAddr(ServerRef, SocketAddr),
+    /// `set server B/S check-addr A [port P]` (2.4+; broken in 3.4.0).
+    SetCheckAddr {
+        /// The server.
+        server: ServerRef,
+        /// Where its checks go.
+        address: IpAddr,
+        /// Their port, where it changes too.
+        port: Option<u16>,
+    },
     /// `set server B/S check-port P`.
     SetCheckPort(ServerRef, u16),
     /// `set server B/S health …`.
     SetHealth(ServerRef, Health),
+    /// `set map M K V`: the value of an entry that exists (of all, where there are several).
+    SetMap {
+        /// The map.
+        map: MapName,
+        /// The entry's key.
+        key: MapKey,
+        /// The entry's new value.
+        value: MapValue,
+    },
     /// `set severity-output number`.
     SetSeverity,
     /// `set server B/S state …`.
     SetState(ServerRef, AdminState),
-    /// `set timeout cli …`.
+    /// `set timeout cli …`: how long this connection may idle.
     SetTimeout(Duration),
     /// `set server B/S weight N`.
     SetWeight(ServerRef, Weight),
+    /// `show backend`: the names of all backends.
+    ShowBackend,
+    /// `show cli level`: what this connection may do.
+    ShowCliLevel,
     /// `show info`.
     ShowInfo,
     /// `show map`, or the entries of one map file.
     ShowMap(Option<MapName>),
+    /// `show map @V M` (2.4+): the entries of one version.
+    ShowMapVersion(MapName, MapVersion),
+    /// `show proc`, on the master's socket only.
+    ShowProc,
     /// `show servers conn [B]`.
     ShowServersConn(Option<Name>),
     /// `show servers state [B]`.
     ShowServersState(Option<Name>),
     /// `show stat B 4 ID`: all servers of a backend, or the one with this id.
     ShowStat(Name, Option<u32>),
-    /// `shutdown sessions server B/S`.
+    /// `show stat -1 7 -1`: frontends, backends and servers of everything.
+    ShowStatAll,
+    /// `show version` (2.4+).
+    ShowVersion,
+    /// `shutdown sessions server B/S`: cuts what runs there.
     ShutdownSessions(ServerRef),
+    /// `wait T srv-removable B/S` (3.0+): until the server may be deleted, at most this long.
+    ///
+    /// It holds up every later command of the same connection.
+    WaitRemovable(ServerRef, Duration),
 }
 
-/// A map as HAProxy knows it: the file named in its configuration.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct MapName(String);
+impl Command {
+    /// Whether the command leaves HAProxy as it is, so that sending it again is harmless.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(
+            self,
+            Self::ShowBackend
+                | Self::ShowCliLevel
+                | Self::ShowInfo
+                | Self::ShowMap(_)
+                | Self::ShowMapVersion(..)
+                | Self::ShowProc
+                | Self::ShowServersConn(_)
+                | Self::ShowServersState(_)
+                | Self::ShowStat(..)
+                | Self::ShowStatAll
+                | Self::ShowVersion
+                | Self::WaitRemovable(..)
+        )
+    }
+
+    /// The server the command is about, where it is about one.
+    #[must_use]
+    pub fn server(&self) -> Option<&ServerRef> {
+        match self {
+            Self::AddServer { server, .. }
+            | Self::DelServer(server)
+            | Self::DisableHealth(server)
+            | Self::EnableHealth(server)
+            | Self::SetAddr(server, _)
+            | Self::SetCheckAddr { server, .. }
+            | Self::SetCheckPort(server, _)
+            | Self::SetHealth(server, _)
+            | Self::SetState(server, _)
+            | Self::SetWeight(server, _)
+            | Self::ShutdownSessions(server)
+            | Self::WaitRemovable(server, _) => Some(server),
+            _ => None,
+        }
+    }
+}

@@ -1,5 +1,32 @@
 //! Bytes to meaning and back: the runtime API's commands, replies and framing. Pure.
 
+mod columns;
 mod command;
+mod encode;
+mod framing;
+mod info;
+mod map_text;
+mod maps;
+mod parse_error;
+mod proc;
+mod reply;
+mod servers_conn;
+mod servers_state;
+mod session;
+mod stat;
+mod verdict;
 
-pub use command::{AdminState, Command, Health, MapName, ServerRef};
+pub use command::{AdminState, Command, Health, ServerOptions, ServerRef};
+pub use encode::{EncodeError, MAX_COMMAND, command_text, encode, map_batches};
+pub use framing::Dialect;
+pub use info::{Epoch, Info, InvalidVersion, Version};
+pub use map_text::{InvalidMapText, MapKey, MapName, MapValue, MapVersion};
+pub use maps::{MapEntry, MapInfo, parse_map_entries, parse_maps};
+pub use parse_error::ParseError;
+pub use proc::{Process, Processes};
+pub use reply::{Reply, Severity};
+pub use servers_conn::{ConnRow, ServersConn};
+pub use servers_state::{AdminBits, CheckBits, CheckResult, OpState, ServerRow, ServersState};
+pub use session::{Session, SessionConfig, SessionError, SubmitError, Ticket};
+pub use stat::{Stat, StatKind, StatRow, Status};
+pub use verdict::{Accepted, BoundedText, Refusal, verdict};

@@ -1,0 +1,135 @@
+//! `show proc`: the processes of a master.
+
+use serde::Serialize;
+
+use super::{
+    BoundedText, ParseError,
+    columns::{Header, Line},
+};
+
+/// A master and its processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Processes {
+    /// The master.
+    pub master: Process,
+    /// How many reloads failed since the last that did not (2.5+).
+    pub failed_reloads: Option<u32>,
+    /// The workers in use. Empty after a failed reload on 2.2 and from 3.1 on, which then list them as old.
+    pub workers: Vec<Process>,
+    /// The workers on their way out.
+    pub old_workers: Vec<Process>,
+}
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Process {
+    /// Its process number.
+    pub pid: u32,
+    /// How many reloads it has lived through.
+    pub reloads: u32,
+    /// Its version, as printed.
+    pub version: BoundedText,
+}
+
+impl Processes {
+    /// Reads the reply to [`Command::ShowProc`](super::Command::ShowProc).
+    ///
+    /// # Errors
+    /// [`ParseError`], naming the column.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut lines = text.lines().enumerate();
+        let names = lines
+            .next()
+            .and_then(|(_, line)| line.strip_prefix('#'))
+            .ok_or_else(|| ParseError::Header {
+                reply: REPLY,
+                found: BoundedText::new(text),
+            })?;
+        let header = Header {
+            reply: REPLY,
+            names: names
+                .split(['<', '>'])
+                .filter(|name| !name.trim().is_empty())
+                .collect(),
+        };
+        let pid = header.column("PID")?;
+        let reloads = header.column("reloads")?;
+        let version = header.column("version")?;
+        let mut section = Section::Master;
+        let mut master = None;
+        let mut failed_reloads = None;
+        let (mut workers, mut old_workers) = (Vec::new(), Vec::new());
+        for (index, text) in lines {
+            if let Some(title) = text.strip_prefix("# ") {
+                section = match title.trim() {
+                    "workers" => Section::Workers,
+                    "old workers" => Section::OldWorkers,
+                    _ => Section::Other,
+                };
+                continue;
+            }
+            let (start, failed, end) = match text.split_once("[failed:") {
+                Some((start, rest)) => {
+                    let (count, end) = rest.split_once(']').unwrap_or((rest, ""));
+                    (start, count.trim().parse().ok(), end)
+                }
+                None => (text, None, ""),
+            };
+            let fields: Vec<&str> = start
+                .split_ascii_whitespace()
+                .chain(end.split_ascii_whitespace())
+                .collect();
+            if fields.is_empty() || matches!(section, Section::Other) {
+                continue;
+            }
+            let line = Line {
+                reply: REPLY,
+                number: index + 1,
+                fields: &fields,
+            };
+            let process = Process {
+                pid: line.number(pid)?,
+                reloads: line.number(reloads)?,
+                version: BoundedText::new(line.text(version)?),
+            };
+            match section {
+                Section::Master => {
+                    master = Some(process);
+                    failed_reloads = failed;
+                }
+                Section::Workers => workers.push(process),
+                Section::OldWorkers => old_workers.push(process),
+                Section::Other => {}
+            }
+        }
+        Ok(Self {
+            master: master.ok_or(ParseError::MissingColumn {
+                reply: REPLY,
+                column: "line of the master",
+            })?,
+            failed_reloads,
+            workers,
+            old_workers,
+        })
+    }
+
+    /// The workers that serve: those in use or, where a failed reload made the list of them empty, the old ones.
+    #[must_use]
+    pub fn serving(&self) -> &[Process] {
+        match self.workers.is_empty() {
+            true => &self.old_workers,
+            false => &self.workers,
+        }
+    }
+}
+
+const REPLY: &str = "show proc";
+
+enum Section {
+    Master,
+    OldWorkers,
+    Other,
+    Workers,
+}

@@ -1,0 +1,369 @@
+//! `show servers state`: what HAProxy's servers are, the only evidence of what was applied.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use lb_core::Name;
+use serde::Serialize;
+
+use super::{
+    BoundedText, ParseError, ServerRef,
+    columns::{Column, Header, Line},
+};
+
+/// All servers of one backend or of all, in HAProxy's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct ServersState {
+    /// One per server.
+    pub rows: Vec<ServerRow>,
+    /// How many servers were left out because their backend's name or their own is no [`Name`].
+    ///
+    /// HAProxy has the same alphabet but no limit of length; such servers are not ours and cannot be addressed.
+    pub unnamed: usize,
+}
+
+/// One server as `show servers state` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ServerRow {
+    /// The server's backend.
+    pub backend: Name,
+    /// The backend's number.
+    pub backend_id: u32,
+    /// The server's name.
+    pub server: Name,
+    /// The server's number in its backend.
+    pub id: u32,
+    /// Its address; `None` for a unix socket or an unresolved name.
+    pub address: Option<IpAddr>,
+    /// Its port.
+    pub port: u16,
+    /// Whether it serves.
+    pub op: OpState,
+    /// What keeps it from serving.
+    pub admin: AdminBits,
+    /// Its weight now.
+    pub weight: u16,
+    /// Its weight in the configuration.
+    pub initial_weight: u16,
+    /// How long ago it went up or down, in whole seconds.
+    pub since_change: Duration,
+    /// What its checks do.
+    pub check: CheckBits,
+    /// How its last check ended.
+    pub check_result: CheckResult,
+    /// How near it is to going up or down: from the configuration's `rise` on it is up.
+    pub check_health: u16,
+    /// Where its checks go, if not to the server's port (2.4+).
+    pub check_port: Option<u16>,
+    /// Where its checks go, if not to the server's address (2.4+).
+    pub check_address: Option<IpAddr>,
+    /// What its agent does.
+    pub agent: CheckBits,
+    /// The name its address comes from.
+    pub fqdn: Option<Box<str>>,
+}
+
+impl ServerRow {
+    /// The server.
+    #[must_use]
+    pub fn server_ref(&self) -> ServerRef {
+        ServerRef::new(self.backend.clone(), self.server.clone())
+    }
+
+    /// Its address and port, where it has an address.
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address?, self.port))
+    }
+}
+
+impl ServersState {
+    /// Reads the reply to [`Command::ShowServersState`](super::Command::ShowServersState), or a server-state file.
+    ///
+    /// # Errors
+    /// [`ParseError`], naming the column. One bad line fails the whole, as what is read half is no evidence.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut lines = text.lines().enumerate();
+        let names = lines
+            .by_ref()
+            .take(2)
+            .find_map(|(_, line)| line.strip_prefix("# "))
+            .ok_or_else(|| ParseError::Header {
+                reply: REPLY,
+                found: BoundedText::new(text),
+            })?;
+        let columns = Columns::find(&Header {
+            reply: REPLY,
+            names: names.split_ascii_whitespace().collect(),
+        })?;
+        let mut state = Self {
+            // A line has about 70 bytes.
+            rows: Vec::with_capacity(text.len() / 64),
+            unnamed: 0,
+        };
+        let mut backend: Option<Name> = None;
+        let mut fields = Vec::with_capacity(32);
+        for (index, line) in lines {
+            fields.clear();
+            fields.extend(line.split_ascii_whitespace());
+            if fields.is_empty() {
+                continue;
+            }
+            let line = Line {
+                reply: REPLY,
+                number: index + 1,
+                fields: &fields,
+            };
+            let (pool, server) = (line.text(columns.backend)?, line.text(columns.server)?);
+            let known = match &backend {
+                Some(known) if known.as_str() == pool => Some(known.clone()),
+                _ => pool.parse().ok(),
+            };
+            let (Some(pool), Ok(server)) = (known, server.parse()) else {
+                state.unnamed += 1;
+                continue;
+            };
+            backend = Some(pool.clone());
+            state.rows.push(columns.row(&line, pool, server)?);
+        }
+        Ok(state)
+    }
+}
+
+const REPLY: &str = "show servers state";
+
+struct Columns {
+    backend: Column,
+    backend_id: Column,
+    server: Column,
+    id: Column,
+    address: Column,
+    port: Column,
+    op: Column,
+    admin: Column,
+    weight: Column,
+    initial_weight: Column,
+    since_change: Column,
+    check: Column,
+    check_result: Column,
+    check_health: Column,
+    check_port: Option<Column>,
+    check_address: Option<Column>,
+    agent: Column,
+    fqdn: Column,
+}
+
+impl Columns {
+    fn find(header: &Header<'_>) -> Result<Self, ParseError> {
+        Ok(Self {
+            backend: header.column("be_name")?,
+            backend_id: header.column("be_id")?,
+            server: header.column("srv_name")?,
+            id: header.column("srv_id")?,
+            address: header.column("srv_addr")?,
+            port: header.column("srv_port")?,
+            op: header.column("srv_op_state")?,
+            admin: header.column("srv_admin_state")?,
+            weight: header.column("srv_uweight")?,
+            initial_weight: header.column("srv_iweight")?,
+            since_change: header.column("srv_time_since_last_change")?,
+            check: header.column("srv_check_state")?,
+            check_result: header.column("srv_check_result")?,
+            check_health: header.column("srv_check_health")?,
+            check_port: header.optional("srv_check_port"),
+            check_address: header.optional("srv_check_addr"),
+            agent: header.column("srv_agent_state")?,
+            fqdn: header.column("srv_fqdn")?,
+        })
+    }
+
+    fn row(
+        &self,
+        line: &Line<'_, '_>,
+        backend: Name,
+        server: Name,
+    ) -> Result<ServerRow, ParseError> {
+        let address = line.text(self.address)?;
+        Ok(ServerRow {
+            backend,
+            backend_id: line.number(self.backend_id)?,
+            server,
+            id: line.number(self.id)?,
+            // Unresolved, unix, or something a later version brings: in each case none that we set.
+            address: address.parse().ok(),
+            port: line.number(self.port)?,
+            op: OpState::of(line.number(self.op)?),
+            admin: AdminBits(line.number(self.admin)?),
+            weight: line.number(self.weight)?,
+            initial_weight: line.number(self.initial_weight)?,
+            // The clock of the machine may have been set back.
+            since_change: Duration::from_secs(
+                u64::try_from(line.number::<i64>(self.since_change)?).unwrap_or(0),
+            ),
+            check: CheckBits(line.number(self.check)?),
+            check_result: CheckResult::of(line.number(self.check_result)?),
+            check_health: line.number(self.check_health)?,
+            check_port: line.maybe(self.check_port)?.filter(|port| *port != 0),
+            check_address: line
+                .maybe_text(self.check_address)
+                .and_then(|text| text.parse().ok()),
+            agent: CheckBits(line.number(self.agent)?),
+            fqdn: line.maybe_text(Some(self.fqdn)).map(Into::into),
+        })
+    }
+}
+
+/// Whether a server serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OpState {
+    /// It does not: it is in maintenance, or its checks fail.
+    Stopped,
+    /// It serves, on its way to its full weight.
+    Starting,
+    /// It serves.
+    Running,
+    /// It serves what it has and takes no more.
+    Stopping,
+    /// A number no known version prints.
+    Unknown(u8),
+}
+
+impl OpState {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Stopped,
+            1 => Self::Starting,
+            2 => Self::Running,
+            3 => Self::Stopping,
+            number => Self::Unknown(number),
+        }
+    }
+
+    /// Whether it takes new traffic, as far as its administrative state lets it.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Starting)
+    }
+}
+
+/// What keeps a server from taking traffic, as HAProxy's bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct AdminBits(u32);
+
+impl AdminBits {
+    /// These bits.
+    #[must_use]
+    pub fn new(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The bits as HAProxy prints them.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// In maintenance: by command, by the server it tracks, or for want of an address.
+    #[must_use]
+    pub fn is_maint(self) -> bool {
+        self.0 & 0x23 != 0
+    }
+
+    /// Draining: by command, or by the server it tracks.
+    #[must_use]
+    pub fn is_drain(self) -> bool {
+        self.0 & 0x18 != 0
+    }
+
+    /// Declared `disabled` in the configuration, which stays set when the server is made ready.
+    #[must_use]
+    pub fn is_declared_disabled(self) -> bool {
+        self.0 & 0x04 != 0
+    }
+
+    /// In maintenance because its name did not resolve, which no command of ours ends.
+    #[must_use]
+    pub fn is_unresolved(self) -> bool {
+        self.0 & 0x20 != 0
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CheckResult {
+    /// None has ended yet.
+    Unknown,
+    /// It says nothing.
+    Neutral,
+    /// It failed.
+    Failed,
+    /// It passed.
+    Passed,
+    /// It passed, for what is under way only.
+    PassedConditionally,
+    /// A number no known version prints.
+    Other(u8),
+}
+
+impl CheckResult {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Unknown,
+            1 => Self::Neutral,
+            2 => Self::Failed,
+            3 => Self::Passed,
+            4 => Self::PassedConditionally,
+            number => Self::Other(number),
+        }
+    }
+}
+
+/// What a server's checks or its agent do, as HAProxy's bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct CheckBits(u32);
+
+impl CheckBits {
+    /// These bits.
+    #[must_use]
+    pub fn new(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The bits as HAProxy prints them.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// A check is under way.
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        self.0 & 0x01 != 0
+    }
+
+    /// The configuration has a check.
+    #[must_use]
+    pub fn is_configured(self) -> bool {
+        self.0 & 0x02 != 0
+    }
+
+    /// The check is switched on.
+    #[must_use]
+    pub fn is_enabled(self) -> bool {
+        self.0 & 0x04 != 0
+    }
+
+    /// The check waits for the end of a maintenance.
+    #[must_use]
+    pub fn is_paused(self) -> bool {
+        self.0 & 0x08 != 0
+    }
+}
