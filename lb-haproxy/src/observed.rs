@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use lb_core::Name;
 use serde::Serialize;
 
-use crate::proto::AdminState;
+use crate::proto::{AdminState, ServerRow, StatRow};
 
 /// Where a slot without a tenant points: an address that refuses, so that a slot made ready by mistake serves
 /// nobody.
@@ -63,6 +63,30 @@ impl Server {
     }
 }
 
+impl From<ServerRow> for Server {
+    fn from(row: ServerRow) -> Self {
+        let admin = if row.admin.is_maint() {
+            AdminState::Maint
+        } else if row.admin.is_drain() {
+            AdminState::Drain
+        } else {
+            AdminState::Ready
+        };
+        Self {
+            address: row.socket_addr(),
+            admin,
+            declared_disabled: row.admin.is_declared_disabled(),
+            running: admin != AdminState::Maint && row.op.is_up(),
+            weight: row.weight,
+            checked: row.check.is_configured(),
+            check_port: row.check_port.unwrap_or(0),
+            unchanged_secs: row.since_change.as_secs(),
+            name: row.server,
+            id: row.id,
+        }
+    }
+}
+
 /// What is going on at one server right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Gauges {
@@ -77,20 +101,20 @@ pub struct Gauges {
 }
 
 impl Gauges {
+    /// What `show stat` says of a server. HAProxy before 2.3 tells `used` and `idle` elsewhere.
+    #[must_use]
+    pub fn of(row: &StatRow) -> Self {
+        Self {
+            sessions: row.sessions,
+            queued: row.queued.unwrap_or(0),
+            used: row.used_connections.unwrap_or(0),
+            idle: row.idle_connections.unwrap_or(0),
+        }
+    }
+
     /// Whether no request is on its way to it or from it.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.sessions == 0 && self.queued == 0 && self.used == 0
     }
-}
-
-/// Which life of which worker an observation belongs to.
-///
-/// A reload or restart makes another worker; what was observed of the old one says nothing of the new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-pub struct Epoch {
-    /// The worker's process id.
-    pub pid: u32,
-    /// When it started, as seconds since 1970 where HAProxy tells, else 0.
-    pub started: u64,
 }

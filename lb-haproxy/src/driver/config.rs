@@ -1,0 +1,56 @@
+//! What a target's owner configures.
+
+use std::time::Duration;
+
+use lb_core::Name;
+use serde::{Deserialize, Serialize};
+
+use crate::{client::Address, policy::Policy};
+
+/// One HAProxy to keep converged.
+///
+/// ```
+/// use lb_haproxy::driver::TargetConfig;
+///
+/// let target = TargetConfig::new("edge".parse().unwrap(), "/run/haproxy/admin.sock".parse().unwrap());
+/// assert_eq!(target.policy.drain_timeout.as_secs(), 60);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TargetConfig {
+    /// Its name in status, events and metrics.
+    pub name: Name,
+    /// Its runtime socket: a path, or `tcp:HOST:PORT`. The socket needs `level admin`.
+    pub socket: Address,
+    /// How it is driven.
+    #[serde(default)]
+    pub policy: Policy,
+    /// The longest wait for one answer, in seconds.
+    #[serde(default = "default_timeout", with = "crate::policy::seconds")]
+    pub timeout: Duration,
+}
+
+impl TargetConfig {
+    /// A target driven by the default policy.
+    #[must_use]
+    pub fn new(name: Name, socket: Address) -> Self {
+        Self {
+            name,
+            socket,
+            policy: Policy::default(),
+            timeout: default_timeout(),
+        }
+    }
+
+    /// The same target driven by another policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(5)
+}

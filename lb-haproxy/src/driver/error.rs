@@ -1,0 +1,65 @@
+//! Why a pass failed.
+
+use lb_core::{DriveError, Name};
+
+use crate::{
+    client::ClientError,
+    proto::{ParseError, Refusal, ServerRef},
+};
+
+/// Why a pass over one HAProxy failed. What was applied before stays applied; the next pass begins by reading.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// The conversation failed.
+    #[error("the runtime socket failed")]
+    Client(#[from] ClientError),
+    /// A reply could not be read.
+    #[error("a reply could not be read")]
+    Parse(#[from] ParseError),
+    /// HAProxy refused to tell its state.
+    #[error("HAProxy refused to answer {command}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// Its refusal.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The conversation turned out to be with a worker that is on its way out: the newest one must be asked.
+    #[error("the worker {pid} that was spoken to has been replaced")]
+    StaleWorker {
+        /// The process that answered.
+        pid: u32,
+    },
+    /// HAProxy refused a change for a reason that concerns all changes.
+    #[error("HAProxy refused to change {server}")]
+    Forbidden {
+        /// The server.
+        server: ServerRef,
+        /// Its refusal.
+        #[source]
+        refusal: Refusal,
+    },
+}
+
+impl DriverError {
+    /// The same as the core sees it.
+    pub(super) fn into_core(self, target: &Name) -> DriveError {
+        let target = target.clone();
+        match self {
+            Self::Client(ref client) if !client.is_fatal() => DriveError::Unreachable {
+                target,
+                cause: Box::new(self),
+            },
+            Self::StaleWorker { .. } => DriveError::Unreachable {
+                target,
+                cause: Box::new(self),
+            },
+            _ => DriveError::Unusable {
+                target,
+                cause: Box::new(self),
+            },
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The driver: one pass at a time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use lb_core::{DriveError, Driver, Name, Preview, Report, Snapshot, model::Changes};
+use tracing::{info, warn};
+
+use super::{
+    apply::apply, config::TargetConfig, counters::Counters, error::DriverError, live,
+};
+use crate::{
+    capability::Capabilities,
+    client::{Client, ClientConfig, SocketIdentity, socket_identity},
+    plan::{Plan, Planner},
+    proto::Epoch,
+};
+
+/// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
+const MAX_ROUNDS: usize = 64;
+
+/// How often the socket's path is looked at, to notice that a new worker has taken it.
+const LOOK_AT_SOCKET: Duration = Duration::from_secs(1);
+
+/// Keeps one HAProxy converged through its runtime socket.
+///
+/// HAProxy is the store of what was applied: a driver that begins adopts what it finds. See the
+/// [crate documentation](crate) for what HAProxy's configuration needs.
+#[derive(Debug)]
+pub struct HaproxyDriver {
+    config: TargetConfig,
+    began: Instant,
+    session: Option<Session>,
+    /// What is known of a worker; kept while the same worker answers.
+    knowledge: Option<Knowledge>,
+    counters: Counters,
+    /// Bytes of conversations that have ended.
+    bytes: (u64, u64),
+    ever_connected: bool,
+}
+
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    identity: Option<SocketIdentity>,
+    /// Whether a pass is using it. A pass that was dropped leaves replies behind, so its conversation is over.
+    in_pass: bool,
+}
+
+#[derive(Debug)]
+struct Knowledge {
+    epoch: Epoch,
+    planner: Planner,
+    /// The wish that the planner was given last.
+    desired: Option<Arc<Snapshot>>,
+    read_all_at: Duration,
+    /// Whether what HAProxy shows must be read again before anything is planned.
+    doubtful: bool,
+}
+
+impl HaproxyDriver {
+    /// A driver for one target. It connects at its first pass.
+    #[must_use]
+    pub fn new(config: TargetConfig) -> Self {
+        Self {
+            config,
+            began: now(),
+            session: None,
+            knowledge: None,
+            counters: Counters::default(),
+            bytes: (0, 0),
+            ever_connected: false,
+        }
+    }
+
+    /// Bytes written to and read from the runtime socket since the driver began.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let (written, read) = self.session.as_ref().map_or((0, 0), |session| {
+            (session.client.bytes_written(), session.client.bytes_read())
+        });
+        (self.bytes.0 + written, self.bytes.1 + read)
+    }
+
+    fn elapsed(&self) -> Duration {
+        now().saturating_duration_since(self.began)
+    }
+
+    async fn pass(&mut self, desired: &Arc<Snapshot>) -> Result<(Plan, usize), DriverError> {
+        self.connect().await?;
+        if let Some(session) = &mut self.session {
+            session.in_pass = true;
+        }
+        self.take_in(desired).await?;
+        let began = self.began;
+        let clock = move || now().saturating_duration_since(began);
+        let mut applied = 0;
+        for _ in 0..MAX_ROUNDS {
+            let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
+                break;
+            };
+            let plan = known.planner.plan(clock());
+            if plan.is_empty() && plan.reads.is_empty() {
+                if plan.again_at.is_some_and(|at| at <= clock()) {
+                    continue;
+                }
+                session.in_pass = false;
+                return Ok((plan, applied));
+            }
+            // A pass that is cut here has changed what was observed.
+            known.doubtful = true;
+            if !plan.is_empty() {
+                applied += apply(
+                    &mut session.client,
+                    &mut known.planner,
+                    &mut self.counters,
+                    &plan,
+                    clock,
+                )
+                .await?;
+            }
+            live::read(&mut session.client, &mut known.planner, &plan.reads, clock()).await?;
+            known.doubtful = false;
+        }
+        if let Some(session) = &mut self.session {
+            session.in_pass = false;
+        }
+        let plan = Plan {
+            again_at: Some(clock()),
+            ..Plan::default()
+        };
+        Ok((plan, applied))
+    }
+
+    /// Makes sure that the worker that answers is the newest one.
+    async fn connect(&mut self) -> Result<(), DriverError> {
+        if let Some(session) = &self.session {
+            let moved = session.identity != socket_identity(&self.config.socket);
+            if !moved && !session.in_pass && !session.client.is_closed() {
+                return Ok(());
+            }
+            self.disconnect();
+        }
+        // Taken before connecting: a worker that takes the path in between is then noticed, not missed.
+        let identity = socket_identity(&self.config.socket);
+        let config = ClientConfig::new(self.config.timeout);
+        let client = Client::connect(&self.config.socket, config).await?;
+        let epoch = client.epoch();
+        if client.info().stopping {
+            return Err(DriverError::StaleWorker { pid: epoch.pid });
+        }
+        if self.knowledge.as_ref().is_none_or(|known| known.epoch != epoch) {
+            let version = &client.info().version;
+            info!(target = %self.config.name, %version, %epoch, "connected to HAProxy");
+            let capabilities =
+                Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
+            self.knowledge = Some(Knowledge {
+                epoch,
+                planner: Planner::new(self.config.policy.clone(), capabilities),
+                desired: None,
+                read_all_at: Duration::ZERO,
+                doubtful: true,
+            });
+            self.counters.add("workers_seen", 1);
+        }
+        if let Some(known) = &mut self.knowledge {
+            known.doubtful = true;
+        }
+        self.counters.add("connections", 1);
+        self.session = Some(Session {
+            client,
+            identity,
+            in_pass: false,
+        });
+        Ok(())
+    }
+
+    /// Gives the planner the wish, and what HAProxy shows where that is in doubt or long ago.
+    async fn take_in(&mut self, desired: &Arc<Snapshot>) -> Result<(), DriverError> {
+        let now = self.elapsed();
+        let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
+            return Ok(());
+        };
+        match &known.desired {
+            Some(given) if Arc::ptr_eq(given, desired) => {}
+            Some(given) => {
+                let changes = desired.changes_since(given.generation());
+                known.planner.desire(given, desired, &changes);
+            }
+            None => {
+                known.planner.desire(&Snapshot::default(), desired, &Changes::Everything);
+            }
+        }
+        known.desired = Some(Arc::clone(desired));
+        if known.doubtful || now >= known.read_all_at + self.config.policy.resync {
+            live::observe_all(&mut session.client, &mut known.planner, now).await?;
+            known.read_all_at = now;
+            known.doubtful = false;
+            if !self.ever_connected {
+                self.ever_connected = true;
+                known
+                    .planner
+                    .hold_found_until(now + self.config.policy.adoption_hold);
+            }
+        }
+        Ok(())
+    }
+
+    fn disconnect(&mut self) {
+        self.bytes = self.bytes();
+        self.session = None;
+    }
+}
+
+#[async_trait]
+impl Driver for HaproxyDriver {
+    fn name(&self) -> &Name {
+        &self.config.name
+    }
+
+    async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError> {
+        let mut outcome = self.pass(desired).await;
+        if let Err(DriverError::StaleWorker { pid }) = &outcome {
+            // The newest worker is already there: ask it at once.
+            info!(target = %self.config.name, pid, "the worker has been replaced");
+            self.disconnect();
+            outcome = self.pass(desired).await;
+        }
+        match outcome {
+            Ok((plan, applied)) => {
+                let mut report = Report::default();
+                report.generation = desired.generation();
+                report.applied = applied;
+                report.converged = plan.settled;
+                report.again = plan.again_at.map(|at| at.saturating_sub(self.elapsed()));
+                report.unmet = plan.unmet;
+                report.counters = self.counters.read();
+                let (written, read) = self.bytes();
+                report.counters.insert("bytes_written", written);
+                report.counters.insert("bytes_read", read);
+                Ok(report)
+            }
+            Err(error) => {
+                warn!(target = %self.config.name, error = &error as &dyn std::error::Error, "a pass failed");
+                self.disconnect();
+                Err(error.into_core(&self.config.name))
+            }
+        }
+    }
+
+    async fn preview(&mut self, desired: &Arc<Snapshot>) -> Result<Preview, DriveError> {
+        let plan = async {
+            self.connect().await?;
+            if let Some(known) = &mut self.knowledge {
+                known.doubtful = true;
+            }
+            if let Some(session) = &mut self.session {
+                session.in_pass = true;
+            }
+            self.take_in(desired).await?;
+            if let Some(session) = &mut self.session {
+                session.in_pass = false;
+            }
+            let now = self.elapsed();
+            Ok(self
+                .knowledge
+                .as_ref()
+                .map(|known| known.planner.clone().plan(now))
+                .unwrap_or_default())
+        }
+        .await
+        .map_err(|error: DriverError| error.into_core(&self.config.name))?;
+        let json = serde_json::to_string_pretty(&plan).unwrap_or_default();
+        Ok(Preview::new(plan.steps().count(), plan.to_string(), json))
+    }
+
+    async fn attention(&mut self) {
+        let Some(session) = &mut self.session else {
+            return std::future::pending().await;
+        };
+        let known_at = self.knowledge.as_ref().map(|known| known.read_all_at);
+        let resync_at = self.began + known_at.unwrap_or_default() + self.config.policy.resync;
+        let resync = tokio::time::sleep_until(resync_at.into());
+        tokio::pin!(resync);
+        loop {
+            tokio::select! {
+                () = session.client.closed() => return,
+                () = &mut resync => return,
+                () = tokio::time::sleep(LOOK_AT_SOCKET) => {
+                    if session.identity != socket_identity(&self.config.socket) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is the edge: it reads the clock for the planner")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,143 @@
+//! One conversation with one worker, and what was learnt in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use lb_core::Name;
+
+use super::error::DriverError;
+use crate::{
+    client::Client,
+    observed::{Gauges, Server},
+    plan::{Planner, Read},
+    proto::{
+        Command, Reply, ServersConn, ServersState, Stat, command_text, verdict,
+    },
+};
+
+/// Above this many servers to look at, the whole backend is read at once.
+const SINGLE_STATS: usize = 8;
+
+/// Reads all servers of all backends and gives them to the planner. Backends that are gone become empty.
+pub(super) async fn observe_all(
+    client: &mut Client,
+    planner: &mut Planner,
+    now: Duration,
+) -> Result<(), DriverError> {
+    let state = read_states(client, None).await?;
+    let mut by_backend: BTreeMap<Name, Vec<Server>> =
+        planner.backends().map(|name| (name.clone(), Vec::new())).collect();
+    for row in state.rows {
+        let backend = row.backend.clone();
+        by_backend.entry(backend).or_default().push(row.into());
+    }
+    for (backend, servers) in by_backend {
+        planner.observe(&backend, servers, now);
+    }
+    Ok(())
+}
+
+/// Reads the servers of some backends.
+pub(super) async fn observe_backends(
+    client: &mut Client,
+    planner: &mut Planner,
+    backends: &BTreeSet<Name>,
+    now: Duration,
+) -> Result<(), DriverError> {
+    for backend in backends {
+        let servers = match read_states(client, Some(backend)).await {
+            Ok(state) => state.rows.into_iter().map(Server::from).collect(),
+            Err(DriverError::Refused {
+                refusal: crate::proto::Refusal::NoSuchBackend,
+                ..
+            }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        planner.observe(backend, servers, now);
+    }
+    Ok(())
+}
+
+/// Reads what the plan asks for.
+pub(super) async fn read(
+    client: &mut Client,
+    planner: &mut Planner,
+    reads: &[Read],
+    now: Duration,
+) -> Result<(), DriverError> {
+    let mut states = BTreeSet::new();
+    for read in reads {
+        match read {
+            Read::States(backend) => {
+                states.insert(backend.clone());
+            }
+            Read::Gauges(backend, ids) => read_gauges(client, planner, backend, ids, now).await?,
+        }
+    }
+    observe_backends(client, planner, &states, now).await
+}
+
+async fn read_gauges(
+    client: &mut Client,
+    planner: &mut Planner,
+    backend: &Name,
+    ids: &[u32],
+    now: Duration,
+) -> Result<(), DriverError> {
+    let commands: Vec<Command> = if ids.len() <= SINGLE_STATS {
+        ids.iter()
+            .map(|id| Command::ShowStat(backend.clone(), Some(*id)))
+            .collect()
+    } else {
+        vec![Command::ShowStat(backend.clone(), None)]
+    };
+    let wanted: BTreeSet<u32> = ids.iter().copied().collect();
+    let mut gauges: BTreeMap<u32, Gauges> = BTreeMap::new();
+    let mut connections_told = true;
+    for (command, reply) in commands.iter().zip(client.exec_all(&commands).await?) {
+        let stat = Stat::parse(accept(command, &reply)?)?;
+        for row in &stat.rows {
+            if let Some(id) = row.id.filter(|id| wanted.contains(id)) {
+                connections_told &= row.used_connections.is_some();
+                gauges.insert(id, Gauges::of(row));
+            }
+        }
+    }
+    if !connections_told {
+        // Before 2.3 only this command tells the connections.
+        let command = Command::ShowServersConn(Some(backend.clone()));
+        let reply = client.exec(&command).await?;
+        for row in ServersConn::parse(accept(&command, &reply)?)?.rows {
+            if let Some(known) = gauges.get_mut(&row.id) {
+                known.used = row.used;
+                known.idle = row.idle;
+            }
+        }
+    }
+    for (id, gauges) in gauges {
+        planner.observe_gauges(backend, id, gauges, now);
+    }
+    Ok(())
+}
+
+async fn read_states(
+    client: &mut Client,
+    backend: Option<&Name>,
+) -> Result<ServersState, DriverError> {
+    let command = Command::ShowServersState(backend.cloned());
+    let reply = client.exec(&command).await?;
+    Ok(ServersState::parse(accept(&command, &reply)?)?)
+}
+
+/// The text of a reply that was asked for and given.
+pub(super) fn accept<'r>(command: &Command, reply: &'r Reply) -> Result<&'r str, DriverError> {
+    match verdict(command, reply) {
+        Ok(_) => Ok(reply.text()),
+        Err(refusal) => Err(DriverError::Refused {
+            command: command_text(command),
+            refusal,
+        }),
+    }
+}
