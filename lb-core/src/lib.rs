@@ -10,15 +10,31 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod driver;
+pub mod engine;
+pub mod event;
+pub mod guard;
+pub mod merge;
 pub mod model;
+pub mod plane;
+pub mod reconciler;
 pub mod source;
+pub mod status;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+mod time;
 
 pub use driver::{DriveError, Driver, Preview, Report, Unmet, UnmetReason};
+pub use event::{Event, Stamped};
+pub use guard::{Confirm, GuardConfig, GuardPolicy};
 pub use model::{
     Endpoint, EndpointState, Mode, Name, PathMatch, Route, RouteHost, Service, Snapshot, Weight,
 };
+pub use plane::{BuildError, ControlPlane, Events, Handle, PlaneError, Running};
 pub use source::{
     Cursor, Descriptor, Diagnostic, Record, RecordKey, Severity, Sink, SinkClosed, Source,
     SourceError, Update,
 };
+pub use status::Status;
+pub use time::Time;

@@ -34,6 +34,7 @@ const HISTORY: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     generation: u64,
+    partial: bool,
     services: OrdMap<Name, Arc<Service>>,
     routes: OrdSet<Arc<Route>>,
     /// What each of the last generations changed, oldest first; the last entry made `generation`.
@@ -66,6 +67,8 @@ pub struct SnapshotEdit {
 struct Delta {
     endpoints: BTreeMap<Name, BTreeSet<Name>>,
     routes: bool,
+    /// What was unknown became known or the reverse: whatever a target holds must be looked at again.
+    everything: bool,
 }
 
 impl Snapshot {
@@ -73,6 +76,14 @@ impl Snapshot {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether a source was never heard, so that what is missing here may well exist.
+    ///
+    /// A driver sets what a partial snapshot lists, and takes away nothing that it does not list.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial
     }
 
     /// One service.
@@ -119,6 +130,9 @@ impl Snapshot {
         };
         let mut all = Delta::default();
         for delta in self.history.iter().skip(skip) {
+            if delta.everything {
+                return Changes::Everything;
+            }
             for (service, ids) in &delta.endpoints {
                 all.endpoints
                     .entry(service.clone())
@@ -143,7 +157,7 @@ impl Snapshot {
     }
 }
 
-/// Two snapshots are equal when they wish for the same, whatever their numbers.
+/// Two snapshots are equal when they wish for the same, whatever their numbers and what is not yet known.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
         self.services == other.services && self.routes == other.routes
@@ -169,8 +183,9 @@ impl Serialize for Snapshot {
                 (name, view)
             })
             .collect();
-        let mut out = serializer.serialize_struct("Snapshot", 3)?;
+        let mut out = serializer.serialize_struct("Snapshot", 4)?;
         out.serialize_field("generation", &self.generation)?;
+        out.serialize_field("partial", &self.partial)?;
         out.serialize_field("services", &services)?;
         out.serialize_field("routes", &self.routes().collect::<Vec<_>>())?;
         out.end()
@@ -233,6 +248,12 @@ impl SnapshotEdit {
         self.delta.routes |= self.next.routes.remove(route).is_some();
     }
 
+    /// Says whether a source was never heard: see [`Snapshot::is_partial`].
+    pub fn set_partial(&mut self, partial: bool) {
+        self.delta.everything |= self.next.partial != partial;
+        self.next.partial = partial;
+    }
+
     /// What the edit has made so far, still under the old number.
     #[must_use]
     pub fn preview(&self) -> &Snapshot {
@@ -242,16 +263,21 @@ impl SnapshotEdit {
     /// The next snapshot, or `None` when nothing changed.
     #[must_use]
     pub fn commit(self) -> Option<Snapshot> {
-        let Self { mut next, delta } = self;
-        if delta == Delta::default() {
+        if self.delta == Delta::default() {
             return None;
         }
+        Some(self.commit_known())
+    }
+
+    /// The next snapshot even when nothing changed: what was assumed is known now.
+    pub(crate) fn commit_known(self) -> Snapshot {
+        let Self { mut next, delta } = self;
         next.generation += 1;
         next.history.push_back(Arc::new(delta));
         if next.history.len() > HISTORY {
             next.history.pop_front();
         }
-        Some(next)
+        next
     }
 
     fn service_mut(&mut self, name: &Name) -> &mut Service {

@@ -36,6 +36,12 @@ pub enum SourceError {
         #[source]
         cause: Option<Cause>,
     },
+    /// The source has nothing more to say: what it said stays in effect, and no further attempt is made.
+    #[error("{why}")]
+    Ended {
+        /// Why, such as that every publisher is gone.
+        why: String,
+    },
     /// Something that may pass: a lost connection, a timeout, a leader election.
     #[error("{what}")]
     Transient {

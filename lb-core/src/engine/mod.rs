@@ -1,0 +1,523 @@
+//! The whole control plane as one value: sources' words in, passes and events out.
+//!
+//! Pure: no clock, no task, no channel. [`plane`](crate::plane) runs it on real time; a test or a simulation can
+//! run it on time of its own. After every input, call [`Engine::poll`] until it returns `None`, take the events
+//! with [`Engine::poll_event`], and poll again at [`Engine::poll_timeout`].
+
+mod source;
+mod target;
+mod view;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use self::{source::SourceEntry, target::TargetEntry};
+use crate::{
+    event::{Cause, Event, Stamped},
+    guard::{self, Confirm, GuardConfig, GuardNote},
+    merge::{Merge, SourceId},
+    model::{Name, Snapshot, SnapshotEdit},
+    reconciler::{Pass, Reconciler, ReconcilerConfig, TargetId},
+    source::{Descriptor, Update},
+    time::Time,
+};
+
+/// How many generations' causes are kept for targets that are behind. Of older ones the first receipt is kept.
+const CAUSES: usize = 256;
+
+/// How an engine behaves.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// What mass removals are held back.
+    pub guard: GuardConfig,
+    /// When targets make passes.
+    pub reconciler: ReconcilerConfig,
+    /// How long the first snapshot waits for a source that has not told everything once. It never waits less for
+    /// the first source: as long as no source was heard, nothing is known and no target is touched.
+    pub initial_limit: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            guard: GuardConfig::default(),
+            reconciler: ReconcilerConfig::default(),
+            initial_limit: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a source's attempt ended or makes no progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// What happened, for people.
+    pub why: String,
+    /// What it means for the source.
+    pub kind: EndKind,
+    /// When the next attempt is made.
+    pub retry_at: Option<Time>,
+}
+
+/// What the end of an attempt means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndKind {
+    /// It may pass.
+    Passing,
+    /// Something must change outside.
+    Failed,
+    /// The source has nothing more to say.
+    Ended,
+}
+
+/// The control plane without its edge.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    began: Time,
+    sources: BTreeMap<SourceId, SourceEntry>,
+    targets: BTreeMap<TargetId, TargetEntry>,
+    merge: Merge,
+    reconciler: Reconciler,
+    snapshot: Arc<Snapshot>,
+    /// Changes since the newest snapshot.
+    edit: Option<SnapshotEdit>,
+    pending: PendingCauses,
+    published: bool,
+    /// What led to each of the last generations.
+    causes: VecDeque<(u64, Vec<Cause>)>,
+    events: VecDeque<Stamped>,
+    next_event: u64,
+}
+
+/// What was received since the newest snapshot.
+#[derive(Debug, Default)]
+struct PendingCauses {
+    by_source: BTreeMap<SourceId, Cause>,
+    changes: usize,
+    urgent: bool,
+}
+
+/// A name that is in use already.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {name} is there already, expected a name of its own")]
+pub struct DuplicateName {
+    /// `source` or `target`.
+    pub what: &'static str,
+    /// The name.
+    pub name: Name,
+}
+
+impl Engine {
+    /// An engine without sources and targets.
+    #[must_use]
+    pub fn new(config: EngineConfig, now: Time) -> Self {
+        Self {
+            reconciler: Reconciler::new(config.reconciler),
+            config,
+            began: now,
+            sources: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            merge: Merge::default(),
+            snapshot: Arc::default(),
+            edit: None,
+            pending: PendingCauses::default(),
+            published: false,
+            causes: VecDeque::new(),
+            events: VecDeque::new(),
+            next_event: 0,
+        }
+    }
+
+    /// The newest snapshot: generation 0 and empty before the first.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Adds a source, with the lowest precedence so far.
+    ///
+    /// # Errors
+    /// [`DuplicateName`] when a source of that name is there.
+    pub fn add_source(
+        &mut self,
+        now: Time,
+        descriptor: Descriptor,
+    ) -> Result<SourceId, DuplicateName> {
+        if self.source_id(&descriptor.name).is_some() {
+            return Err(DuplicateName {
+                what: "source",
+                name: descriptor.name,
+            });
+        }
+        let name = descriptor.name.clone();
+        let id = self.merge.add_source(name.clone());
+        self.sources
+            .insert(id, SourceEntry::new(descriptor, now, !self.published));
+        self.tell(now, Event::SourceAdded { source: name });
+        Ok(id)
+    }
+
+    /// Takes a source away with everything it said: an act of whoever runs this, so no guard holds it.
+    ///
+    /// Returns its number, or `None` when there is no such source.
+    pub fn remove_source(&mut self, now: Time, name: &Name) -> Option<SourceId> {
+        let id = self.source_id(name)?;
+        let mut entry = self.sources.remove(&id)?;
+        let outcome = entry.records.retire();
+        self.apply(now, id, name, outcome);
+        self.merge.forget_source(id);
+        self.tell(
+            now,
+            Event::SourceRemoved {
+                source: name.clone(),
+            },
+        );
+        Some(id)
+    }
+
+    /// The number of a source.
+    #[must_use]
+    pub fn source_id(&self, name: &Name) -> Option<SourceId> {
+        let mut all = self.sources.iter();
+        all.find(|(_, entry)| entry.descriptor.name == *name)
+            .map(|(id, _)| *id)
+    }
+
+    /// An attempt to follow a source begins.
+    pub fn source_attempt(&mut self, _now: Time, id: SourceId) {
+        if let Some(entry) = self.sources.get_mut(&id) {
+            entry.attempts += 1;
+            entry.retry_at = None;
+        }
+    }
+
+    /// A source said something that its [`Protocol`](crate::source::Protocol) admitted.
+    pub fn source_update(&mut self, now: Time, id: SourceId, update: Update, received: Time) {
+        let Some(entry) = self.sources.get_mut(&id) else {
+            return;
+        };
+        entry.heard = Some(received);
+        let name = entry.descriptor.name.clone();
+        let guard = &self.config.guard;
+        let (at, outcome) = match update {
+            Update::Reset { at, records } => {
+                entry.drop_old_diagnostics();
+                entry.synced = true;
+                (at, entry.records.reset(now, records, guard))
+            }
+            Update::Batch { at, set, remove } => (at, entry.records.batch(now, set, remove, guard)),
+            Update::Resumed { at } | Update::Progress { at } => (at, guard::Outcome::default()),
+            Update::Diagnostic(diagnostic) => {
+                if entry.diagnose(diagnostic.clone()) {
+                    let source = name;
+                    self.tell(now, Event::SourceDiagnostic { source, diagnostic });
+                }
+                return;
+            }
+        };
+        entry.updates += 1;
+        entry.cursor = Some(at.clone());
+        if !outcome.changes.is_empty() {
+            self.pending
+                .by_source
+                .entry(id)
+                .and_modify(|cause| cause.cursor = at.clone())
+                .or_insert_with(|| Cause::new(name.clone(), at, received.as_micros()));
+        }
+        self.apply(now, id, &name, outcome);
+        self.set_live(now, id);
+        // Something held for long enough may only have waited for the source to be live again.
+        self.let_go(now, id);
+    }
+
+    /// A source proved that it is alive without saying anything that counts.
+    pub fn source_alive(&mut self, _now: Time, id: SourceId, received: Time) {
+        if let Some(entry) = self.sources.get_mut(&id) {
+            entry.heard = Some(received);
+        }
+    }
+
+    /// An update of a source was left out because it is older than what was applied.
+    pub fn source_outdated(
+        &mut self,
+        now: Time,
+        id: SourceId,
+        at: crate::source::Cursor,
+        applied: crate::source::Cursor,
+    ) {
+        if let Some(entry) = self.sources.get_mut(&id) {
+            entry.outdated += 1;
+            entry.heard = Some(now);
+            let source = entry.descriptor.name.clone();
+            self.tell(
+                now,
+                Event::SourceOutdated {
+                    source,
+                    at,
+                    applied,
+                },
+            );
+        }
+    }
+
+    /// An attempt to follow a source ended. Everything it said stays in effect.
+    pub fn source_ended(&mut self, now: Time, id: SourceId, end: AttemptEnd) {
+        if let Some(entry) = self.sources.get_mut(&id)
+            && let Some(health) = entry.ended(now, end)
+        {
+            let source = entry.descriptor.name.clone();
+            self.tell(now, Event::SourceHealth { source, health });
+        }
+    }
+
+    /// Adds a target.
+    ///
+    /// # Errors
+    /// [`DuplicateName`] when a target of that name is there.
+    pub fn add_target(&mut self, now: Time, name: Name) -> Result<TargetId, DuplicateName> {
+        if self.target_id(&name).is_some() {
+            return Err(DuplicateName {
+                what: "target",
+                name,
+            });
+        }
+        let id = self.reconciler.add_target(now);
+        self.targets.insert(id, TargetEntry::new(name.clone()));
+        self.tell(now, Event::TargetAdded { target: name });
+        Ok(id)
+    }
+
+    /// Takes a target away. Nothing is changed in it.
+    ///
+    /// Returns its number, or `None` when there is no such target.
+    pub fn remove_target(&mut self, now: Time, name: &Name) -> Option<TargetId> {
+        let id = self.target_id(name)?;
+        self.targets.remove(&id);
+        self.reconciler.remove_target(id);
+        self.tell(
+            now,
+            Event::TargetRemoved {
+                target: name.clone(),
+            },
+        );
+        Some(id)
+    }
+
+    /// The number of a target.
+    #[must_use]
+    pub fn target_id(&self, name: &Name) -> Option<TargetId> {
+        let mut all = self.targets.iter();
+        all.find(|(_, entry)| entry.name == *name)
+            .map(|(id, _)| *id)
+    }
+
+    /// A target itself gives a reason for a pass.
+    pub fn attention(&mut self, now: Time, id: TargetId) {
+        self.reconciler.attention(now, id);
+    }
+
+    /// Asks every target for a pass now.
+    pub fn request_pass(&mut self, now: Time) {
+        self.reconciler.request(now);
+    }
+
+    /// Lets through what the guard holds. Returns how many records that were.
+    pub fn confirm(&mut self, now: Time, what: &Confirm) -> usize {
+        let ids: Vec<SourceId> = self.sources.keys().copied().collect();
+        let mut count = 0;
+        for id in ids {
+            let Some(entry) = self.sources.get_mut(&id) else {
+                continue;
+            };
+            let outcome = entry.records.confirm(what);
+            let name = entry.descriptor.name.clone();
+            count += outcome.notes.iter().map(GuardNote::records).sum::<usize>();
+            self.apply(now, id, &name, outcome);
+        }
+        count
+    }
+
+    /// Makes a generation of what changed so far, unless the first snapshot still waits for sources.
+    pub fn flush(&mut self, now: Time) {
+        self.publish(now);
+    }
+
+    /// The next pass to make, if one is due. What changed before becomes a generation first.
+    #[must_use]
+    pub fn poll(&mut self, now: Time) -> Option<(Pass, Arc<Snapshot>)> {
+        self.pass_time(now);
+        self.publish(now);
+        let pass = self.reconciler.poll(now)?;
+        if let Some(entry) = self.targets.get_mut(&pass.target) {
+            entry.begin(now);
+        }
+        Some((pass, self.snapshot.clone()))
+    }
+
+    /// The next event to tell.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Stamped> {
+        self.events.pop_front()
+    }
+
+    /// When to poll again if there is no input before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let holds = self
+            .sources
+            .values()
+            .filter(|entry| entry.is_live())
+            .filter_map(|entry| entry.records.deadline());
+        let barrier = self.barrier_until();
+        holds
+            .chain(barrier)
+            .chain(self.reconciler.poll_timeout())
+            .min()
+    }
+
+    /// Says that the end is near.
+    pub fn close(&mut self, now: Time) {
+        self.tell(now, Event::Closing);
+    }
+
+    fn pass_time(&mut self, now: Time) {
+        let due: Vec<SourceId> = self
+            .sources
+            .iter()
+            .filter(|(_, entry)| entry.records.deadline().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.let_go(now, id);
+        }
+    }
+
+    fn let_go(&mut self, now: Time, id: SourceId) {
+        if let Some(entry) = self.sources.get_mut(&id) {
+            let live = entry.is_live();
+            let outcome = entry.records.tick(now, live);
+            let name = entry.descriptor.name.clone();
+            self.apply(now, id, &name, outcome);
+        }
+    }
+
+    fn apply(&mut self, now: Time, id: SourceId, name: &Name, outcome: guard::Outcome) {
+        if !outcome.changes.is_empty() {
+            self.pending.changes += outcome.changes.len();
+            let edit = self.edit.get_or_insert_with(|| self.snapshot.edit());
+            for change in outcome.changes {
+                self.pending.urgent |= self.merge.apply(id, change, edit);
+            }
+        }
+        for note in outcome.notes {
+            self.tell(now, note_event(name.clone(), now, note));
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        if !self.published && !self.barrier_is_open(now) {
+            return;
+        }
+        let partial = self
+            .sources
+            .values()
+            .any(|entry| !entry.synced && entry.initial);
+        if self.published && self.edit.is_none() && self.snapshot.is_partial() == partial {
+            return;
+        }
+        let mut edit = self.edit.take().unwrap_or_else(|| self.snapshot.edit());
+        edit.set_partial(partial);
+        let pending = std::mem::take(&mut self.pending);
+        let first = !std::mem::replace(&mut self.published, true);
+        // The first snapshot is a generation of its own even when it is empty: known to be empty.
+        let Some(next) = (if first {
+            Some(edit.commit_known())
+        } else {
+            edit.commit()
+        }) else {
+            return;
+        };
+        let generation = next.generation();
+        self.snapshot = Arc::new(next);
+        let causes: Vec<Cause> = pending.by_source.into_values().collect();
+        self.causes.push_back((generation, causes.clone()));
+        if self.causes.len() > CAUSES {
+            self.causes.pop_front();
+        }
+        self.tell(
+            now,
+            Event::Published {
+                generation,
+                changes: pending.changes,
+                causes,
+            },
+        );
+        self.reconciler
+            .publish(now, generation, pending.urgent || first);
+        for entry in self.targets.values_mut() {
+            entry.behind_since.get_or_insert(now);
+        }
+    }
+
+    fn barrier_is_open(&self, now: Time) -> bool {
+        self.sources.values().any(|entry| entry.synced)
+            && self
+                .sources
+                .values()
+                .all(|entry| entry.synced || entry.added + self.config.initial_limit <= now)
+    }
+
+    fn barrier_until(&self) -> Option<Time> {
+        if self.published || !self.sources.values().any(|entry| entry.synced) {
+            return None;
+        }
+        let waiting = self.sources.values().filter(|entry| !entry.synced);
+        waiting
+            .map(|entry| entry.added + self.config.initial_limit)
+            .max()
+    }
+
+    fn set_live(&mut self, now: Time, id: SourceId) {
+        if let Some(entry) = self.sources.get_mut(&id)
+            && let Some(health) = entry.became_live(now)
+        {
+            let source = entry.descriptor.name.clone();
+            self.tell(now, Event::SourceHealth { source, health });
+        }
+    }
+
+    fn tell(&mut self, now: Time, event: Event) {
+        self.events
+            .push_back(Stamped::new(self.next_event, now.as_micros(), event));
+        self.next_event += 1;
+    }
+}
+
+fn note_event(source: Name, now: Time, note: GuardNote) -> Event {
+    match note {
+        GuardNote::Held {
+            service,
+            records,
+            until,
+        } => Event::GuardHeld {
+            source,
+            service,
+            records,
+            hold_ms: view::millis(until.since(now)),
+        },
+        GuardNote::Released {
+            service,
+            records,
+            reason,
+        } => Event::GuardReleased {
+            source,
+            service,
+            records,
+            reason,
+        },
+    }
+}

@@ -1,0 +1,137 @@
+//! What the engine knows of one source.
+
+use std::collections::VecDeque;
+
+use super::{AttemptEnd, EndKind, view::millis};
+use crate::{
+    guard::Guarded,
+    source::{Cursor, Descriptor, Diagnostic},
+    status::{Health, MOST_LISTED},
+    time::Time,
+};
+
+#[derive(Debug)]
+pub(super) struct SourceEntry {
+    pub(super) descriptor: Descriptor,
+    pub(super) records: Guarded,
+    pub(super) added: Time,
+    /// It has told everything once.
+    pub(super) synced: bool,
+    /// It was there before the first snapshot.
+    pub(super) initial: bool,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) heard: Option<Time>,
+    pub(super) retry_at: Option<Time>,
+    pub(super) attempts: u64,
+    pub(super) updates: u64,
+    pub(super) outdated: u64,
+    pub(super) diagnostics: VecDeque<(Diagnostic, u64)>,
+    pub(super) diagnostics_dropped: u64,
+    resets: u64,
+    condition: Condition,
+    since: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Condition {
+    Live,
+    Broken(EndKind, String),
+    New,
+}
+
+impl SourceEntry {
+    pub(super) fn new(descriptor: Descriptor, now: Time, initial: bool) -> Self {
+        Self {
+            descriptor,
+            records: Guarded::default(),
+            added: now,
+            synced: false,
+            initial,
+            cursor: None,
+            heard: None,
+            retry_at: None,
+            attempts: 0,
+            updates: 0,
+            outdated: 0,
+            diagnostics: VecDeque::new(),
+            diagnostics_dropped: 0,
+            resets: 0,
+            condition: Condition::New,
+            since: now,
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.condition == Condition::Live
+    }
+
+    /// Returns the new health when it changed.
+    pub(super) fn became_live(&mut self, now: Time) -> Option<Health> {
+        if self.is_live() {
+            return None;
+        }
+        self.condition = Condition::Live;
+        self.since = now;
+        Some(self.health(now))
+    }
+
+    /// Returns the new health when it changed.
+    pub(super) fn ended(&mut self, now: Time, end: AttemptEnd) -> Option<Health> {
+        self.retry_at = end.retry_at;
+        let next = Condition::Broken(end.kind, end.why);
+        if self.condition == next {
+            return None;
+        }
+        let same_kind = matches!(
+            (&self.condition, &next),
+            (Condition::Broken(before, _), Condition::Broken(now, _)) if before == now
+        );
+        if !same_kind {
+            self.since = now;
+        }
+        self.condition = next;
+        Some(self.health(now))
+    }
+
+    pub(super) fn health(&self, now: Time) -> Health {
+        let for_ms = millis(now.since(self.since));
+        match &self.condition {
+            Condition::Live => Health::Live { for_ms },
+            Condition::New => Health::NeverSynced { for_ms, why: None },
+            Condition::Broken(kind, why) => {
+                let why = why.clone();
+                match kind {
+                    EndKind::Ended => Health::Ended { for_ms, why },
+                    EndKind::Failed => Health::Failed { for_ms, why },
+                    EndKind::Passing if self.synced => Health::Stale { for_ms, why },
+                    EndKind::Passing => Health::NeverSynced {
+                        for_ms: millis(now.since(self.added)),
+                        why: Some(why),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Keeps a diagnostic; false when the same one is there already.
+    pub(super) fn diagnose(&mut self, diagnostic: Diagnostic) -> bool {
+        let known = self.diagnostics.iter().position(|(known, _)| {
+            known.object == diagnostic.object && known.field == diagnostic.field
+        });
+        let before = known.and_then(|place| self.diagnostics.remove(place));
+        let fresh = before.is_none_or(|(before, _)| before != diagnostic);
+        self.diagnostics.push_back((diagnostic, self.resets));
+        if self.diagnostics.len() > MOST_LISTED {
+            self.diagnostics.pop_front();
+            self.diagnostics_dropped += 1;
+        }
+        fresh
+    }
+
+    /// Diagnostics come before the reset they belong to, or after it: those of two resets ago are over either way.
+    pub(super) fn drop_old_diagnostics(&mut self) {
+        let current = self.resets;
+        self.diagnostics.retain(|(_, resets)| *resets == current);
+        self.resets += 1;
+    }
+}

@@ -1,0 +1,166 @@
+//! What the engine knows of one target, and what it makes of the end of a pass.
+
+use std::collections::BTreeMap;
+
+use super::{Engine, view::millis};
+use crate::{
+    driver::Report,
+    event::{Cause, Event},
+    model::Name,
+    reconciler::{Outcome, Pass, TargetId, TargetState},
+    time::Time,
+};
+
+#[derive(Debug)]
+pub(super) struct TargetEntry {
+    pub(super) name: Name,
+    pub(super) report: Report,
+    pub(super) last_error: Option<String>,
+    pub(super) passes: u64,
+    pub(super) last_latency_micros: Option<u64>,
+    /// Since when it is behind the newest snapshot.
+    pub(super) behind_since: Option<Time>,
+    began: Time,
+    /// When the running or last pass began, in the engine's order of passes.
+    pub(super) ended_at: Option<Time>,
+}
+
+impl TargetEntry {
+    pub(super) fn new(name: Name) -> Self {
+        Self {
+            name,
+            report: Report::default(),
+            last_error: None,
+            passes: 0,
+            last_latency_micros: None,
+            behind_since: None,
+            began: Time::ZERO,
+            ended_at: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self, now: Time) {
+        self.began = now;
+        self.passes += 1;
+    }
+}
+
+impl Engine {
+    /// A pass ended. `result` is the driver's report, or why it failed. Ignored when it is not the pass that runs.
+    pub fn pass_ended(&mut self, now: Time, pass: Pass, result: Result<Report, String>) {
+        let verified_before = self.reconciler.verified(pass.target);
+        let outcome = match &result {
+            Ok(report) => Outcome::Done {
+                converged: report.converged,
+                again: report.again,
+            },
+            Err(_) => Outcome::Failed,
+        };
+        if !self
+            .reconciler
+            .outcome(now, pass.target, pass.ticket, outcome)
+        {
+            return;
+        }
+        let Some(entry) = self.targets.get_mut(&pass.target) else {
+            return;
+        };
+        entry.ended_at = Some(now);
+        let target = entry.name.clone();
+        let generation = pass.generation;
+        let pass_micros = now.since(entry.began).as_micros() as u64;
+        let event = match result {
+            Err(error) => {
+                entry.last_error = Some(error.clone());
+                let retry_in_ms = match self.reconciler.state(pass.target) {
+                    Some(TargetState::Waiting { until }) => millis(until.since(now)),
+                    _ => 0,
+                };
+                Some(Event::TargetFailed {
+                    target,
+                    generation,
+                    error,
+                    retry_in_ms,
+                })
+            }
+            Ok(report) => {
+                entry.last_error = None;
+                let (applied, unmet) = (report.applied, report.unmet.len());
+                let converged = report.converged;
+                entry.report = report;
+                if converged && verified_before.is_none_or(|before| before < generation) {
+                    Some(self.verified(now, pass, verified_before, applied, unmet, pass_micros))
+                } else if applied > 0 {
+                    Some(Event::Pass {
+                        target,
+                        generation,
+                        applied,
+                        unmet,
+                        converged,
+                        pass_micros,
+                    })
+                } else {
+                    None
+                }
+            }
+        };
+        if let Some(event) = event {
+            self.tell(now, event);
+        }
+    }
+
+    /// What drove a target is gone for good: a pass that runs has failed, and so will every later one.
+    pub fn target_lost(&mut self, now: Time, id: TargetId) {
+        let why = "its driver panicked and is gone; remove the target and add it again".to_owned();
+        if let Some(pass) = self.reconciler.running(id) {
+            self.pass_ended(now, pass, Err(why));
+        } else if let Some(entry) = self.targets.get_mut(&id) {
+            entry.last_error = Some(why);
+        }
+    }
+
+    fn verified(
+        &mut self,
+        now: Time,
+        pass: Pass,
+        before: Option<u64>,
+        applied: usize,
+        unmet: usize,
+        pass_micros: u64,
+    ) -> Event {
+        let causes = self.causes_between(before, pass.generation);
+        let first = causes.iter().map(|cause| cause.received_micros).min();
+        let latency_micros = first.map(|first| now.as_micros().saturating_sub(first));
+        let newest = self.snapshot.generation();
+        let Some(entry) = self.targets.get_mut(&pass.target) else {
+            return Event::Closing;
+        };
+        entry.last_latency_micros = latency_micros.or(entry.last_latency_micros);
+        // What was published while the pass ran has waited since no earlier than the pass began.
+        entry.behind_since = (newest > pass.generation).then_some(entry.began);
+        Event::Verified {
+            target: entry.name.clone(),
+            generation: pass.generation,
+            applied,
+            unmet,
+            causes,
+            pass_micros,
+            latency_micros,
+        }
+    }
+
+    /// The causes of all generations after `before` up to `last`: one for each source, with its last cursor and its
+    /// first receipt.
+    fn causes_between(&self, before: Option<u64>, last: u64) -> Vec<Cause> {
+        let mut all: BTreeMap<&Name, Cause> = BTreeMap::new();
+        let range = self.causes.iter().filter(|(generation, _)| {
+            before.is_none_or(|before| *generation > before) && *generation <= last
+        });
+        for cause in range.flat_map(|(_, causes)| causes) {
+            all.entry(&cause.source)
+                .and_modify(|known| known.cursor = cause.cursor.clone())
+                .or_insert_with(|| cause.clone());
+        }
+        all.into_values().collect()
+    }
+}

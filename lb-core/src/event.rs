@@ -1,0 +1,186 @@
+//! What happens in a control plane, told to subscribers as it happens.
+
+use serde::Serialize;
+
+use crate::{
+    guard::ReleaseReason,
+    model::Name,
+    source::{Cursor, Diagnostic},
+    status::Health,
+};
+
+/// An event with its number and its time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stamped {
+    /// Counts the events of one control plane, without gaps.
+    pub seq: u64,
+    /// When it happened: microseconds since the control plane began.
+    pub at_micros: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Stamped {
+    pub(crate) fn new(seq: u64, at_micros: u64, event: Event) -> Self {
+        Self {
+            seq,
+            at_micros,
+            event,
+        }
+    }
+}
+
+/// Where a generation came from: what one source said (I10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Cause {
+    /// The source.
+    pub source: Name,
+    /// How far the source had told its story: the last of its updates in this generation.
+    pub cursor: Cursor,
+    /// When the first of these updates was received: microseconds since the control plane began.
+    pub received_micros: u64,
+}
+
+impl Cause {
+    pub(crate) fn new(source: Name, cursor: Cursor, received_micros: u64) -> Self {
+        Self {
+            source,
+            cursor,
+            received_micros,
+        }
+    }
+}
+
+/// Something that happened in a control plane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A source was added.
+    SourceAdded {
+        /// Which.
+        source: Name,
+    },
+    /// A source was taken away, with its records.
+    SourceRemoved {
+        /// Which.
+        source: Name,
+    },
+    /// A source's health changed.
+    SourceHealth {
+        /// Which source.
+        source: Name,
+        /// Its health now.
+        health: Health,
+    },
+    /// A source said what is wrong with one of its objects.
+    SourceDiagnostic {
+        /// Which source.
+        source: Name,
+        /// What is wrong.
+        diagnostic: Diagnostic,
+    },
+    /// An update was left out because it is older than what was applied (I11).
+    SourceOutdated {
+        /// Which source.
+        source: Name,
+        /// Where the update claimed to be true.
+        at: Cursor,
+        /// What was applied before.
+        applied: Cursor,
+    },
+    /// The guard holds records back.
+    GuardHeld {
+        /// Of which source.
+        source: Name,
+        /// Of which service.
+        service: Name,
+        /// How many.
+        records: usize,
+        /// For how long, unless confirmed or contradicted.
+        hold_ms: u64,
+    },
+    /// The guard no longer holds records.
+    GuardReleased {
+        /// Of which source.
+        source: Name,
+        /// Of which service.
+        service: Name,
+        /// How many.
+        records: usize,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// There is a new snapshot.
+    Published {
+        /// Its number.
+        generation: u64,
+        /// How many records changed in it.
+        changes: usize,
+        /// What sources said that led to it. Empty when time passed, a confirmation or a removed source did.
+        causes: Vec<Cause>,
+    },
+    /// A target was added.
+    TargetAdded {
+        /// Which.
+        target: Name,
+    },
+    /// A target was taken away. Nothing is changed in it.
+    TargetRemoved {
+        /// Which.
+        target: Name,
+    },
+    /// A target has applied and verified a generation that it had not verified before.
+    Verified {
+        /// Which target.
+        target: Name,
+        /// The generation.
+        generation: u64,
+        /// How many steps the pass applied.
+        applied: usize,
+        /// How many wishes could not be met.
+        unmet: usize,
+        /// What is verified with it, all generations since the last verified one together.
+        causes: Vec<Cause>,
+        /// How long the pass took.
+        pass_micros: u64,
+        /// From the receipt of the first cause to this verification; `None` without a cause.
+        latency_micros: Option<u64>,
+    },
+    /// A pass applied something, or found something unmet, and is not the first verification of its generation.
+    Pass {
+        /// Which target.
+        target: Name,
+        /// The generation.
+        generation: u64,
+        /// How many steps the pass applied.
+        applied: usize,
+        /// How many wishes could not be met.
+        unmet: usize,
+        /// Whether everything else is in effect.
+        converged: bool,
+        /// How long the pass took.
+        pass_micros: u64,
+    },
+    /// A pass failed.
+    TargetFailed {
+        /// Which target.
+        target: Name,
+        /// The generation it was given.
+        generation: u64,
+        /// Why.
+        error: String,
+        /// How long until the next try.
+        retry_in_ms: u64,
+    },
+    /// This subscriber was too slow: the oldest events were dropped.
+    Lost {
+        /// How many.
+        count: u64,
+    },
+    /// The control plane is shutting down.
+    Closing,
+}

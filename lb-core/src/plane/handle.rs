@@ -1,0 +1,219 @@
+//! The way for the program to look at a running control plane and to ask it for things.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{drive::Ask, error::PlaneError, events::Events, run::Command, shared::Shared};
+use crate::{
+    driver::{Driver, Preview},
+    guard::Confirm,
+    model::{Name, Snapshot},
+    source::Source,
+    status::Status,
+};
+
+/// Looks at a control plane and asks it for things. Clones are cheap and can be used from any thread.
+///
+/// A handle keeps nothing running: when the control plane has ended, requests give [`PlaneError::Closed`] and
+/// looking shows the last state.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    limit: Duration,
+}
+
+/// What [`Handle::reconcile_now`] achieved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Reconciled {
+    /// The generation that was asked for: the newest at the time of asking.
+    pub generation: u64,
+    /// Targets that have not applied and verified it in time. Empty: all have.
+    pub lagging: Vec<Lagging>,
+}
+
+impl Reconciled {
+    /// Whether all targets have applied and verified the generation.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.lagging.is_empty()
+    }
+}
+
+/// A target that has not applied a generation in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Lagging {
+    /// The target.
+    pub target: Name,
+    /// What is known of the reason.
+    pub why: String,
+}
+
+impl Handle {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Sender<Command>,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            commands,
+            limit,
+        }
+    }
+
+    /// The newest snapshot: generation 0 and empty before the first.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.read(|engine, _| engine.snapshot().clone())
+    }
+
+    /// The state of everything now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.read(|engine, now| engine.status(now))
+    }
+
+    /// Subscribes to events from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        Events::new(self.shared.subscribe())
+    }
+
+    /// Lets through what the guard holds back. Returns how many records that were.
+    pub fn confirm(&self, what: &Confirm) -> usize {
+        self.shared.with(|engine, now| engine.confirm(now, what))
+    }
+
+    /// Makes every target pass once more and waits until all have applied and verified the generation that is the
+    /// newest now, or a later one; at most for `limit`.
+    ///
+    /// # Errors
+    /// [`PlaneError::Closed`] when the control plane has ended.
+    pub async fn reconcile_now(&self, limit: Duration) -> Result<Reconciled, PlaneError> {
+        if self.commands.is_closed() {
+            return Err(PlaneError::Closed);
+        }
+        let mut progress = self.shared.progress.subscribe();
+        let (generation, since) = self.shared.with(|engine, now| {
+            engine.flush(now);
+            engine.request_pass(now);
+            (engine.snapshot().generation(), now)
+        });
+        let all_done = async {
+            loop {
+                progress.borrow_and_update();
+                let left = self
+                    .shared
+                    .read(|engine, _| engine.unverified(generation, since));
+                if left.is_empty() || progress.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(limit, all_done) => {}
+            () = self.commands.closed() => return Err(PlaneError::Closed),
+        }
+        let left = self
+            .shared
+            .read(|engine, _| engine.unverified(generation, since));
+        Ok(Reconciled {
+            generation,
+            lagging: left
+                .into_iter()
+                .map(|(target, why)| Lagging { target, why })
+                .collect(),
+        })
+    }
+
+    /// What a pass of one target would do now. Changes nothing. Waits for a running pass to end first.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] for no such target, [`PlaneError::Preview`] when the driver could not tell,
+    /// [`PlaneError::TimedOut`] after twice the limit of a pass.
+    pub async fn preview(&self, target: &Name) -> Result<Preview, PlaneError> {
+        let (answer, reply) = oneshot::channel();
+        let ask = Ask {
+            desired: self.snapshot(),
+            answer,
+        };
+        let name = target.clone();
+        self.request(|done| Command::Preview(name, ask, done))
+            .await??;
+        let limit = self.limit * 2;
+        match tokio::time::timeout(limit, reply).await {
+            Ok(Ok(Ok(preview))) => Ok(preview),
+            Ok(Ok(Err(cause))) => Err(PlaneError::Preview {
+                target: target.clone(),
+                cause,
+            }),
+            Ok(Err(_)) => Err(PlaneError::Closed),
+            Err(_) => Err(PlaneError::TimedOut {
+                what: format!("preview of target {target}"),
+                limit,
+            }),
+        }
+    }
+
+    /// Adds a source, with the lowest precedence so far.
+    ///
+    /// # Errors
+    /// [`PlaneError::Duplicate`] when a source of that name is there.
+    pub async fn add_source(&self, source: Box<dyn Source>) -> Result<(), PlaneError> {
+        self.request(|done| Command::AddSource(source, done))
+            .await?
+    }
+
+    /// Ends a source and takes its records away. Nothing of that is held by the guard: whoever asks for it means it.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] when there is no such source.
+    pub async fn remove_source(&self, name: &Name) -> Result<(), PlaneError> {
+        let name = name.clone();
+        self.request(|done| Command::RemoveSource(name, done))
+            .await?
+    }
+
+    /// Adds a target by its driver.
+    ///
+    /// # Errors
+    /// [`PlaneError::Duplicate`] when a target of that name is there.
+    pub async fn add_target(&self, driver: Box<dyn Driver>) -> Result<(), PlaneError> {
+        self.request(|done| Command::AddTarget(driver, done))
+            .await?
+    }
+
+    /// Ceases to drive a target, cutting a pass that runs. Nothing is changed in it.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] when there is no such target.
+    pub async fn remove_target(&self, name: &Name) -> Result<(), PlaneError> {
+        let name = name.clone();
+        self.request(|done| Command::RemoveTarget(name, done))
+            .await?
+    }
+
+    /// Ends the control plane and waits until its tasks are gone. Targets keep serving what they serve.
+    pub async fn shutdown(&self) {
+        if self.commands.send(Command::Shutdown).await.is_ok() {
+            self.commands.closed().await;
+        }
+    }
+
+    async fn request<R>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<R>) -> Command,
+    ) -> Result<R, PlaneError> {
+        let (done, reply) = oneshot::channel();
+        self.commands
+            .send(command(done))
+            .await
+            .map_err(|_| PlaneError::Closed)?;
+        reply.await.map_err(|_| PlaneError::Closed)
+    }
+}

@@ -1,0 +1,162 @@
+//! The engine, shared by the tasks of one control plane.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+
+use super::clock::Clock;
+use crate::{
+    engine::{DuplicateName, Engine},
+    event::{Event, Stamped},
+    model::{Name, Snapshot},
+    reconciler::{Pass, TargetId},
+    time::Time,
+};
+
+/// A pass for a target's task.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) pass: Pass,
+    pub(super) desired: Arc<Snapshot>,
+}
+
+/// What all tasks of a control plane share. The lock is held for the engine's own work only, never across a wait.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    state: Mutex<State>,
+    /// Wakes the loop that waits for the engine's next deadline.
+    pub(super) wake: Notify,
+    /// Ticks when a pass has ended.
+    pub(super) progress: watch::Sender<u64>,
+    events: broadcast::Sender<Arc<Stamped>>,
+}
+
+#[derive(Debug)]
+struct State {
+    engine: Engine,
+    mailboxes: BTreeMap<TargetId, mpsc::Sender<Job>>,
+}
+
+impl Shared {
+    pub(super) fn new(clock: Clock, engine: Engine, event_capacity: usize) -> Self {
+        Self {
+            clock,
+            state: Mutex::new(State {
+                engine,
+                mailboxes: BTreeMap::new(),
+            }),
+            wake: Notify::new(),
+            progress: watch::Sender::new(0),
+            events: broadcast::Sender::new(event_capacity),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Stamped>> {
+        self.events.subscribe()
+    }
+
+    /// Reads without changing anything.
+    pub(super) fn read<R>(&self, look: impl FnOnce(&Engine, Time) -> R) -> R {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&state.engine, self.clock.now())
+    }
+
+    /// Gives the engine an input and carries out what follows.
+    pub(super) fn with<R>(&self, input: impl FnOnce(&mut Engine, Time) -> R) -> R {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let before = state.engine.poll_timeout();
+        let result = input(&mut state.engine, now);
+        let after = self.carry_out(&mut state, now);
+        drop(state);
+        if before != after {
+            self.wake.notify_one();
+        }
+        result
+    }
+
+    /// Lets time pass; returns when to call again.
+    pub(super) fn turn(&self) -> Option<Time> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.carry_out(&mut state, self.clock.now())
+    }
+
+    pub(super) fn connect(&self, id: TargetId, mailbox: mpsc::Sender<Job>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.mailboxes.insert(id, mailbox);
+        self.carry_out(&mut state, self.clock.now());
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Adds a target whose mailbox is there from the beginning.
+    pub(super) fn add_target(
+        &self,
+        name: Name,
+        mailbox: mpsc::Sender<Job>,
+    ) -> Result<TargetId, DuplicateName> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = state.engine.add_target(self.clock.now(), name)?;
+        drop(state);
+        self.connect(id, mailbox);
+        Ok(id)
+    }
+
+    pub(super) fn disconnect(&self, id: TargetId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.mailboxes.remove(&id);
+    }
+
+    fn carry_out(&self, state: &mut State, now: Time) -> Option<Time> {
+        while let Some((pass, desired)) = state.engine.poll(now) {
+            // A target has at most one pass at a time, so its mailbox of one always has room; it is missing or
+            // closed only while the target's task is not there.
+            let sent = state
+                .mailboxes
+                .get(&pass.target)
+                .is_some_and(|mailbox| mailbox.try_send(Job { pass, desired }).is_ok());
+            if !sent {
+                let why = "the target's task is not running".to_owned();
+                state.engine.pass_ended(now, pass, Err(why));
+            }
+        }
+        while let Some(event) = state.engine.poll_event() {
+            log(&event);
+            // Nobody listening is no failure.
+            let _ = self.events.send(Arc::new(event));
+        }
+        state.engine.poll_timeout()
+    }
+}
+
+fn log(stamped: &Stamped) {
+    let Stamped { seq, event, .. } = stamped;
+    match event {
+        Event::TargetFailed {
+            target,
+            error,
+            retry_in_ms,
+            ..
+        } => tracing::warn!(seq, %target, retry_in_ms, "pass failed: {error}"),
+        Event::SourceHealth { source, health } if !health.is_live() => {
+            tracing::warn!(seq, %source, ?health, "source is not live");
+        }
+        Event::SourceDiagnostic { source, diagnostic } => {
+            tracing::warn!(seq, %source, "{diagnostic}");
+        }
+        Event::GuardHeld {
+            source,
+            service,
+            records,
+            hold_ms,
+        } => tracing::warn!(seq, %source, %service, records, hold_ms, "removal held back"),
+        Event::Published { .. } | Event::Verified { .. } | Event::Pass { .. } => {
+            tracing::debug!(seq, ?event);
+        }
+        _ => tracing::info!(seq, ?event),
+    }
+}

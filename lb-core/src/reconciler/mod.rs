@@ -1,0 +1,230 @@
+//! Decides when which target makes its next pass.
+//!
+//! Pure: the time is passed in, and what to do comes out of [`Reconciler::poll`]; poll again after every input
+//! and at [`Reconciler::poll_timeout`]. Level-triggered: a pass is given the newest generation, so whatever was
+//! published while a pass ran or failed is covered by the next one. A target makes one pass at a time, which is
+//! why it never gets an older generation after a newer one (I11). Targets share nothing, so a dead one slows no
+//! other.
+
+mod target;
+
+use std::{collections::BTreeMap, time::Duration};
+
+pub use target::TargetState;
+
+use crate::{
+    backoff::{BackoffConfig, Jitter},
+    time::Time,
+};
+use target::Target;
+
+/// When targets make their passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReconcilerConfig {
+    /// How long a change waits for others to come along. Changes that take traffic away from an endpoint do not
+    /// wait. Default: none; what comes while a pass runs is coalesced anyway.
+    pub settle: Duration,
+    /// How long after its last pass a target is looked at although nothing changed. Default: 30 s.
+    pub resync: Duration,
+    /// Pauses after failed passes.
+    pub backoff: BackoffConfig,
+    /// What jitter depends on.
+    pub seed: u64,
+}
+
+impl Default for ReconcilerConfig {
+    fn default() -> Self {
+        Self {
+            settle: Duration::ZERO,
+            resync: Duration::from_secs(30),
+            backoff: BackoffConfig::TARGET,
+            seed: 0,
+        }
+    }
+}
+
+/// A target's number in one control plane. Never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId(u32);
+
+/// A pass to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// By which target.
+    pub target: TargetId,
+    /// On which generation: the newest.
+    pub generation: u64,
+    /// Identifies the pass when it ends.
+    pub ticket: u64,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The driver answered.
+    Done {
+        /// Whether everything wished for is in effect.
+        converged: bool,
+        /// When the driver wants another pass.
+        again: Option<Duration>,
+    },
+    /// The target could not be driven.
+    Failed,
+}
+
+/// The schedules of all targets.
+#[derive(Debug)]
+pub struct Reconciler {
+    config: ReconcilerConfig,
+    jitter: Jitter,
+    /// The newest generation; nothing is done before the first.
+    generation: Option<u64>,
+    targets: BTreeMap<TargetId, (u64, Target)>,
+    next_target: u32,
+    next_ticket: u64,
+}
+
+impl Reconciler {
+    /// Without targets and without a generation.
+    #[must_use]
+    pub fn new(config: ReconcilerConfig) -> Self {
+        Self {
+            config,
+            jitter: Jitter::new(config.seed),
+            generation: None,
+            targets: BTreeMap::new(),
+            next_target: 0,
+            next_ticket: 1,
+        }
+    }
+
+    /// Adds a target. Its first pass is due as soon as there is a generation.
+    pub fn add_target(&mut self, now: Time) -> TargetId {
+        let id = TargetId(self.next_target);
+        self.next_target += 1;
+        let mut target = Target::new(&self.config, now);
+        target.want(now);
+        self.targets.insert(id, (0, target));
+        id
+    }
+
+    /// Forgets a target; a pass it may be making counts no more.
+    pub fn remove_target(&mut self, id: TargetId) {
+        self.targets.remove(&id);
+    }
+
+    /// A new generation is there. `urgent` skips the settle time. An older one than before is ignored.
+    pub fn publish(&mut self, now: Time, generation: u64, urgent: bool) {
+        if self.generation.is_some_and(|newest| newest >= generation) {
+            return;
+        }
+        self.generation = Some(generation);
+        let at = if urgent {
+            now
+        } else {
+            now + self.config.settle
+        };
+        for (_, target) in self.targets.values_mut() {
+            target.want(at);
+        }
+    }
+
+    /// The target itself gives a reason for another pass.
+    pub fn attention(&mut self, now: Time, id: TargetId) {
+        if let Some((_, target)) = self.targets.get_mut(&id) {
+            target.attention(now);
+        }
+    }
+
+    /// Asks every target for a pass now, whatever failed before.
+    pub fn request(&mut self, now: Time) {
+        for (_, target) in self.targets.values_mut() {
+            target.request(now);
+        }
+    }
+
+    /// A pass ended. Ignored when it is not the one that runs.
+    ///
+    /// Returns whether it counted.
+    pub fn outcome(&mut self, now: Time, id: TargetId, ticket: u64, outcome: Outcome) -> bool {
+        let newest = self.generation;
+        match self.targets.get_mut(&id) {
+            Some((running, target))
+                if *running == ticket && matches!(target.state, TargetState::Running { .. }) =>
+            {
+                target.end(&self.config, &mut self.jitter, now, outcome);
+                if newest > target.given {
+                    target.want(now);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next pass to make now. Call until it returns `None`.
+    #[must_use]
+    pub fn poll(&mut self, now: Time) -> Option<Pass> {
+        let generation = self.generation?;
+        let (id, (running, target)) = self
+            .targets
+            .iter_mut()
+            .find(|(_, (_, target))| target.next().is_some_and(|due| due <= now))?;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        *running = ticket;
+        target.begin(generation);
+        Some(Pass {
+            target: *id,
+            generation,
+            ticket,
+        })
+    }
+
+    /// When to poll again if there is no input before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.generation?;
+        self.targets
+            .values()
+            .filter_map(|(_, target)| target.next())
+            .min()
+    }
+
+    /// What a target is doing.
+    #[must_use]
+    pub fn state(&self, id: TargetId) -> Option<TargetState> {
+        self.targets.get(&id).map(|(_, target)| target.state)
+    }
+
+    /// The pass that a target makes now.
+    #[must_use]
+    pub fn running(&self, id: TargetId) -> Option<Pass> {
+        let (ticket, target) = self.targets.get(&id)?;
+        match target.state {
+            TargetState::Running { generation } => Some(Pass {
+                target: id,
+                generation,
+                ticket: *ticket,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The last generation on which a pass of this target ended converged.
+    #[must_use]
+    pub fn verified(&self, id: TargetId) -> Option<u64> {
+        self.targets
+            .get(&id)
+            .and_then(|(_, target)| target.verified)
+    }
+
+    /// How many passes of this target in a row did not converge.
+    #[must_use]
+    pub fn failures(&self, id: TargetId) -> u32 {
+        self.targets
+            .get(&id)
+            .map_or(0, |(_, target)| target.backoff.failures())
+    }
+}

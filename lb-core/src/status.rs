@@ -1,0 +1,183 @@
+//! What a control plane says of itself when asked.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    driver::Unmet,
+    model::Name,
+    source::{Cursor, Diagnostic},
+};
+
+/// How many diagnostics, conflicts, holds and unmet wishes a status lists of each kind; the counts are whole.
+pub const MOST_LISTED: usize = 64;
+
+/// The state of a control plane at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The number of the newest snapshot; 0 before the first.
+    pub generation: u64,
+    /// Whether there is a snapshot: every source was heard once, or waited for long enough.
+    pub published: bool,
+    /// Whether some source was never heard, so that targets take nothing away that they do not find.
+    pub partial: bool,
+    /// How many services there are.
+    pub services: usize,
+    /// How many endpoints there are.
+    pub endpoints: usize,
+    /// How many routes there are.
+    pub routes: usize,
+    /// How long the control plane has been there.
+    pub uptime_ms: u64,
+    /// Each source, by precedence.
+    pub sources: Vec<SourceStatus>,
+    /// Each target, in the order in which they were added.
+    pub targets: Vec<TargetStatus>,
+    /// What the guard holds back, by source and service.
+    pub holds: Vec<HoldStatus>,
+    /// Disagreements between records, the first [`MOST_LISTED`].
+    pub conflicts: Vec<Diagnostic>,
+    /// How many disagreements there are.
+    pub conflict_count: usize,
+}
+
+/// Whether what a source said can be taken for current. What it said stays in effect in every case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Health {
+    /// It has never told everything: nothing is known of it, which is not the same as nothing being there.
+    NeverSynced {
+        /// How long it has been tried.
+        for_ms: u64,
+        /// What went wrong last.
+        why: Option<String>,
+    },
+    /// It is followed and within its bound of silence.
+    Live {
+        /// For how long.
+        for_ms: u64,
+    },
+    /// It told everything once and is not followed now.
+    Stale {
+        /// For how long.
+        for_ms: u64,
+        /// Why.
+        why: String,
+    },
+    /// Trying again helps only after something was changed outside: configuration, permission, a broken contract.
+    Failed {
+        /// For how long.
+        for_ms: u64,
+        /// Why.
+        why: String,
+    },
+    /// It said that it has nothing more to say.
+    Ended {
+        /// For how long.
+        for_ms: u64,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Health {
+    /// Whether what the source said is current.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}
+
+/// The state of one source.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Whether it can be taken for current.
+    pub health: Health,
+    /// How far it has told its story.
+    pub cursor: Option<Cursor>,
+    /// How many records it says there are.
+    pub records: usize,
+    /// How many of its records the guard holds back.
+    pub held: usize,
+    /// How many updates were applied.
+    pub updates: u64,
+    /// How many updates were left out because they were older than what was applied.
+    pub outdated: u64,
+    /// How many attempts were begun.
+    pub attempts: u64,
+    /// How long ago it last said anything.
+    pub silent_ms: Option<u64>,
+    /// When the next attempt is made, while none is.
+    pub retry_in_ms: Option<u64>,
+    /// What it found wrong, the last [`MOST_LISTED`]. A reset drops what was found before the reset before it.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many diagnostics were dropped because there were too many.
+    pub diagnostics_dropped: u64,
+}
+
+/// What a target is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Activity {
+    /// Nothing.
+    Idle,
+    /// A pass.
+    Running,
+    /// Pausing after a failure.
+    Waiting,
+}
+
+/// The state of one target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TargetStatus {
+    /// Its name.
+    pub name: Name,
+    /// What it is doing.
+    pub activity: Activity,
+    /// The last generation that was applied and verified.
+    pub verified: Option<u64>,
+    /// How many generations it is behind the newest.
+    pub behind: u64,
+    /// How long the oldest change that it has not verified has waited.
+    pub lag_ms: Option<u64>,
+    /// How many passes were made.
+    pub passes: u64,
+    /// How many passes in a row did not converge.
+    pub failures: u32,
+    /// Why the last failed pass failed, until a pass succeeds.
+    pub last_error: Option<String>,
+    /// When the next try is made after a failure.
+    pub retry_in_ms: Option<u64>,
+    /// From receipt to verification of the last change.
+    pub last_latency_micros: Option<u64>,
+    /// Wishes that could not be met, the first [`MOST_LISTED`].
+    pub unmet: Vec<Unmet>,
+    /// How many wishes could not be met.
+    pub unmet_count: usize,
+    /// The driver's own counts.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// What the guard holds back of one service of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HoldStatus {
+    /// The source.
+    pub source: Name,
+    /// The service.
+    pub service: Name,
+    /// How many records.
+    pub records: usize,
+    /// When the last of them is let go, unless contradicted; 0 when that only waits for the source to be live.
+    pub release_in_ms: u64,
+}

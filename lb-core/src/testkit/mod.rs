@@ -1,0 +1,12 @@
+//! Helps to test sources, drivers and control planes. Behind the feature `testkit`.
+//!
+//! - [`FakeSource`] says what a test tells it to; [`FakeDriver`] is a target that keeps what it is given.
+//! - [`SimClock`] is time for the pure parts.
+
+mod clock;
+mod fake_driver;
+mod fake_source;
+
+pub use clock::SimClock;
+pub use fake_driver::{FakeDriver, FakeTarget};
+pub use fake_source::{FakeSource, Script};
