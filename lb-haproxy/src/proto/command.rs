@@ -104,8 +104,8 @@ pub enum Command {
     },
     /// `add map [@V] M <<`, with the entries as its payload.
     ///
-    /// Where HAProxy refuses one entry, those before it are in: use a transaction. [`map_batches`]
-    /// (super::map_batches) cuts a list to what one command may hold.
+    /// Where HAProxy refuses one entry, those before it are in: use a transaction.
+    /// [`map_batches`](super::map_batches) cuts a list to what one command may hold.
     AddMapEntries {
         /// The map.
         map: MapName,

@@ -70,15 +70,18 @@ impl Processes {
                 };
                 continue;
             }
-            let (start, failed, end) = match text.split_once("[failed:") {
+            // `[failed: 1]` and, in place of a number nothing needs, `[was: 1]`.
+            let (start, bracket, end) = match text.split_once('[') {
                 Some((start, rest)) => {
-                    let (count, end) = rest.split_once(']').unwrap_or((rest, ""));
-                    (start, count.trim().parse().ok(), end)
+                    let (bracket, end) = rest.split_once(']').unwrap_or((rest, ""));
+                    (start, bracket, end)
                 }
-                None => (text, None, ""),
+                None => (text, "", ""),
             };
+            let placeholder = bracket.strip_prefix("was:").map(|_| "-");
             let fields: Vec<&str> = start
                 .split_ascii_whitespace()
+                .chain(placeholder)
                 .chain(end.split_ascii_whitespace())
                 .collect();
             if fields.is_empty() || matches!(section, Section::Other) {
@@ -97,7 +100,9 @@ impl Processes {
             match section {
                 Section::Master => {
                     master = Some(process);
-                    failed_reloads = failed;
+                    failed_reloads = bracket
+                        .strip_prefix("failed:")
+                        .and_then(|count| count.trim().parse().ok());
                 }
                 Section::Workers => workers.push(process),
                 Section::OldWorkers => old_workers.push(process),
@@ -115,13 +120,14 @@ impl Processes {
         })
     }
 
-    /// The workers that serve: those in use or, where a failed reload made the list of them empty, the old ones.
+    /// The worker that serves: the youngest of those in use or, where a failed reload left none there, of the old.
     #[must_use]
-    pub fn serving(&self) -> &[Process] {
-        match self.workers.is_empty() {
+    pub fn current(&self) -> Option<&Process> {
+        let workers = match self.workers.is_empty() {
             true => &self.old_workers,
             false => &self.workers,
-        }
+        };
+        workers.iter().min_by_key(|worker| worker.reloads)
     }
 }
 

@@ -56,9 +56,9 @@ pub struct StatRow {
     pub address: Option<SocketAddr>,
     /// `http`, `tcp`, …
     pub mode: Option<Box<str>>,
-    /// Connections that carry streams (2.3+).
+    /// Connections that carry streams.
     pub used_connections: Option<u64>,
-    /// Idle connections in the pool (2.3+).
+    /// Idle connections in the pool.
     pub idle_connections: Option<u64>,
     /// Seconds since it went up or down.
     pub since_change: Option<u64>,
