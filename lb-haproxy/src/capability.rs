@@ -4,7 +4,33 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::policy::{HttpReuse, Policy};
+use crate::policy::{DynamicServers, HttpReuse, Policy};
+
+/// Whether something works in a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Support {
+    /// It exists and is known to go wrong, in this way.
+    KnownBad(&'static str),
+    /// It does not exist, for this reason.
+    No(&'static str),
+    /// It works.
+    Yes,
+}
+
+impl Support {
+    fn of_dynamic_servers(version: (u32, u32)) -> Self {
+        if version < (2, 6) {
+            Self::No("HAProxy before 2.6 makes no servers at run time")
+        } else if version < (3, 0) {
+            Self::KnownBad(
+                "HAProxy before 3.0 can lose servers made at run time from load balancing and keeps removed ones busy",
+            )
+        } else {
+            Self::Yes
+        }
+    }
+}
 
 /// What the HAProxy at the other end can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,8 +42,8 @@ pub struct Capabilities {
     pub address_is_asynchronous: bool,
     /// Maps change in one transaction (2.4 and later).
     pub map_transactions: bool,
-    /// Servers can be added and removed at run time without experimental mode (2.6 and later).
-    pub dynamic_servers: bool,
+    /// Whether servers can be added and removed at run time, and whether that is known to go wrong.
+    pub dynamic_servers: Support,
     /// `wait … srv-removable` (3.0 and later).
     pub wait_removable: bool,
     /// Backends can be added at run time (3.4 and later).
@@ -36,10 +62,22 @@ impl Capabilities {
             version,
             address_is_asynchronous: version >= (2, 9),
             map_transactions: version >= (2, 4),
-            dynamic_servers: version >= (2, 6),
+            dynamic_servers: Support::of_dynamic_servers(version),
             wait_removable: version >= (3, 0),
             dynamic_backends: version >= (3, 4),
             glues_clients: version < (3, 0),
+        }
+    }
+
+    /// Whether to make servers at run time, or why not.
+    ///
+    /// # Errors
+    /// The reason, as a lower-case fragment.
+    pub fn use_dynamic_servers(&self, policy: &Policy) -> Result<(), &'static str> {
+        match (policy.dynamic_servers, self.dynamic_servers) {
+            (DynamicServers::Never, _) => Err("the policy makes no servers at run time"),
+            (_, Support::No(why)) | (DynamicServers::Auto, Support::KnownBad(why)) => Err(why),
+            (DynamicServers::Always, _) | (DynamicServers::Auto, Support::Yes) => Ok(()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a target's owner decides: names, time limits, and how its HAProxy is configured.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use lb_core::Name;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,13 @@ pub struct Policy {
     /// `timeout client`): where HAProxy can keep a client on a server that left, slots rest this long.
     #[serde(with = "seconds")]
     pub keep_alive_timeout: Duration,
+    /// Whether servers are made at run time when a backend has no free slot.
+    pub dynamic_servers: DynamicServers,
+    /// What stands before the address in the names of servers made at run time.
+    pub dynamic_prefix: String,
+    /// The settings of servers made at run time. HAProxy does not give them those of `default-server` or of the
+    /// slots, so what the slots have must be said here.
+    pub server: ServerSettings,
     /// How often everything is read again to notice changes made by others.
     #[serde(with = "seconds")]
     pub resync: Duration,
@@ -57,6 +64,9 @@ impl Default for Policy {
             reuse_grace: None,
             http_reuse: HttpReuse::default(),
             keep_alive_timeout: Duration::from_secs(60),
+            dynamic_servers: DynamicServers::default(),
+            dynamic_prefix: "dyn-".to_owned(),
+            server: ServerSettings::default(),
             resync: Duration::from_secs(30),
         }
     }
@@ -73,6 +83,23 @@ impl Policy {
         }
     }
 
+    /// The name of a server made at run time for an address.
+    #[must_use]
+    pub fn dynamic_name(&self, address: SocketAddr) -> Name {
+        Name::from_text(&format!(
+            "{}{}:{}",
+            self.dynamic_prefix,
+            address.ip(),
+            address.port()
+        ))
+    }
+
+    /// Whether a server was made at run time.
+    #[must_use]
+    pub fn is_dynamic_name(&self, server: &Name) -> bool {
+        server.as_str().starts_with(&self.dynamic_prefix)
+    }
+
     /// Whether a server's name is the slot prefix and a number.
     #[must_use]
     pub fn is_slot_name(&self, server: &Name) -> bool {
@@ -81,6 +108,42 @@ impl Policy {
             .strip_prefix(self.slot_prefix.as_str())
             .is_some_and(is_number)
     }
+}
+
+/// Whether to make servers at run time when a backend has no free slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DynamicServers {
+    /// Wherever HAProxy can, known-bad versions too.
+    Always,
+    /// Where HAProxy can and is not known to do it badly.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Never,
+}
+
+/// The settings of a server made at run time. What is not set is HAProxy's default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ServerSettings {
+    /// Whether its health is checked; by default as that of the backend's slots.
+    pub check: Option<bool>,
+    /// Failed checks in a row that take it down.
+    pub fall: Option<u16>,
+    /// Passed checks in a row that bring it up.
+    pub rise: Option<u16>,
+    /// The time between two checks, in seconds.
+    #[serde(with = "optional_seconds")]
+    pub inter: Option<Duration>,
+    /// How long it takes to reach its full weight after it came up, in seconds.
+    #[serde(with = "optional_seconds")]
+    pub slowstart: Option<Duration>,
+    /// The most connections to it at a time.
+    pub maxconn: Option<u32>,
+    /// The most idle connections kept to it.
+    pub pool_max_conn: Option<u32>,
 }
 
 /// HAProxy's `http-reuse`: which requests may share a server connection.

@@ -174,6 +174,9 @@ fn unfulfilled<'e>(
         .filter_map(|expect| {
             let key = (&expect.server.backend, &expect.server.server);
             let Some(server) = index.get(&key) else {
+                if expect.gone {
+                    return None;
+                }
                 return Some((*expect, "HAProxy does not show the server any more".to_owned()));
             };
             mismatch(expect, server).map(|detail| (*expect, detail))
@@ -182,6 +185,9 @@ fn unfulfilled<'e>(
 }
 
 fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
+    if expect.gone {
+        return Some("the server is still there".to_owned());
+    }
     if let Some(address) = expect.address
         && server.address != Some(address)
     {

@@ -20,6 +20,8 @@ impl Counters {
         self.add("steps", 1);
         self.add(
             match why {
+                Why::Create => "steps_create",
+                Why::Delete => "steps_delete",
                 Why::Fill => "steps_fill",
                 Why::Admit => "steps_admit",
                 Why::Return => "steps_return",
@@ -34,6 +36,7 @@ impl Counters {
         );
         let rung = match (command, why) {
             (Command::SetAddr(..), Why::Fill) => "rung_slot",
+            (Command::AddServer { .. }, _) => "rung_dynamic_server",
             _ => "rung_state",
         };
         self.add(rung, 1);

@@ -182,6 +182,7 @@ impl Backend {
 
     fn is_slot(&self, policy: &Policy, server: &Server) -> bool {
         policy.is_slot_name(&server.name)
+            || policy.is_dynamic_name(&server.name)
             || (self.service.is_some() && server.declared_disabled && is_numbered(&server.name))
     }
 

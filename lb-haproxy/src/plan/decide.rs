@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     capability::Capabilities,
-    observed::PARKED,
+    observed::{PARKED, Server},
     policy::Policy,
-    proto::{AdminState, Command, Health, ServerRef},
+    proto::{AdminState, Command, Health, ServerOptions, ServerRef},
 };
 
 /// What one backend's decision depends on besides the backend.
@@ -191,7 +191,19 @@ impl Decider<'_> {
                 .and_then(|at| self.backend.slots.get(at));
             match slot {
                 Some(slot) => self.fill(slot, *address, *want, blocked),
-                None if want.state.is_ready() => self.no_slot(id, roles, slots),
+                None if want.state.is_ready() => {
+                    match self
+                        .context
+                        .capabilities
+                        .use_dynamic_servers(self.context.policy)
+                    {
+                        Ok(()) if !self.backend.slots.is_empty() => {
+                            self.create(*address, *want, blocked)
+                        }
+                        Ok(()) => self.no_slot(id, roles, slots, "the backend is empty"),
+                        Err(why) => self.no_slot(id, roles, slots, why),
+                    }
+                }
                 // A pending endpoint without a slot loses nothing yet: it only comes in later.
                 None => {}
             }
@@ -232,14 +244,65 @@ impl Decider<'_> {
         self.entering.later += 1;
     }
 
-    fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize) {
+    /// Makes a server for an address that no slot is free for.
+    fn create(&mut self, address: SocketAddr, want: Want, blocked: &impl Fn(SocketAddr) -> bool) {
+        let settings = &self.context.policy.server;
+        let checked = settings
+            .check
+            .unwrap_or_else(|| self.backend.slots.iter().any(|slot| slot.server.checked));
+        let mut server = Server::slot(self.context.policy.dynamic_name(address), 0);
+        server.address = Some(address);
+        server.checked = checked;
+        let slot = Slot::new(server, self.context.now);
+        let mut options = ServerOptions::default();
+        options.check = checked;
+        options.check_port = match (want.check_port, self.backend.check_port) {
+            (Some(port), _) => Some(port),
+            (None, 0) => None,
+            (None, usual) => Some(usual),
+        }
+        .filter(|_| checked);
+        options.fall = settings.fall;
+        options.rise = settings.rise;
+        options.inter = settings.inter;
+        options.slowstart = settings.slowstart;
+        options.maxconn = settings.maxconn;
+        options.pool_max_conn = settings.pool_max_conn;
+        let server = self.server(&slot);
+        let add = Command::AddServer {
+            server: server.clone(),
+            address,
+            options,
+        };
+        self.step(Stages::Prepare, &slot, add, Why::Create);
+        self.expect(Stages::Prepare, &slot, |expect| {
+            expect.address = Some(address);
+            expect.admin = Some(AdminState::Maint);
+        });
+        if checked {
+            self.step(
+                Stages::Prepare,
+                &slot,
+                Command::EnableHealth(server),
+                Why::Create,
+            );
+        }
+        if blocked(address) {
+            self.wait_for(address);
+        } else {
+            self.admit(&slot, want, Why::Admit);
+        }
+    }
+
+    fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize, no_server: &str) {
         let resting = roles
             .iter()
             .filter(|role| matches!(role, Role::Leaving(_)))
             .count();
         self.entering.without_slot += 1;
         let detail = format!(
-            "backend {} has no free slot: {slots} in all, {resting} of them resting or leaving; declare more",
+            "backend {} has no free slot: {slots} in all, {resting} of them resting or leaving; no server is made at \
+             run time: {no_server}",
             self.backend.name
         );
         self.unmet(Some(id.clone()), UnmetReason::NoCapacity, detail);
@@ -541,6 +604,7 @@ impl Decider<'_> {
                     address: None,
                     admin: None,
                     weight: None,
+                    gone: false,
                 };
                 set(&mut expect);
                 expects.push(expect);

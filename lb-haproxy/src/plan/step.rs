@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use lb_core::{Name, Unmet};
 use serde::Serialize;
 
-use crate::proto::{AdminState, Command, ServerRef};
+use crate::proto::{AdminState, Command, ServerRef, command_text};
 
 /// What to do now: stages in order, each verified before the next begins.
 ///
@@ -91,7 +91,7 @@ pub struct Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} # {}", self.command, self.why)
+        write!(f, "{}  # {}", command_text(&self.command), self.why)
     }
 }
 
@@ -106,6 +106,8 @@ pub struct Expect {
     pub admin: Option<AdminState>,
     /// Its weight, where that was changed.
     pub weight: Option<u16>,
+    /// Whether it must be gone.
+    pub gone: bool,
 }
 
 /// Something to read from HAProxy before the next decision.
@@ -125,6 +127,10 @@ pub enum Read {
 pub enum Why {
     /// A new endpoint gets its address into a free slot.
     Fill,
+    /// A new endpoint gets a server of its own, as there is no free slot.
+    Create,
+    /// A server made at run time is removed: its tenant is gone for good.
+    Delete,
     /// An endpoint whose address is in place begins to serve.
     Admit,
     /// An endpoint that was leaving is wanted again.
@@ -147,6 +153,8 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fill => "new endpoint: its address goes into a free slot",
+            Self::Create => "new endpoint, no free slot: a server is made for it",
+            Self::Delete => "last tenant gone: the server made for it is removed",
             Self::Admit => "address read back: begins to serve",
             Self::Return => "wanted again: serves on",
             Self::Adjust => "weight or check changed",
