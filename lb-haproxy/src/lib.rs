@@ -3,7 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+#[cfg(feature = "io")]
+pub mod client;
 pub mod observed;
 pub mod plan;
 pub mod policy;
 pub mod proto;
+
+#[cfg(feature = "io")]
+pub use client::{Client, ClientConfig, ClientError, SocketAddress};

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Command, Dialect, EncodeError, Reply, command_text, encode::encode, framing::Frames};
+use super::{Command, Dialect, EncodeError, Reply, encode::encode, framing::Frames};
 
 /// What a session is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,20 @@ impl Session {
         session
     }
 
+    /// Whether a session would take the command; its bytes are left in `scratch`.
+    ///
+    /// # Errors
+    /// [`SubmitError`], as of [`submit`](Self::submit).
+    pub fn check(command: &Command, scratch: &mut Vec<u8>) -> Result<(), SubmitError> {
+        if matches!(command, Command::Prompt) {
+            return Err(SubmitError::Prompt);
+        }
+        encode(command, scratch).map_err(|source| SubmitError::Encode {
+            command: describe(command),
+            source,
+        })
+    }
+
     /// Takes a command to be sent after all before it.
     ///
     /// # Errors
@@ -132,14 +146,8 @@ impl Session {
         if let Some(ended) = &self.ended {
             return Err(SubmitError::Ended(ended.clone()));
         }
-        if matches!(command, Command::Prompt) {
-            return Err(SubmitError::Prompt);
-        }
         let start = self.outbox.len();
-        encode(command, &mut self.outbox).map_err(|source| SubmitError::Encode {
-            command: command_text(command),
-            source,
-        })?;
+        Self::check(command, &mut self.outbox)?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.push_back(Sent {
@@ -385,6 +393,12 @@ const GREETING_LIMIT: usize = 64 << 10;
 
 /// The most bytes of foreign text in an error.
 const EXCERPT: usize = 200;
+
+/// A command that cannot be written has no text; what it is about has.
+fn describe(command: &Command) -> String {
+    let whole = format!("{command:?}");
+    excerpt(whole.as_bytes())
+}
 
 fn excerpt(bytes: &[u8]) -> String {
     let (shown, more) = match bytes.split_at_checked(EXCERPT) {

@@ -1,0 +1,17 @@
+//! The edge: sockets, deadlines and the conversation with one process. Everything it says and understands is in
+//! [`proto`](crate::proto).
+
+mod address;
+mod connection;
+mod error;
+mod identity;
+mod master;
+mod stream;
+mod worker;
+
+pub use address::{InvalidSocketAddress, SocketAddress};
+pub use connection::{ClientConfig, Counters};
+pub use error::{ClientError, Interruption};
+pub use identity::{SocketIdentity, socket_identity};
+pub use master::MasterClient;
+pub use worker::Client;
