@@ -5,6 +5,8 @@
 pub mod capability;
 #[cfg(feature = "io")]
 pub mod client;
+#[cfg(feature = "io")]
+pub mod driver;
 pub mod observed;
 pub mod plan;
 pub mod policy;
@@ -12,3 +14,6 @@ pub mod proto;
 
 #[cfg(feature = "io")]
 pub use client::{Client, ClientConfig, ClientError, SocketAddress};
+#[cfg(feature = "io")]
+pub use driver::{HaproxyDriver, TargetConfig};
+pub use policy::Policy;

@@ -1,6 +1,7 @@
 //! The planner against a small model of HAProxy: what must hold after every single command, and where it must end.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking"

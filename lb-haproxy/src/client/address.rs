@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Where an admin socket is, as HAProxy's own configuration writes it.
 ///
 /// ```
@@ -17,7 +19,8 @@ use std::{
 /// }
 /// assert!("proxy".parse::<SocketAddress>().is_err(), "neither a path nor a port");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum SocketAddress {
     /// A host, by name or address, and a port.
@@ -55,6 +58,20 @@ impl SocketAddress {
             Self::Unix(path) => Some(path),
             Self::Tcp { .. } => None,
         }
+    }
+}
+
+impl TryFrom<String> for SocketAddress {
+    type Error = InvalidSocketAddress;
+
+    fn try_from(text: String) -> Result<Self, InvalidSocketAddress> {
+        text.parse()
+    }
+}
+
+impl From<SocketAddress> for String {
+    fn from(address: SocketAddress) -> Self {
+        address.to_string()
     }
 }
 

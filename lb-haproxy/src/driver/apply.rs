@@ -46,7 +46,10 @@ pub(super) async fn apply(
         if steps.is_empty() {
             continue;
         }
-        let touched: BTreeSet<Name> = steps.iter().map(|step| step.server.backend.clone()).collect();
+        let touched: BTreeSet<Name> = steps
+            .iter()
+            .map(|step| step.server.backend.clone())
+            .collect();
         let mut commands: Vec<Command> = steps.iter().map(|step| step.command.clone()).collect();
         let asked = commands.len();
         let mut refused: Vec<(ServerRef, Refusal)> = Vec::new();
@@ -54,7 +57,7 @@ pub(super) async fn apply(
         if number == last {
             commands.push(Command::ShowInfo);
         }
-        let replies = client.exec_all(&commands).await?;
+        let replies = live::exec_all(client, &commands).await?;
         for (step, reply) in steps.iter().zip(&replies) {
             match verdict(&step.command, reply) {
                 Ok(_) => {
@@ -146,11 +149,17 @@ async fn verify(
             break;
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        let backends: BTreeSet<Name> =
-            open.iter().map(|(expect, _)| expect.server.backend.clone()).collect();
+        let backends: BTreeSet<Name> = open
+            .iter()
+            .map(|(expect, _)| expect.server.backend.clone())
+            .collect();
         let mut commands = Vec::new();
         read_back_commands(&backends, &mut commands);
-        for (reply, command) in client.exec_all(&commands).await?.iter().zip(&commands) {
+        for (reply, command) in live::exec_all(client, &commands)
+            .await?
+            .iter()
+            .zip(&commands)
+        {
             take_states(states, live::accept(command, reply)?)?;
         }
         open = unfulfilled(&expected, states);
@@ -167,7 +176,11 @@ fn unfulfilled<'e>(
 ) -> Vec<(&'e Expect, String)> {
     let mut index: BTreeMap<(&Name, &Name), &Server> = BTreeMap::new();
     for (backend, servers) in states {
-        index.extend(servers.iter().map(|server| ((backend, &server.name), server)));
+        index.extend(
+            servers
+                .iter()
+                .map(|server| ((backend, &server.name), server)),
+        );
     }
     expected
         .iter()
@@ -177,7 +190,10 @@ fn unfulfilled<'e>(
                 if expect.gone {
                     return None;
                 }
-                return Some((*expect, "HAProxy does not show the server any more".to_owned()));
+                return Some((
+                    *expect,
+                    "HAProxy does not show the server any more".to_owned(),
+                ));
             };
             mismatch(expect, server).map(|detail| (*expect, detail))
         })
@@ -191,7 +207,9 @@ fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
     if let Some(address) = expect.address
         && server.address != Some(address)
     {
-        let shown = server.address.map_or_else(|| "none".to_owned(), |shown| shown.to_string());
+        let shown = server
+            .address
+            .map_or_else(|| "none".to_owned(), |shown| shown.to_string());
         return Some(format!("address reads back as {shown}, expected {address}"));
     }
     if let Some(admin) = expect.admin
@@ -203,7 +221,10 @@ fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
     if let Some(weight) = expect.weight
         && server.weight != weight
     {
-        return Some(format!("weight reads back as {}, expected {weight}", server.weight));
+        return Some(format!(
+            "weight reads back as {}, expected {weight}",
+            server.weight
+        ));
     }
     None
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_core::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::{client::Address, policy::Policy};
+use crate::{client::SocketAddress, policy::Policy};
 
 /// One HAProxy to keep converged.
 ///
@@ -22,7 +22,7 @@ pub struct TargetConfig {
     /// Its name in status, events and metrics.
     pub name: Name,
     /// Its runtime socket: a path, or `tcp:HOST:PORT`. The socket needs `level admin`.
-    pub socket: Address,
+    pub socket: SocketAddress,
     /// How it is driven.
     #[serde(default)]
     pub policy: Policy,
@@ -34,7 +34,7 @@ pub struct TargetConfig {
 impl TargetConfig {
     /// A target driven by the default policy.
     #[must_use]
-    pub fn new(name: Name, socket: Address) -> Self {
+    pub fn new(name: Name, socket: SocketAddress) -> Self {
         Self {
             name,
             socket,

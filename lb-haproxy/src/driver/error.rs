@@ -48,11 +48,14 @@ impl DriverError {
     pub(super) fn into_core(self, target: &Name) -> DriveError {
         let target = target.clone();
         match self {
-            Self::Client(ref client) if !client.is_fatal() => DriveError::Unreachable {
-                target,
-                cause: Box::new(self),
-            },
-            Self::StaleWorker { .. } => DriveError::Unreachable {
+            Self::StaleWorker { .. }
+            | Self::Client(
+                ClientError::Connect { .. }
+                | ClientError::ConnectTimeout { .. }
+                | ClientError::Ended
+                | ClientError::NotSent
+                | ClientError::Unknown { .. },
+            ) => DriveError::Unreachable {
                 target,
                 cause: Box::new(self),
             },

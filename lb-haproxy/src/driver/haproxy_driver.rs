@@ -9,12 +9,10 @@ use async_trait::async_trait;
 use lb_core::{DriveError, Driver, Name, Preview, Report, Snapshot, model::Changes};
 use tracing::{info, warn};
 
-use super::{
-    apply::apply, config::TargetConfig, counters::Counters, error::DriverError, live,
-};
+use super::{apply::apply, config::TargetConfig, counters::Counters, error::DriverError, live};
 use crate::{
     capability::Capabilities,
-    client::{Client, ClientConfig, SocketIdentity, socket_identity},
+    client::{Client, ClientConfig, ClientError, SocketAddress, SocketIdentity, socket_identity},
     plan::{Plan, Planner},
     proto::Epoch,
 };
@@ -46,8 +44,8 @@ pub struct HaproxyDriver {
 struct Session {
     client: Client,
     identity: Option<SocketIdentity>,
-    /// Whether a pass is using it. A pass that was dropped leaves replies behind, so its conversation is over.
-    in_pass: bool,
+    /// Whether it was used for an earlier pass, so that its end may be old news.
+    used: bool,
 }
 
 #[derive(Debug)]
@@ -80,7 +78,8 @@ impl HaproxyDriver {
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {
         let (written, read) = self.session.as_ref().map_or((0, 0), |session| {
-            (session.client.bytes_written(), session.client.bytes_read())
+            let counters = session.client.counters();
+            (counters.bytes_written, counters.bytes_read)
         });
         (self.bytes.0 + written, self.bytes.1 + read)
     }
@@ -91,9 +90,6 @@ impl HaproxyDriver {
 
     async fn pass(&mut self, desired: &Arc<Snapshot>) -> Result<(Plan, usize), DriverError> {
         self.connect().await?;
-        if let Some(session) = &mut self.session {
-            session.in_pass = true;
-        }
         self.take_in(desired).await?;
         let began = self.began;
         let clock = move || now().saturating_duration_since(began);
@@ -107,7 +103,6 @@ impl HaproxyDriver {
                 if plan.again_at.is_some_and(|at| at <= clock()) {
                     continue;
                 }
-                session.in_pass = false;
                 return Ok((plan, applied));
             }
             // A pass that is cut here has changed what was observed.
@@ -122,11 +117,14 @@ impl HaproxyDriver {
                 )
                 .await?;
             }
-            live::read(&mut session.client, &mut known.planner, &plan.reads, clock()).await?;
+            live::read(
+                &mut session.client,
+                &mut known.planner,
+                &plan.reads,
+                clock(),
+            )
+            .await?;
             known.doubtful = false;
-        }
-        if let Some(session) = &mut self.session {
-            session.in_pass = false;
         }
         let plan = Plan {
             again_at: Some(clock()),
@@ -137,24 +135,31 @@ impl HaproxyDriver {
 
     /// Makes sure that the worker that answers is the newest one.
     async fn connect(&mut self) -> Result<(), DriverError> {
-        if let Some(session) = &self.session {
-            let moved = session.identity != socket_identity(&self.config.socket);
-            if !moved && !session.in_pass && !session.client.is_closed() {
+        if let Some(session) = &mut self.session {
+            let moved = session.identity != identity(&self.config.socket);
+            if !moved && session.client.is_usable() {
+                session.used = true;
                 return Ok(());
             }
             self.disconnect();
         }
         // Taken before connecting: a worker that takes the path in between is then noticed, not missed.
-        let identity = socket_identity(&self.config.socket);
-        let config = ClientConfig::new(self.config.timeout);
+        let identity = identity(&self.config.socket);
+        let mut config = ClientConfig::default();
+        config.connect = self.config.timeout;
+        config.reply = self.config.timeout;
         let client = Client::connect(&self.config.socket, config).await?;
         let epoch = client.epoch();
         if client.info().stopping {
             return Err(DriverError::StaleWorker { pid: epoch.pid });
         }
-        if self.knowledge.as_ref().is_none_or(|known| known.epoch != epoch) {
+        if self
+            .knowledge
+            .as_ref()
+            .is_none_or(|known| known.epoch != epoch)
+        {
             let version = &client.info().version;
-            info!(target = %self.config.name, %version, %epoch, "connected to HAProxy");
+            info!(target_name = %self.config.name, %version, %epoch, "connected to HAProxy");
             let capabilities =
                 Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
             self.knowledge = Some(Knowledge {
@@ -173,7 +178,7 @@ impl HaproxyDriver {
         self.session = Some(Session {
             client,
             identity,
-            in_pass: false,
+            used: false,
         });
         Ok(())
     }
@@ -191,7 +196,9 @@ impl HaproxyDriver {
                 known.planner.desire(given, desired, &changes);
             }
             None => {
-                known.planner.desire(&Snapshot::default(), desired, &Changes::Everything);
+                known
+                    .planner
+                    .desire(&Snapshot::default(), desired, &Changes::Everything);
             }
         }
         known.desired = Some(Arc::clone(desired));
@@ -223,9 +230,15 @@ impl Driver for HaproxyDriver {
 
     async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError> {
         let mut outcome = self.pass(desired).await;
-        if let Err(DriverError::StaleWorker { pid }) = &outcome {
-            // The newest worker is already there: ask it at once.
-            info!(target = %self.config.name, pid, "the worker has been replaced");
+        let used = self.session.as_ref().is_some_and(|session| session.used);
+        let replaced = match &outcome {
+            Err(DriverError::StaleWorker { .. }) => true,
+            Err(DriverError::Client(ClientError::Unknown { .. } | ClientError::Ended)) => used,
+            _ => false,
+        };
+        if replaced {
+            // Whoever was spoken to is gone, most likely for a newer worker: that one is asked at once.
+            info!(target_name = %self.config.name, "the conversation is over; asking the newest worker");
             self.disconnect();
             outcome = self.pass(desired).await;
         }
@@ -244,7 +257,7 @@ impl Driver for HaproxyDriver {
                 Ok(report)
             }
             Err(error) => {
-                warn!(target = %self.config.name, error = &error as &dyn std::error::Error, "a pass failed");
+                warn!(target_name = %self.config.name, error = &error as &dyn std::error::Error, "a pass failed");
                 self.disconnect();
                 Err(error.into_core(&self.config.name))
             }
@@ -257,13 +270,7 @@ impl Driver for HaproxyDriver {
             if let Some(known) = &mut self.knowledge {
                 known.doubtful = true;
             }
-            if let Some(session) = &mut self.session {
-                session.in_pass = true;
-            }
             self.take_in(desired).await?;
-            if let Some(session) = &mut self.session {
-                session.in_pass = false;
-            }
             let now = self.elapsed();
             Ok(self
                 .knowledge
@@ -290,7 +297,7 @@ impl Driver for HaproxyDriver {
                 () = session.client.closed() => return,
                 () = &mut resync => return,
                 () = tokio::time::sleep(LOOK_AT_SOCKET) => {
-                    if session.identity != socket_identity(&self.config.socket) {
+                    if session.identity != identity(&self.config.socket) {
                         return;
                     }
                 }
@@ -299,7 +306,15 @@ impl Driver for HaproxyDriver {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the driver is the edge: it reads the clock for the planner")]
+/// What the socket's path is now; `None` for TCP and for a path that is not there.
+fn identity(socket: &SocketAddress) -> Option<SocketIdentity> {
+    socket.path().and_then(|path| socket_identity(path).ok())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is the edge: it reads the clock for the planner"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -9,12 +9,10 @@ use lb_core::Name;
 
 use super::error::DriverError;
 use crate::{
-    client::Client,
+    client::{Client, ClientError},
     observed::{Gauges, Server},
     plan::{Planner, Read},
-    proto::{
-        Command, Reply, ServersConn, ServersState, Stat, command_text, verdict,
-    },
+    proto::{Command, Reply, ServersConn, ServersState, Stat, command_text, verdict},
 };
 
 /// Above this many servers to look at, the whole backend is read at once.
@@ -27,8 +25,10 @@ pub(super) async fn observe_all(
     now: Duration,
 ) -> Result<(), DriverError> {
     let state = read_states(client, None).await?;
-    let mut by_backend: BTreeMap<Name, Vec<Server>> =
-        planner.backends().map(|name| (name.clone(), Vec::new())).collect();
+    let mut by_backend: BTreeMap<Name, Vec<Server>> = planner
+        .backends()
+        .map(|name| (name.clone(), Vec::new()))
+        .collect();
     for row in state.rows {
         let backend = row.backend.clone();
         by_backend.entry(backend).or_default().push(row.into());
@@ -94,14 +94,14 @@ async fn read_gauges(
         vec![Command::ShowStat(backend.clone(), None)]
     };
     let wanted: BTreeSet<u32> = ids.iter().copied().collect();
-    let mut gauges: BTreeMap<u32, Gauges> = BTreeMap::new();
+    let mut gauges: BTreeMap<Name, (u32, Gauges)> = BTreeMap::new();
     let mut connections_told = true;
-    for (command, reply) in commands.iter().zip(client.exec_all(&commands).await?) {
+    for (command, reply) in commands.iter().zip(exec_all(client, &commands).await?) {
         let stat = Stat::parse(accept(command, &reply)?)?;
         for row in &stat.rows {
             if let Some(id) = row.id.filter(|id| wanted.contains(id)) {
                 connections_told &= row.used_connections.is_some();
-                gauges.insert(id, Gauges::of(row));
+                gauges.insert(row.name.clone(), (id, Gauges::of(row)));
             }
         }
     }
@@ -110,16 +110,24 @@ async fn read_gauges(
         let command = Command::ShowServersConn(Some(backend.clone()));
         let reply = client.exec(&command).await?;
         for row in ServersConn::parse(accept(&command, &reply)?)?.rows {
-            if let Some(known) = gauges.get_mut(&row.id) {
-                known.used = row.used;
-                known.idle = row.idle;
+            if let Some((_, known)) = gauges.get_mut(&row.server.server) {
+                known.used = u64::from(row.used);
+                known.idle = u64::from(row.idle);
             }
         }
     }
-    for (id, gauges) in gauges {
+    for (id, gauges) in gauges.into_values() {
         planner.observe_gauges(backend, id, gauges, now);
     }
     Ok(())
+}
+
+/// Sends commands together; all replies, or the first thing that went wrong.
+pub(super) async fn exec_all(
+    client: &mut Client,
+    commands: &[Command],
+) -> Result<Vec<Reply>, ClientError> {
+    client.exec_all(commands).await.into_iter().collect()
 }
 
 async fn read_states(

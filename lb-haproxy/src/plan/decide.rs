@@ -254,20 +254,22 @@ impl Decider<'_> {
         server.address = Some(address);
         server.checked = checked;
         let slot = Slot::new(server, self.context.now);
-        let mut options = ServerOptions::default();
-        options.check = checked;
-        options.check_port = match (want.check_port, self.backend.check_port) {
+        let check_port = match (want.check_port, self.backend.check_port) {
             (Some(port), _) => Some(port),
             (None, 0) => None,
             (None, usual) => Some(usual),
-        }
-        .filter(|_| checked);
-        options.fall = settings.fall;
-        options.rise = settings.rise;
-        options.inter = settings.inter;
-        options.slowstart = settings.slowstart;
-        options.maxconn = settings.maxconn;
-        options.pool_max_conn = settings.pool_max_conn;
+        };
+        let options = ServerOptions {
+            check: checked,
+            check_port: check_port.filter(|_| checked),
+            fall: settings.fall,
+            rise: settings.rise,
+            inter: settings.inter,
+            slowstart: settings.slowstart,
+            maxconn: settings.maxconn,
+            pool_max_conn: settings.pool_max_conn,
+            ..ServerOptions::default()
+        };
         let server = self.server(&slot);
         let add = Command::AddServer {
             server: server.clone(),
