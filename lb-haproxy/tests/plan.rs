@@ -457,6 +457,35 @@ fn a_found_service_is_not_emptied_before_the_hold_ends() {
     assert!(model.serving(&name("web")).is_empty(), "the hold ends");
 }
 
+#[test]
+fn i2_a_partial_wish_takes_nothing_away() {
+    let mut model = Model::new(&["web"], 3, false);
+    let mut first = planner();
+    let wish = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
+    first.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    model.observe(&mut first);
+    model.converge(&mut first, |_, _, _| {});
+
+    let mut second = planner();
+    let mut edit = Snapshot::default().edit();
+    edit.set_partial(true);
+    edit.set_endpoint(&name("web"), &name("3"), Endpoint::new(address(3)));
+    let partial = edit.commit().unwrap();
+    second.desire(&Snapshot::default(), &partial, &Changes::Everything);
+    model.observe(&mut second);
+    model.converge(&mut second, |_, _, _| {});
+    assert_eq!(
+        model.serving(&name("web")),
+        BTreeSet::from([address(1), address(2), address(3)])
+    );
+    let mut edit = partial.edit();
+    edit.set_partial(false);
+    let whole = edit.commit().unwrap();
+    second.desire(&partial, &whole, &whole.changes_since(partial.generation()));
+    model.converge(&mut second, |_, _, _| {});
+    assert_eq!(model.serving(&name("web")), BTreeSet::from([address(3)]));
+}
+
 fn wishes() -> impl Strategy<Value = Vec<(Wish, u8, u64)>> {
     let state = prop_oneof![
         4 => Just(EndpointState::Ready),

@@ -23,6 +23,8 @@ pub(super) struct Context<'a> {
     pub(super) policy: &'a Policy,
     pub(super) capabilities: &'a Capabilities,
     pub(super) now: Duration,
+    /// Whether a source has not been heard yet: what is not wished for may only not be known.
+    pub(super) partial: bool,
 }
 
 /// One backend's next steps, and what it waits for.
@@ -412,6 +414,10 @@ impl Decider<'_> {
             (AdminState::Ready, _) => {
                 // An address that already serves somebody else must not be kept, whatever that costs here.
                 let needed_elsewhere = slot.server.address.is_some_and(contested);
+                if self.context.partial && matches!(role, Role::Leaving(_)) && !needed_elsewhere {
+                    self.out.held += 1;
+                    return;
+                }
                 match self.held_until(slot, role, roles) {
                     Some(until) if !needed_elsewhere => {
                         self.out.held += 1;

@@ -32,6 +32,8 @@ pub struct Planner {
     policy: Policy,
     capabilities: Capabilities,
     backends: BTreeMap<Name, Backend>,
+    /// Whether the wish is partial: a source has not been heard yet.
+    partial: bool,
     /// Backends to look at, whatever the time.
     dirty: BTreeSet<Name>,
     /// Backends to look at when their time has come, and the last decision's other results.
@@ -61,6 +63,7 @@ impl Planner {
             policy,
             capabilities,
             backends: BTreeMap::new(),
+            partial: false,
             dirty: BTreeSet::new(),
             waiting: BTreeMap::new(),
             blocked: HashMap::new(),
@@ -70,7 +73,13 @@ impl Planner {
     }
 
     /// Takes in that the wish went from `old` to `new`, which differ by `changes`.
+    ///
+    /// While `new` is [partial](Snapshot::is_partial), nothing leaves that it does not name.
     pub fn desire(&mut self, old: &Snapshot, new: &Snapshot, changes: &Changes) {
+        if self.partial != new.is_partial() {
+            self.partial = new.is_partial();
+            self.dirty.extend(self.backends.keys().cloned());
+        }
         match changes {
             Changes::Only { endpoints, .. } => {
                 for (service, ids) in endpoints {
@@ -192,6 +201,7 @@ impl Planner {
                 policy: &self.policy,
                 capabilities: &self.capabilities,
                 now,
+                partial: self.partial,
             };
             let elsewhere = |address: SocketAddr| {
                 self.blocked
