@@ -248,7 +248,10 @@ impl Planner {
             plan.settled = false;
         }
         self.waiting.retain(|_, waiting| {
-            waiting.again_at.is_some() || !waiting.unmet.is_empty() || waiting.unsettled
+            waiting.again_at.is_some()
+                || !waiting.unmet.is_empty()
+                || waiting.unsettled
+                || waiting.held > 0
         });
         plan
     }
