@@ -10,6 +10,8 @@ pub mod driver;
 pub mod observed;
 pub mod plan;
 pub mod policy;
+#[cfg(feature = "process")]
+pub mod process;
 pub mod proto;
 
 #[cfg(feature = "io")]

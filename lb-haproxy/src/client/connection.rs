@@ -2,12 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    io::Interest,
-    time::{Instant, timeout_at},
-};
+use tokio::{io::Interest, time::timeout_at};
 
-use super::{ClientError, Interruption, SocketAddress, stream::Stream};
+use super::{ClientError, Deadline, Interruption, SocketAddress, stream::Stream};
 use crate::proto::{Command, Reply, Session, SessionConfig};
 
 /// How long a client waits.
@@ -75,7 +72,7 @@ impl Connection {
             address: address.clone(),
             limit: config.connect,
         };
-        let stream = timeout_at(now() + config.connect, Stream::connect(address))
+        let stream = timeout_at(Deadline::after(config.connect).at, Stream::connect(address))
             .await
             .map_err(|_| timeout())?
             .map_err(|error| ClientError::Connect {
@@ -116,55 +113,59 @@ impl Connection {
         let limit = self.config.connect;
         let (reply, batch) = (self.config.reply, self.config.batch);
         (self.config.reply, self.config.batch) = (limit, limit);
-        let results = self.exec_all(commands).await;
+        let (results, ended) = self.run(commands).await;
         (self.config.reply, self.config.batch) = (reply, batch);
-        results
-            .into_iter()
-            .map(|result| {
-                result.map_err(|error| match error {
-                    ClientError::Unknown {
-                        source: Interruption::Timeout { limit },
-                        ..
-                    } => ClientError::ConnectTimeout {
-                        address: self.address.clone(),
-                        limit,
-                    },
-                    ClientError::Unknown { source, .. } => ClientError::NotHaproxy {
-                        address: self.address.clone(),
-                        source,
-                    },
-                    other => other,
-                })
-            })
-            .collect()
+        let address = || self.address.clone();
+        match ended {
+            None => results.into_iter().collect(),
+            Some(Interruption::Timeout { limit }) => Err(ClientError::ConnectTimeout {
+                address: address(),
+                limit,
+            }),
+            Some(source) => Err(ClientError::NotHaproxy {
+                address: address(),
+                source,
+            }),
+        }
     }
 
     pub(super) async fn exec_all(
         &mut self,
         commands: &[Command],
     ) -> Vec<Result<Reply, ClientError>> {
+        self.run(commands).await.0
+    }
+
+    async fn run(
+        &mut self,
+        commands: &[Command],
+    ) -> (Vec<Result<Reply, ClientError>>, Option<Interruption>) {
         let all = |error: &ClientError| vec![Err(error.clone()); commands.len()];
         if !self.usable {
-            return all(&ClientError::Ended);
+            return (all(&ClientError::Ended), None);
         }
         if let Err(refused) = self.check(commands) {
-            return refused;
+            return (refused, None);
         }
         // Until the last reply is in: a dropped future leaves replies behind that nobody could tell apart.
         self.usable = false;
         for command in commands {
             if let Err(error) = self.session.submit(command) {
-                return all(&ClientError::Refused(error));
+                return (all(&ClientError::Refused(error)), None);
             }
             self.counters.commands += 1;
             self.counters.changes += u64::from(!command.is_read());
         }
         let mut results: Vec<Result<Reply, ClientError>> = Vec::with_capacity(commands.len());
         let wait = commands.iter().filter_map(waiting_time).sum();
-        match self.converse(commands.len(), wait, &mut results).await {
+        let ended = self
+            .converse(commands.len(), wait, &mut results)
+            .await
+            .err();
+        match ended.clone() {
             // The master ends the conversation with its last reply, which is none of the caller's concern.
-            Ok(()) => self.usable = self.session.ended().is_none(),
-            Err(source) => {
+            None => self.usable = self.session.ended().is_none(),
+            Some(source) => {
                 results.extend(self.replies());
                 let first = results.len();
                 let (unknown, _) = self.session.unanswered();
@@ -175,7 +176,7 @@ impl Connection {
         if !self.usable {
             self.stream = None;
         }
-        results
+        (results, ended)
     }
 
     /// Resolves when the other side ends the idle connection, or says what nobody asked for.
@@ -310,23 +311,6 @@ impl Connection {
 /// The most bytes read at once.
 const READ: usize = 64 << 10;
 
-#[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    fn after(limit: Duration) -> Self {
-        let now = now();
-        Self {
-            // A wait too long for the clock is no wait without end.
-            at: now.checked_add(limit).unwrap_or(now),
-            limit,
-        }
-    }
-}
-
 fn waiting_time(command: &Command) -> Option<Duration> {
     match command {
         Command::WaitRemovable(_, time) => Some(*time),
@@ -336,9 +320,4 @@ fn waiting_time(command: &Command) -> Option<Duration> {
 
 fn io(error: std::io::Error) -> Interruption {
     Interruption::Io(Arc::new(error))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }

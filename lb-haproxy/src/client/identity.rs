@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
-/// Which socket was behind a path. A worker that takes over binds a new one to the same path.
+/// Which socket was behind a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SocketIdentity {
     device: u64,
@@ -13,8 +13,10 @@ pub struct SocketIdentity {
 
 /// Which socket is behind the path now.
 ///
-/// Two equal answers mean that nobody took the path over in between. Unequal ones may be a mere change of mode or
-/// owner, after which another look (a new connection, `show info`) says more.
+/// Unequal answers tell of a restart, or of a reload by which the new worker bound the path anew; rarely of a mere
+/// change of mode or owner. Equal answers tell of no restart, but not of no reload: with `expose-fd listeners` the
+/// new worker is given the very socket of the old one. Ask the process whether it is
+/// [stopping](crate::proto::Info::stopping), or connect anew and compare the epochs.
 ///
 /// # Errors
 /// As for reading the metadata of a file: above all that there is none.

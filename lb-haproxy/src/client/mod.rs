@@ -3,6 +3,7 @@
 
 mod address;
 mod connection;
+mod deadline;
 mod error;
 mod identity;
 mod master;
@@ -11,6 +12,9 @@ mod worker;
 
 pub use address::{InvalidSocketAddress, SocketAddress};
 pub use connection::{ClientConfig, Counters};
+pub(crate) use deadline::Deadline;
+#[cfg(feature = "process")]
+pub(crate) use deadline::remaining;
 pub use error::{ClientError, Interruption};
 pub use identity::{SocketIdentity, socket_identity};
 pub use master::MasterClient;

@@ -1,0 +1,88 @@
+//! Why a process did not do what it should.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use crate::{client::ClientError, proto::Refusal};
+
+/// Why HAProxy could not be started, reloaded or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// The configuration is refused.
+    #[error("configuration {} refused: {}", config.display(), last_lines(alerts))]
+    Config {
+        /// The configuration.
+        config: PathBuf,
+        /// What HAProxy said.
+        alerts: String,
+    },
+    /// It ended while it was waited for.
+    #[error("haproxy ended with {status}: {}", last_lines(stderr))]
+    Exited {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it printed.
+        stderr: String,
+    },
+    /// No such program.
+    #[error("no program {} found", name.display())]
+    NotFound {
+        /// What was looked for.
+        name: PathBuf,
+    },
+    /// The system would not run, signal or wait for it.
+    #[error("cannot {action} {}", program.display())]
+    System {
+        /// What could not be done.
+        action: &'static str,
+        /// To which program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It was not ready, reloaded or gone in time.
+    #[error("haproxy was not {what} within {limit:?}: {}", last_lines(stderr))]
+    Timeout {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        limit: Duration,
+        /// The end of what it printed.
+        stderr: String,
+    },
+    /// Its version is none that can be read.
+    #[error("no version in {text:?}")]
+    Version {
+        /// What `-v` printed.
+        text: String,
+    },
+    /// The master could not be spoken with.
+    #[error("master does not answer")]
+    Master(#[source] ClientError),
+    /// The admin socket could not be spoken with.
+    #[error("admin socket does not answer")]
+    Admin(#[source] ClientError),
+    /// The new configuration did not load; what ran before still runs.
+    #[error("reload failed: {}", last_lines(stderr))]
+    Reload {
+        /// What the master answered, where it answers.
+        refusal: Option<Refusal>,
+        /// The end of what it printed.
+        stderr: String,
+    },
+}
+
+/// Enough of an output to show what was wrong: its alerts, or its end.
+fn last_lines(text: &str) -> String {
+    let alerts: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("[ALERT]"))
+        .collect();
+    let lines = match alerts.is_empty() {
+        true => text.lines().collect(),
+        false => alerts,
+    };
+    let start = lines.len().saturating_sub(5);
+    lines.get(start..).unwrap_or_default().join(" / ")
+}
