@@ -76,8 +76,8 @@ async fn a_reload_brings_a_new_worker_and_a_bad_one_changes_nothing() {
         haproxy.reload().await.unwrap();
         let mut client = haproxy.connect().await.unwrap();
         assert_ne!(client.epoch(), first);
-        let reply = client.exec(&Command::ShowServersState(Some("web".parse().unwrap())));
-        let reply = reply.await.unwrap();
+        let show = Command::ShowServersState(Some("web".parse().unwrap()));
+        let reply = client.exec(&show).await.unwrap();
         assert_eq!(ServersState::parse(reply.text()).unwrap().rows.len(), 4);
 
         append(&place, "  nonsense here\n");
