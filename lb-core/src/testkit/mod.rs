@@ -1,9 +1,11 @@
 //! Helps to test sources, drivers and control planes. Behind the feature `testkit`.
 //!
 //! - [`FakeSource`] says what a test tells it to; [`FakeDriver`] is a target that keeps what it is given.
+//! - [`conformance`] checks a source against its contract, with its real server.
 //! - [`SimClock`] is time for the pure parts.
 
 mod clock;
+pub mod conformance;
 mod fake_driver;
 mod fake_source;
 
