@@ -33,8 +33,8 @@ pub use model::{
 };
 pub use plane::{BuildError, ControlPlane, Events, Handle, PlaneError, Running};
 pub use source::{
-    Cursor, Descriptor, Diagnostic, Record, RecordKey, Severity, Sink, SinkClosed, Source,
-    SourceError, Update,
+    Cursor, Descriptor, Diagnostic, Feed, FeedClosed, Publisher, Record, RecordKey, Severity, Sink,
+    SinkClosed, Source, SourceError, Update, feed,
 };
 pub use status::Status;
 pub use time::Time;

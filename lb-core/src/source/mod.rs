@@ -4,6 +4,7 @@
 //! state are the supervisor's, written once for all sources.
 
 mod error;
+mod feed;
 mod protocol;
 mod sink;
 mod update;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use error::SourceError;
+pub use feed::{Feed, FeedClosed, Publisher, feed};
 pub use protocol::{Admission, Protocol, Violation};
 pub use sink::{Sink, SinkClosed};
 pub use update::{Cursor, Diagnostic, Record, RecordKey, Severity, Update};

@@ -1,12 +1,17 @@
 //! Helps to test sources, drivers and control planes. Behind the feature `testkit`.
 //!
 //! - [`FakeSource`] says what a test tells it to; [`FakeDriver`] is a target that keeps what it is given.
+//! - [`conformance`] checks a source against its contract, with its real server.
+//! - [`Purity`] holds the pure parts of a crate pure.
 //! - [`SimClock`] is time for the pure parts.
 
 mod clock;
+pub mod conformance;
 mod fake_driver;
 mod fake_source;
+mod purity;
 
 pub use clock::SimClock;
 pub use fake_driver::{FakeDriver, FakeTarget};
 pub use fake_source::{FakeSource, Script};
+pub use purity::{Impurity, Purity};
