@@ -1,1 +1,7 @@
-//! Programs built on `lb`.
+//! Programs built on `lb`, and what they share.
+//!
+//! - [`traffic`]: endpoints and users that count every lost and every misrouted request
+
+#![forbid(unsafe_code)]
+
+pub mod traffic;

@@ -1,0 +1,376 @@
+//! A user's side of a request: no retry, nothing forgiven.
+
+use std::{io, net::SocketAddr, str::FromStr as _, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use lb_core::Name;
+use tokio::{
+    io::{AsyncReadExt as _, BufReader},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    content::{Ask, byte_at, piece},
+    raw,
+    server::{ENDPOINT_HEADER, SERVICE_HEADER},
+};
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 from the first byte, without negotiation.
+    Http2,
+    /// One line `SERVICE PATH` over TCP; the answer is a line `ADDRESS SERVICE LENGTH` and a body.
+    Raw,
+}
+
+/// One user of one service: connects to its frontend and checks every byte of every answer.
+#[derive(Debug)]
+pub struct Client {
+    service: Name,
+    frontend: SocketAddr,
+    protocol: Protocol,
+    connection: Option<Connection>,
+}
+
+/// A whole and right answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The address that says it answered.
+    pub endpoint: SocketAddr,
+    /// How many bytes the body had.
+    pub length: u64,
+}
+
+/// Why a request was lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The frontend refused, or the connection broke before the answer began.
+    #[error("no answer")]
+    Connection(#[source] io::Error),
+    /// The HTTP conversation broke, before the answer or within it.
+    #[error("the conversation broke")]
+    Http(#[source] hyper::Error),
+    /// Another status than 200, such as HAProxy's own 503.
+    #[error("status {status}")]
+    Status {
+        /// The status.
+        status: StatusCode,
+    },
+    /// The answer does not name an endpoint and the service that was asked.
+    #[error("the answer is of service {service:?} at {endpoint:?}")]
+    Identity {
+        /// The endpoint as the answer names it.
+        endpoint: String,
+        /// The service as the answer names it.
+        service: String,
+    },
+    /// The body is not what was asked for.
+    #[error("the body is wrong after {right} bytes of {expected}")]
+    Body {
+        /// How many bytes were right.
+        right: u64,
+        /// How many there should have been.
+        expected: u64,
+    },
+    /// Nothing, or not everything, came in time.
+    #[error("not answered within {limit:?}")]
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+enum Connection {
+    Http1 {
+        sender: http1::SendRequest<Empty<Bytes>>,
+        _driver: Background,
+    },
+    Http2 {
+        sender: http2::SendRequest<Empty<Bytes>>,
+        _driver: Background,
+    },
+    Raw(BufReader<TcpStream>),
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Http1 { .. } => "Http1",
+            Self::Http2 { .. } => "Http2",
+            Self::Raw(_) => "Raw",
+        })
+    }
+}
+
+/// The task that drives a connection; it ends with its owner.
+#[derive(Debug)]
+struct Background(JoinHandle<()>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// A user of `service`, whose frontend is at `frontend`. Connects at the first request.
+    #[must_use]
+    pub fn new(service: Name, frontend: SocketAddr, protocol: Protocol) -> Self {
+        Self {
+            service,
+            frontend,
+            protocol,
+            connection: None,
+        }
+    }
+
+    /// The service it uses.
+    #[must_use]
+    pub fn service(&self) -> &Name {
+        &self.service
+    }
+
+    /// Closes the connection: the next request makes a new one.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// One request, over the kept connection where there is one that is still open.
+    ///
+    /// # Errors
+    /// [`Loss`] for anything but a whole and right answer within `limit`. The connection is then closed.
+    pub async fn get(&mut self, ask: Ask, limit: Duration) -> Result<Answer, Loss> {
+        let result = timeout(limit, self.attempt(ask))
+            .await
+            .unwrap_or(Err(Loss::Timeout { limit }));
+        if result.is_err() {
+            self.connection = None;
+        }
+        result
+    }
+
+    async fn attempt(&mut self, ask: Ask) -> Result<Answer, Loss> {
+        let mut connection = match self.connection.take().filter(Connection::is_open) {
+            Some(connection) => connection,
+            None => Connection::open(self.frontend, self.protocol).await?,
+        };
+        let answer = connection
+            .ask(self.service.as_str(), self.frontend, ask)
+            .await;
+        self.connection = Some(connection);
+        answer
+    }
+}
+
+impl Connection {
+    async fn open(frontend: SocketAddr, protocol: Protocol) -> Result<Self, Loss> {
+        let stream = TcpStream::connect(frontend)
+            .await
+            .map_err(Loss::Connection)?;
+        stream.set_nodelay(true).map_err(Loss::Connection)?;
+        match protocol {
+            Protocol::Http1 => {
+                let (sender, driver) = http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(Loss::Http)?;
+                // How the conversation ends is told to whoever waits for an answer.
+                let background = tokio::spawn(async move { drop(driver.await) });
+                Ok(Self::Http1 {
+                    sender,
+                    _driver: Background(background),
+                })
+            }
+            Protocol::Http2 => {
+                let (sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                    .await
+                    .map_err(Loss::Http)?;
+                let background = tokio::spawn(async move { drop(driver.await) });
+                Ok(Self::Http2 {
+                    sender,
+                    _driver: Background(background),
+                })
+            }
+            Protocol::Raw => Ok(Self::Raw(BufReader::new(stream))),
+        }
+    }
+
+    /// Whether a request can be sent: a user agent notices a connection that was closed while it was idle.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Http1 { sender, .. } => !sender.is_closed(),
+            Self::Http2 { sender, .. } => !sender.is_closed(),
+            Self::Raw(stream) => {
+                let mut none = [0];
+                let closed = stream.get_ref().try_read(&mut none);
+                matches!(closed, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+        }
+    }
+
+    async fn ask(&mut self, service: &str, frontend: SocketAddr, ask: Ask) -> Result<Answer, Loss> {
+        match self {
+            Self::Http1 { sender, .. } => {
+                let request = request(ask.to_string(), service, frontend)?;
+                sender.ready().await.map_err(Loss::Http)?;
+                check(
+                    sender.send_request(request).await.map_err(Loss::Http)?,
+                    service,
+                    ask,
+                )
+                .await
+            }
+            Self::Http2 { sender, .. } => {
+                let request = request(format!("http://{frontend}{ask}"), service, frontend)?;
+                sender.ready().await.map_err(Loss::Http)?;
+                check(
+                    sender.send_request(request).await.map_err(Loss::Http)?,
+                    service,
+                    ask,
+                )
+                .await
+            }
+            Self::Raw(stream) => raw_exchange(stream, service, ask).await,
+        }
+    }
+}
+
+fn request(
+    uri: String,
+    service: &str,
+    frontend: SocketAddr,
+) -> Result<Request<Empty<Bytes>>, Loss> {
+    Request::builder()
+        .uri(uri)
+        .header("host", frontend.to_string())
+        .header(SERVICE_HEADER, service)
+        .body(Empty::new())
+        .map_err(|error| Loss::Connection(io::Error::other(error)))
+}
+
+async fn check(response: Response<Incoming>, service: &str, ask: Ask) -> Result<Answer, Loss> {
+    let (head, mut body) = response.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(Loss::Status {
+            status: head.status,
+        });
+    }
+    let text = |name| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default()
+    };
+    let mut expected = Expected::new(text(ENDPOINT_HEADER), text(SERVICE_HEADER), service, ask)?;
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(Loss::Http)?.into_data() {
+            expected.take(&data)?;
+        }
+    }
+    expected.end()
+}
+
+async fn raw_exchange(
+    stream: &mut BufReader<TcpStream>,
+    service: &str,
+    ask: Ask,
+) -> Result<Answer, Loss> {
+    let Some(head) = raw::ask(stream, service, ask)
+        .await
+        .map_err(Loss::Connection)?
+    else {
+        return Err(Loss::Connection(io::ErrorKind::UnexpectedEof.into()));
+    };
+    let mut expected = Expected::new(&head.endpoint.to_string(), &head.service, service, ask)?;
+    let mut buffer = [0; 4096];
+    let mut left = head.length;
+    while left > 0 {
+        let room = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let (part, _) = buffer.split_at_mut(room);
+        let read = stream.read(part).await.map_err(Loss::Connection)?;
+        if read == 0 {
+            break;
+        }
+        expected.take(part.split_at(read).0)?;
+        left -= read as u64;
+    }
+    expected.end()
+}
+
+/// A body as it must be, compared piece by piece.
+struct Expected {
+    endpoint: SocketAddr,
+    identity: Option<String>,
+    length: u64,
+    right: u64,
+}
+
+impl Expected {
+    fn new(endpoint: &str, served: &str, service: &str, ask: Ask) -> Result<Self, Loss> {
+        let address = SocketAddr::from_str(endpoint)
+            .ok()
+            .filter(|_| served == service);
+        let Some(address) = address else {
+            return Err(Loss::Identity {
+                endpoint: endpoint.to_owned(),
+                service: served.to_owned(),
+            });
+        };
+        let identity = (ask.pieces() == 0).then(|| address.to_string());
+        let length = match &identity {
+            Some(identity) => identity.len(),
+            None => ask.pieces() * piece(0).len(),
+        };
+        Ok(Self {
+            endpoint: address,
+            identity,
+            length: length as u64,
+            right: 0,
+        })
+    }
+
+    fn take(&mut self, data: &[u8]) -> Result<(), Loss> {
+        for byte in data {
+            let at = usize::try_from(self.right).unwrap_or(usize::MAX);
+            let wanted = match &self.identity {
+                Some(identity) => identity.as_bytes().get(at).copied(),
+                None => (self.right < self.length).then(|| byte_at(at)),
+            };
+            if wanted != Some(*byte) {
+                return Err(self.wrong());
+            }
+            self.right += 1;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Answer, Loss> {
+        if self.right != self.length {
+            return Err(self.wrong());
+        }
+        Ok(Answer {
+            endpoint: self.endpoint,
+            length: self.length,
+        })
+    }
+
+    fn wrong(&self) -> Loss {
+        Loss::Body {
+            right: self.right,
+            expected: self.length,
+        }
+    }
+}
