@@ -17,6 +17,10 @@ use crate::model::{EndpointState, Mode, Name, Route};
 /// Writing never blocks, whatever the reading end does: between two reads the latest word on each record wins, so
 /// at most one entry per record waits. What one call writes is read as one, never half.
 ///
+/// Each writing call gives the cursor of what it wrote: once the source's status or an event names it or a later one,
+/// everything written up to then was taken in, and the [`Verified`](crate::Event::Verified) that names it says that
+/// it is in effect. A write that another one undoes before it is read has no effect, so no event needs to name it.
+///
 /// Nothing is told before the first call that writes. A program that restarts beside a running target should begin
 /// with [`Publisher::reset`], so that what it has not yet listed is not taken for gone.
 ///
@@ -55,6 +59,9 @@ pub struct Feed {
     shared: Arc<Shared>,
 }
 
+/// A feed lives and dies with its program, so there is one history.
+const EPOCH: &str = "feed";
+
 /// Nobody reads what is written any more: the control plane has ended, or the feed was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the feed is closed")]
@@ -77,7 +84,10 @@ struct State {
     unread: BTreeMap<RecordKey, bool>,
     /// Everything is to be read anew: what is not there is gone.
     reset: bool,
+    /// Counts writes.
     revision: u64,
+    /// The revision that the reader was told last.
+    told: u64,
     /// Something was written: before that, nothing is known.
     begun: bool,
     closed: Option<&'static str>,
@@ -88,7 +98,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`FeedClosed`] when nobody reads any more.
-    pub fn reset(&self, records: impl IntoIterator<Item = Record>) -> Result<(), FeedClosed> {
+    pub fn reset(&self, records: impl IntoIterator<Item = Record>) -> Result<Cursor, FeedClosed> {
         let records: BTreeMap<RecordKey, Record> = records
             .into_iter()
             .map(|record| (record.key.clone(), record))
@@ -111,7 +121,7 @@ impl Publisher {
         &self,
         set: impl IntoIterator<Item = Record>,
         remove: impl IntoIterator<Item = RecordKey>,
-    ) -> Result<(), FeedClosed> {
+    ) -> Result<Cursor, FeedClosed> {
         // The caller's iterators may do anything, so they run before the lock is taken.
         let set: Vec<Record> = set.into_iter().collect();
         let remove: Vec<RecordKey> = remove.into_iter().collect();
@@ -129,7 +139,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`FeedClosed`] when nobody reads any more.
-    pub fn set(&self, record: Record) -> Result<(), FeedClosed> {
+    pub fn set(&self, record: Record) -> Result<Cursor, FeedClosed> {
         self.write(|state| state.set(record))
     }
 
@@ -137,7 +147,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`FeedClosed`] when nobody reads any more.
-    pub fn remove(&self, key: &RecordKey) -> Result<(), FeedClosed> {
+    pub fn remove(&self, key: &RecordKey) -> Result<Cursor, FeedClosed> {
         self.write(|state| state.remove(key))
     }
 
@@ -146,7 +156,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`FeedClosed`] when nobody reads any more.
-    pub fn drain(&self, key: &RecordKey, grace: Option<Duration>) -> Result<(), FeedClosed> {
+    pub fn drain(&self, key: &RecordKey, grace: Option<Duration>) -> Result<Cursor, FeedClosed> {
         self.write(|state| {
             if let Some(mut record) = state.records.get(key).cloned()
                 && let Some(endpoint) = &mut record.endpoint
@@ -168,7 +178,7 @@ impl Publisher {
         service: Name,
         mode: Mode,
         routes: impl IntoIterator<Item = Route>,
-    ) -> Result<(), FeedClosed> {
+    ) -> Result<Cursor, FeedClosed> {
         let routes: Vec<Route> = routes.into_iter().collect();
         let record = Record::declare(Self::declaration(service))
             .with_mode(mode)
@@ -196,7 +206,7 @@ impl Publisher {
         let _ = retired;
     }
 
-    fn write(&self, change: impl FnOnce(&mut State)) -> Result<(), FeedClosed> {
+    fn write(&self, change: impl FnOnce(&mut State)) -> Result<Cursor, FeedClosed> {
         let shared = &self.ends.0;
         let mut state = shared.lock();
         if state.closed.is_some() {
@@ -204,9 +214,12 @@ impl Publisher {
         }
         state.begun = true;
         change(&mut state);
+        // Two for each write: a reset may have to be told apart from the batch that follows it.
+        state.revision += 2;
+        let cursor = state.cursor();
         drop(state);
         shared.written.notify_one();
-        Ok(())
+        Ok(cursor)
     }
 }
 
@@ -250,14 +263,6 @@ impl State {
         }
         let unread = std::mem::take(&mut self.unread);
         let reset = std::mem::take(&mut self.reset) || everything;
-        let mut updates = Vec::new();
-        if reset {
-            self.revision += 1;
-            updates.push(Update::Reset {
-                at: self.cursor(),
-                records: self.records.values().cloned().collect(),
-            });
-        }
         let (set, remove): (Vec<RecordKey>, Vec<RecordKey>) = unread
             .into_keys()
             .partition(|key| self.records.contains_key(key));
@@ -268,19 +273,34 @@ impl State {
                 .filter_map(|key| self.records.get(key).cloned())
                 .collect()
         };
-        if !set.is_empty() || !remove.is_empty() {
-            self.revision += 1;
+        let batch = !set.is_empty() || !remove.is_empty();
+        if reset && self.told == self.revision {
+            // Told again, it is a later word than the last one.
+            self.revision += 2;
+        }
+        let mut updates = Vec::new();
+        if reset {
+            updates.push(Update::Reset {
+                at: Cursor::new(EPOCH, self.revision - u64::from(batch)),
+                records: self.records.values().cloned().collect(),
+            });
+        }
+        if batch {
             updates.push(Update::Batch {
                 at: self.cursor(),
                 set,
                 remove,
             });
         }
+        if !reset && !batch && self.told < self.revision {
+            updates.push(Update::Progress { at: self.cursor() });
+        }
+        self.told = self.revision;
         updates
     }
 
     fn cursor(&self) -> Cursor {
-        Cursor::new("feed", self.revision)
+        Cursor::new(EPOCH, self.revision)
     }
 }
 
@@ -397,11 +417,47 @@ mod tests {
                         }
                         known.extend(set.into_iter().map(|r| (r.key.clone(), r)));
                     }
+                    Update::Progress { .. } => {}
                     other => panic!("unexpected {other:?}"),
                 }
             }
             assert_eq!(known, feed.shared.lock().records);
         }
+    }
+
+    #[test]
+    fn a_write_is_told_under_the_cursor_that_its_writer_got() {
+        let (publisher, feed) = feed("f".parse().unwrap());
+        let told = |everything| -> Vec<u64> {
+            let cursor = |update| match update {
+                Update::Reset { at, .. } | Update::Batch { at, .. } | Update::Progress { at } => at,
+                other => panic!("unexpected {other:?}"),
+            };
+            let updates = feed.shared.lock().take(everything);
+            updates
+                .into_iter()
+                .map(cursor)
+                .map(|at| at.revision)
+                .collect()
+        };
+        let first = publisher.set(record(1, 1)).unwrap().revision;
+        assert_eq!(told(true), [first]);
+        let second = publisher.set(record(2, 1)).unwrap().revision;
+        let third = publisher.set(record(3, 1)).unwrap().revision;
+        assert!(first < second && second < third);
+        assert_eq!(told(false), [third]);
+        assert_eq!(told(false), [0; 0]);
+        // Without effect: still told, so that the writer need not wait for ever.
+        let same = publisher.set(record(3, 1)).unwrap().revision;
+        assert_eq!(told(false), [same]);
+        publisher.remove(&key(1)).unwrap();
+        let all = publisher.reset([record(2, 1)]).unwrap().revision;
+        let both = told(false);
+        assert!(
+            same < both[0] && both[0] < both[1] && both[1] == all,
+            "{both:?}"
+        );
+        assert!(told(true)[0] > all);
     }
 
     #[test]
