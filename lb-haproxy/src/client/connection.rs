@@ -46,6 +46,16 @@ pub struct Counters {
     pub changes: u64,
 }
 
+impl Counters {
+    /// Adds what went over another connection.
+    pub fn add(&mut self, other: Self) {
+        self.bytes_read += other.bytes_read;
+        self.bytes_written += other.bytes_written;
+        self.commands += other.commands;
+        self.changes += other.changes;
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Connection {
     address: SocketAddress,

@@ -16,8 +16,9 @@ use crate::{
     proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, verdict},
 };
 
-/// Pauses between reads of an address that HAProxy applies in its own time; their sum bounds the wait.
-const READ_AGAIN: [u64; 9] = [0, 1, 2, 5, 10, 20, 50, 100, 200];
+/// Pauses, in milliseconds, before reading again an address that HAProxy applies in its own time: mostly that is within
+/// a round trip or two. Their sum bounds the wait.
+const READ_AGAIN: [u64; 13] = [0, 0, 0, 0, 1, 1, 2, 5, 10, 20, 50, 100, 200];
 
 /// Above this many backends, all are read back at once.
 const SINGLE_BACKENDS: usize = 32;
@@ -148,7 +149,9 @@ async fn verify(
         if open.is_empty() {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if pause > 0 {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
         let backends: BTreeSet<Name> = open
             .iter()
             .map(|(expect, _)| expect.server.backend.clone())

@@ -12,7 +12,10 @@ use tracing::{info, warn};
 use super::{apply::apply, config::TargetConfig, counters::Counters, error::DriverError, live};
 use crate::{
     capability::Capabilities,
-    client::{Client, ClientConfig, ClientError, SocketAddress, SocketIdentity, socket_identity},
+    client::{
+        Client, ClientConfig, ClientError, Counters as ClientCounters, SocketAddress,
+        SocketIdentity, socket_identity,
+    },
     plan::{Plan, Planner},
     proto::Epoch,
 };
@@ -35,8 +38,8 @@ pub struct HaproxyDriver {
     /// What is known of a worker; kept while the same worker answers.
     knowledge: Option<Knowledge>,
     counters: Counters,
-    /// Bytes of conversations that have ended.
-    bytes: (u64, u64),
+    /// What went over conversations that have ended.
+    past: ClientCounters,
     ever_connected: bool,
 }
 
@@ -69,19 +72,19 @@ impl HaproxyDriver {
             session: None,
             knowledge: None,
             counters: Counters::default(),
-            bytes: (0, 0),
+            past: ClientCounters::default(),
             ever_connected: false,
         }
     }
 
-    /// Bytes written to and read from the runtime socket since the driver began.
+    /// What went over the runtime socket since the driver began.
     #[must_use]
-    pub fn bytes(&self) -> (u64, u64) {
-        let (written, read) = self.session.as_ref().map_or((0, 0), |session| {
-            let counters = session.client.counters();
-            (counters.bytes_written, counters.bytes_read)
-        });
-        (self.bytes.0 + written, self.bytes.1 + read)
+    pub fn traffic(&self) -> ClientCounters {
+        let mut all = self.past;
+        if let Some(session) = &self.session {
+            all.add(session.client.counters());
+        }
+        all
     }
 
     fn elapsed(&self) -> Duration {
@@ -103,6 +106,15 @@ impl HaproxyDriver {
                 if plan.again_at.is_some_and(|at| at <= clock()) {
                     continue;
                 }
+                return Ok((plan, applied));
+            }
+            if plan.settled && applied > 0 {
+                // The wish is in effect: that is worth telling before what has left is tidied up.
+                known.planner.postpone(&plan);
+                let plan = Plan {
+                    again_at: Some(Duration::ZERO),
+                    ..plan
+                };
                 return Ok((plan, applied));
             }
             // A pass that is cut here has changed what was observed.
@@ -217,7 +229,7 @@ impl HaproxyDriver {
     }
 
     fn disconnect(&mut self) {
-        self.bytes = self.bytes();
+        self.past = self.traffic();
         self.session = None;
     }
 }
@@ -251,9 +263,12 @@ impl Driver for HaproxyDriver {
                 report.again = plan.again_at.map(|at| at.saturating_sub(self.elapsed()));
                 report.unmet = plan.unmet;
                 report.counters = self.counters.read();
-                let (written, read) = self.bytes();
-                report.counters.insert("bytes_written", written);
-                report.counters.insert("bytes_read", read);
+                let traffic = self.traffic();
+                report
+                    .counters
+                    .insert("bytes_written", traffic.bytes_written);
+                report.counters.insert("bytes_read", traffic.bytes_read);
+                report.counters.insert("commands", traffic.commands);
                 Ok(report)
             }
             Err(error) => {

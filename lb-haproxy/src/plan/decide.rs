@@ -527,8 +527,10 @@ impl Decider<'_> {
             let read = Read::Gauges(self.backend.name.clone(), std::mem::take(&mut self.gauges));
             self.out.reads.push(read);
         }
-        let writes = [&self.out.prepare, &self.out.admit, &self.out.leave];
-        if writes.iter().any(|stage| !stage.steps.is_empty()) {
+        let out = &self.out;
+        // What has left does not concern the wish any more, whatever is still to do with its slot.
+        let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);
+        if leaves || !out.prepare.steps.is_empty() || !out.admit.steps.is_empty() {
             self.out.settled = false;
         }
         self.out

@@ -11,7 +11,7 @@ use lb_core::{Name, Snapshot, Unmet, UnmetReason, model::Changes};
 use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
-    step::{Plan, Stage},
+    step::{Plan, Read, Stage},
 };
 use crate::{
     capability::Capabilities,
@@ -176,6 +176,15 @@ impl Planner {
         {
             slot.cut_at = Some(now);
         }
+    }
+
+    /// Takes in that a plan will not be applied now: the next one looks at the same backends again.
+    pub fn postpone(&mut self, plan: &Plan) {
+        self.dirty
+            .extend(plan.steps().map(|step| step.server.backend.clone()));
+        self.dirty.extend(plan.reads.iter().map(|read| match read {
+            Read::Gauges(backend, _) | Read::States(backend) => backend.clone(),
+        }));
     }
 
     /// The backends known, wished for or observed.

@@ -1,0 +1,257 @@
+//! The whole path on a real HAProxy.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lb_core::{Driver, Endpoint, Snapshot};
+use lb_haproxy::{HaproxyDriver, TargetConfig};
+
+use crate::{
+    haproxy::Subject,
+    planner::name,
+    raw,
+    report::{Report, median},
+};
+
+const BACKENDS: usize = 100;
+const SLOTS: usize = 100;
+const ROUNDS: usize = 3;
+
+pub async fn measure(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    let version = lb_haproxy::process::Executable::find(None)?
+        .version()
+        .await?;
+    report.add(
+        "HAProxy",
+        f64::from(version.major()) + f64::from(version.minor()) / 10.0,
+        "version",
+        version.text(),
+    );
+    bulk(report).await?;
+    one_by_one(report).await?;
+    change_cost(report).await?;
+    repoint(report).await
+}
+
+/// All slots filled at once, each side on a HAProxy of its own.
+async fn bulk(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    let total = (BACKENDS * SLOTS) as f64;
+    let (mut single, mut batched, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for (per_line, times) in [(1, &mut single), (128, &mut batched)] {
+            let subject = Subject::start(BACKENDS, SLOTS).await?;
+            let socket = subject
+                .haproxy
+                .admin()
+                .path()
+                .map(|path| path.display().to_string());
+            let took = raw::fill(&socket.unwrap_or_default(), BACKENDS, SLOTS, per_line)?;
+            times.push(total / took.as_secs_f64());
+            subject.haproxy.stop().await?;
+        }
+        let subject = Subject::start(BACKENDS, SLOTS).await?;
+        let mut driver = driver(&subject)?;
+        driver.converge(&Arc::default()).await?;
+        let mut edit = Snapshot::default().edit();
+        for backend in 0..BACKENDS {
+            for slot in 1..=SLOTS {
+                let endpoint = Endpoint::new(raw::address(backend * SLOTS + slot));
+                edit.set_endpoint(
+                    &name(&format!("be{backend}")),
+                    &name(&slot.to_string()),
+                    endpoint,
+                );
+            }
+        }
+        let wish = Arc::new(edit.commit().unwrap_or_default());
+        let began = Instant::now();
+        let done = driver.converge(&wish).await?;
+        assert!(done.converged && done.unmet.is_empty());
+        ours.push(total / began.elapsed().as_secs_f64());
+        subject.haproxy.stop().await?;
+    }
+    let (single, batched, ours) = (median(single), median(batched), median(ours));
+    report.add(
+        "raw socket, a command a round trip",
+        single,
+        "slots/s",
+        "addr and ready, not verified",
+    );
+    report.add(
+        "raw socket, 128 commands a line",
+        batched,
+        "slots/s",
+        "addr and ready, not verified",
+    );
+    report.add(
+        "lb, 10,000 slots, verified",
+        ours,
+        "slots/s",
+        "planned, applied and read back twice",
+    );
+    report.add(
+        "lb against the batched socket",
+        ours / batched,
+        "ratio",
+        "budget ≥ 0.8",
+    );
+    Ok(())
+}
+
+/// One endpoint at a time, from the wish to its verification.
+async fn one_by_one(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    let subject = Subject::start(1, SLOTS).await?;
+    let mut driver = driver(&subject)?;
+    let mut wish = Arc::new(Snapshot::default());
+    driver.converge(&wish).await?;
+    let mut times = Vec::new();
+    for number in 0..SLOTS - 10 {
+        let mut edit = wish.edit();
+        edit.set_endpoint(
+            &name("be0"),
+            &name(&number.to_string()),
+            Endpoint::new(raw::address(number)),
+        );
+        wish = Arc::new(edit.commit().unwrap_or_default());
+        let began = Instant::now();
+        let done = driver.converge(&wish).await?;
+        assert!(done.converged);
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    report.add(
+        "one new endpoint, verified",
+        median(times),
+        "ms",
+        "from the wish to the second read-back",
+    );
+    subject.haproxy.stop().await?;
+    Ok(())
+}
+
+/// The processor time that `lb` needs for a whole change, in a small fleet and in a large one.
+async fn change_cost(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    const CHANGES: usize = 400;
+    let mut costs = Vec::new();
+    for backends in [1, 1000] {
+        let subject = Subject::start(backends, SLOTS + 8).await?;
+        let mut driver = driver(&subject)?;
+        let mut edit = Snapshot::default().edit();
+        for number in 0..backends * SLOTS {
+            let service = name(&format!("be{}", number / SLOTS));
+            edit.set_endpoint(
+                &service,
+                &name(&number.to_string()),
+                Endpoint::new(raw::address(number)),
+            );
+        }
+        let mut wish = Arc::new(edit.commit().unwrap_or_default());
+        settle(&mut driver, &wish).await?;
+        let (before, written) = (processor_time()?, driver.traffic().commands);
+        for change in 0..CHANGES {
+            let mut edit = wish.edit();
+            let service = name(&format!("be{}", change / 2 % backends));
+            let extra = name("extra");
+            if change % 2 == 0 {
+                edit.set_endpoint(&service, &extra, Endpoint::new(raw::address(90_000_000)));
+            } else {
+                edit.remove_endpoint(&service, &extra);
+            }
+            wish = Arc::new(edit.commit().unwrap_or_default());
+            settle(&mut driver, &wish).await?;
+        }
+        let cost = (processor_time()? - before) / CHANGES as f64 * 1e6;
+        costs.push(cost);
+        report.add(
+            format!(
+                "one change among {} endpoints, whole path",
+                backends * SLOTS
+            ),
+            cost,
+            "µs CPU",
+            format!(
+                "{:.1} commands, all included",
+                (driver.traffic().commands - written) as f64 / CHANGES as f64
+            ),
+        );
+        subject.haproxy.stop().await?;
+    }
+    if let [small, large] = costs[..] {
+        report.add(
+            "one change: 100,000 endpoints against 100",
+            large / small,
+            "ratio",
+            "budget ≤ 1.5",
+        );
+    }
+    Ok(())
+}
+
+/// Passes until nothing is left to do, now or later.
+async fn settle(
+    driver: &mut HaproxyDriver,
+    wish: &Arc<Snapshot>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    loop {
+        match driver.converge(wish).await?.again {
+            None => return Ok(()),
+            Some(pause) => tokio::time::sleep(pause).await,
+        }
+    }
+}
+
+/// Seconds of processor time that this process has used.
+fn processor_time() -> std::io::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: f64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    Ok(ticks / 100.0)
+}
+
+/// A hundred endpoints replaced by a hundred others in one wish.
+async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    let subject = Subject::start(1, 2 * SLOTS + 20).await?;
+    let mut driver = driver(&subject)?;
+    let mut wish = Arc::new(Snapshot::default());
+    let mut times = Vec::new();
+    for flip in 0..21 {
+        let mut edit = wish.edit();
+        for slot in 0..SLOTS {
+            let endpoint = Endpoint::new(raw::address((flip % 2) * SLOTS + slot));
+            edit.set_endpoint(&name("be0"), &name(&slot.to_string()), endpoint);
+        }
+        wish = Arc::new(edit.commit().unwrap_or_default());
+        let began = Instant::now();
+        let mut done = driver.converge(&wish).await?;
+        while !done.converged {
+            done = driver.converge(&wish).await?;
+        }
+        if flip > 0 {
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        // The slots that were left rest before the next flip needs them.
+        while let Some(pause) = done.again {
+            tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
+            done = driver.converge(&wish).await?;
+        }
+    }
+    report.add(
+        "re-point 100 slots, two-phase",
+        median(times),
+        "ms",
+        "new ones in and verified, old ones out; budget ≤ 15 ms",
+    );
+    subject.haproxy.stop().await?;
+    Ok(())
+}
+
+fn driver(subject: &Subject) -> Result<HaproxyDriver, Box<dyn std::error::Error>> {
+    let config = TargetConfig::new(name("bench"), subject.haproxy.admin().clone());
+    Ok(HaproxyDriver::new(config))
+}
