@@ -5,6 +5,7 @@
 pub mod capability;
 #[cfg(feature = "io")]
 pub mod client;
+pub mod config;
 #[cfg(feature = "io")]
 pub mod driver;
 pub mod observed;

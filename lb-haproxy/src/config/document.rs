@@ -1,0 +1,107 @@
+//! The whole configuration.
+
+use std::collections::BTreeSet;
+
+use lb_core::Name;
+
+use super::{Backend, ConfigError, ConfigPath, Defaults, Frontend, Global, writer::Writer};
+use crate::proto::Version;
+
+/// A whole configuration.
+///
+/// ```
+/// use lb_haproxy::config::{Backend, Bind, Config, Frontend, Slots};
+///
+/// let mut config = Config::new("/run/haproxy/admin.sock".parse().unwrap());
+/// let mut web = Frontend::new("web".parse().unwrap(), Bind::Tcp("127.0.0.1:8080".parse().unwrap()));
+/// web.default_backend = Some("shop".parse().unwrap());
+/// config.frontends.push(web);
+/// config.backends.push(Backend::new("shop".parse().unwrap(), Slots::new("slot".parse().unwrap(), 20)));
+/// let text = config.render(&"3.2.26".parse().unwrap()).unwrap();
+/// assert!(text.contains("server-template slot 1-20 127.0.0.1:1 disabled"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The process.
+    pub global: Global,
+    /// What the sections start from.
+    pub defaults: Defaults,
+    /// Where clients come in.
+    pub frontends: Vec<Frontend>,
+    /// Where they go.
+    pub backends: Vec<Backend>,
+}
+
+impl Config {
+    /// An admin socket at this path, and nothing to serve yet.
+    #[must_use]
+    pub fn new(admin: ConfigPath) -> Self {
+        Self {
+            global: Global::new(admin),
+            defaults: Defaults::default(),
+            frontends: Vec::new(),
+            backends: Vec::new(),
+        }
+    }
+
+    /// The text for this version of HAProxy; the same configuration gives the same text.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming what cannot be written.
+    pub fn render(&self, version: &Version) -> Result<String, ConfigError> {
+        self.check_names()?;
+        let mut out = Writer::new(version);
+        self.global.write(&mut out)?;
+        self.defaults.write(&mut out)?;
+        for frontend in &self.frontends {
+            frontend.write(&mut out)?;
+        }
+        let restored = self.global.server_state_file.is_some();
+        for backend in &self.backends {
+            backend.write(restored, &mut out)?;
+        }
+        Ok(out.finish())
+    }
+
+    fn check_names(&self) -> Result<(), ConfigError> {
+        unique(
+            "frontend",
+            self.frontends.iter().map(|frontend| &frontend.name),
+        )?;
+        let backends = unique("backend", self.backends.iter().map(|backend| &backend.name))?;
+        // From 3.3 on HAProxy refuses that, and before it was good for confusion only.
+        let mut names = self.frontends.iter().map(|frontend| &frontend.name);
+        if let Some(name) = names.find(|name| backends.contains(name)) {
+            return Err(ConfigError::Duplicate {
+                section: "frontend and backend",
+                name: name.clone(),
+            });
+        }
+        for frontend in &self.frontends {
+            if let Some(missing) = frontend.uses().find(|name| !backends.contains(name)) {
+                return Err(ConfigError::NoSuchBackend {
+                    frontend: frontend.name.clone(),
+                    backend: missing.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unique<'a>(
+    section: &'static str,
+    names: impl Iterator<Item = &'a Name>,
+) -> Result<BTreeSet<&'a Name>, ConfigError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(ConfigError::Duplicate {
+                section,
+                name: name.clone(),
+            });
+        }
+    }
+    Ok(seen)
+}

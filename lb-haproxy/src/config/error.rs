@@ -1,0 +1,67 @@
+//! Why a configuration cannot be written.
+
+use lb_core::Name;
+
+use crate::proto::Version;
+
+/// Why a configuration cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Two frontends, two backends, or one of each, of one name.
+    #[error("{section} {name} is there twice")]
+    Duplicate {
+        /// Frontend or backend.
+        section: &'static str,
+        /// Their name.
+        name: Name,
+    },
+    /// Something that only makes sense for HTTP, in a section of mode `tcp`.
+    #[error("{section} {name} has mode tcp, {what} needs http")]
+    NeedsHttp {
+        /// Frontend or backend.
+        section: &'static str,
+        /// Its name.
+        name: Name,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// Something this HAProxy does not have yet.
+    #[error("{what} needs HAProxy {major}.{minor}, this is {version}")]
+    NeedsVersion {
+        /// What was asked for.
+        what: &'static str,
+        /// The version that has it first.
+        major: u16,
+        /// And its second number.
+        minor: u16,
+        /// The version to write for.
+        version: Version,
+    },
+    /// A backend that is not there.
+    #[error("frontend {frontend} uses backend {backend}, which is not there")]
+    NoSuchBackend {
+        /// The frontend.
+        frontend: Name,
+        /// The backend.
+        backend: Name,
+    },
+    /// A number or time that HAProxy would refuse or take for something else.
+    #[error("{what} is {value}, expected {expected}")]
+    OutOfRange {
+        /// What it is.
+        what: &'static str,
+        /// What it has.
+        value: String,
+        /// What it should have.
+        expected: &'static str,
+    },
+    /// A host or path with a character that cannot stand in a configuration as it is.
+    #[error("{what} {text:?} cannot stand in a configuration")]
+    Unwritable {
+        /// Host or path.
+        what: &'static str,
+        /// The text.
+        text: String,
+    },
+}

@@ -1,0 +1,143 @@
+//! `frontend` sections.
+
+use std::{fmt, net::SocketAddr};
+
+use lb_core::{Mode, Name, PathMatch, RouteHost};
+
+use super::{ConfigError, ConfigPath, defaults::mode_word, writer::Writer};
+
+/// A `frontend` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Frontend {
+    /// Its name.
+    pub name: Name,
+    /// How it reads its traffic.
+    pub mode: Mode,
+    /// Where it listens.
+    pub binds: Vec<Bind>,
+    /// Which requests go where; the first that fits.
+    pub rules: Vec<Rule>,
+    /// Where all others go. Without it they get 503.
+    pub default_backend: Option<Name>,
+}
+
+impl Frontend {
+    /// A frontend for HTTP that listens in one place.
+    #[must_use]
+    pub fn new(name: Name, bind: Bind) -> Self {
+        Self {
+            name,
+            mode: Mode::Http,
+            binds: vec![bind],
+            rules: Vec::new(),
+            default_backend: None,
+        }
+    }
+
+    pub(super) fn uses(&self) -> impl Iterator<Item = &Name> {
+        self.rules
+            .iter()
+            .map(|rule| &rule.backend)
+            .chain(&self.default_backend)
+    }
+
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), ConfigError> {
+        if self.mode == Mode::Tcp && !self.rules.is_empty() {
+            return Err(ConfigError::NeedsHttp {
+                section: "frontend",
+                name: self.name.clone(),
+                what: "a rule by host or path",
+            });
+        }
+        out.section(format_args!("frontend {}", self.name));
+        out.line(format_args!("mode {}", mode_word(self.mode)));
+        for bind in &self.binds {
+            out.line(format_args!("bind {bind}"));
+        }
+        for rule in &self.rules {
+            let condition = rule.condition()?;
+            out.line(format_args!("use_backend {}{condition}", rule.backend));
+        }
+        if let Some(backend) = &self.default_backend {
+            out.line(format_args!("default_backend {backend}"));
+        }
+        Ok(())
+    }
+}
+
+/// Where a frontend listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bind {
+    /// An address and port; the unspecified address is every one of the machine's.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(ConfigPath),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{}", SocketAddr::new(address.ip(), address.port())),
+            Self::Unix(path) => write!(f, "unix@{path}"),
+        }
+    }
+}
+
+/// Which requests go to a backend, fixed in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Requests for which hosts.
+    pub host: RouteHost,
+    /// And for which paths.
+    pub path: PathMatch,
+    /// Where they go.
+    pub backend: Name,
+}
+
+impl Rule {
+    fn condition(&self) -> Result<String, ConfigError> {
+        const HOST: &str = "req.hdr(host),field(1,:),lower";
+        let host = match &self.host {
+            RouteHost::Any => String::new(),
+            RouteHost::Exact(domain) => {
+                format!("{{ {HOST} -m str -- {} }} ", word("host", domain)?)
+            }
+            RouteHost::Wildcard(domain) => {
+                format!("{{ {HOST} -m end -- .{} }} ", word("host", domain)?)
+            }
+        };
+        let path = match &self.path {
+            PathMatch::Prefix(path) if &**path == "/" => vec![String::new()],
+            PathMatch::Exact(path) => vec![format!("{{ path -m str -- {} }}", word("path", path)?)],
+            PathMatch::Prefix(path) => {
+                let path = word("path", path)?;
+                vec![
+                    format!("{{ path -m str -- {path} }}"),
+                    format!("{{ path -m beg -- {path}/ }}"),
+                ]
+            }
+        };
+        let either: Vec<String> = path
+            .iter()
+            .map(|path| format!("{host}{path}").trim_end().to_owned())
+            .collect();
+        match either.iter().all(String::is_empty) {
+            true => Ok(String::new()),
+            false => Ok(format!(" if {}", either.join(" or "))),
+        }
+    }
+}
+
+/// A host or path made of what HAProxy reads as itself.
+fn word<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._~!*+,;=:@/-".contains(c);
+    match !text.is_empty() && text.chars().all(fits) {
+        true => Ok(text),
+        false => Err(ConfigError::Unwritable {
+            what,
+            text: text.to_owned(),
+        }),
+    }
+}
