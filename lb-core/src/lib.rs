@@ -32,6 +32,8 @@ pub use model::{
     Endpoint, EndpointState, Mode, Name, PathMatch, Route, RouteHost, Service, Snapshot, Weight,
 };
 pub use plane::{BuildError, ControlPlane, Events, Handle, PlaneError, Running};
+#[cfg(feature = "file")]
+pub use source::FileSource;
 pub use source::{
     Cursor, Descriptor, Diagnostic, Feed, FeedClosed, Publisher, Record, RecordKey, Severity, Sink,
     SinkClosed, Source, SourceError, Update, feed,

@@ -117,7 +117,8 @@ pub struct SourceStatus {
     pub silent_ms: Option<u64>,
     /// When the next attempt is made, while none is.
     pub retry_in_ms: Option<u64>,
-    /// What it found wrong, the last [`MOST_LISTED`]. A reset drops what was found before the reset before it.
+    /// What it found wrong, the last [`MOST_LISTED`]. A reset drops all but those told right
+    /// before it.
     pub diagnostics: Vec<Diagnostic>,
     /// How many diagnostics were dropped because there were too many.
     pub diagnostics_dropped: u64,

@@ -201,11 +201,13 @@ impl Engine {
             return;
         };
         entry.heard = Some(received);
+        if !matches!(update, Update::Diagnostic(_)) {
+            entry.said(matches!(update, Update::Reset { .. }));
+        }
         let name = entry.descriptor.name.clone();
         let guard = &self.config.guard;
         let (at, outcome) = match update {
             Update::Reset { at, records } => {
-                entry.drop_old_diagnostics();
                 entry.synced = true;
                 (at, entry.records.reset(now, records, guard))
             }
@@ -238,6 +240,7 @@ impl Engine {
     pub fn source_alive(&mut self, _now: Time, id: SourceId, received: Time) {
         if let Some(entry) = self.sources.get_mut(&id) {
             entry.heard = Some(received);
+            entry.said(false);
         }
     }
 

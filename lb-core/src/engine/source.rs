@@ -27,7 +27,8 @@ pub(super) struct SourceEntry {
     pub(super) outdated: u64,
     pub(super) diagnostics: VecDeque<(Diagnostic, u64)>,
     pub(super) diagnostics_dropped: u64,
-    resets: u64,
+    /// Counts what the source said other than diagnostics.
+    run: u64,
     condition: Condition,
     since: Time,
 }
@@ -55,7 +56,7 @@ impl SourceEntry {
             outdated: 0,
             diagnostics: VecDeque::new(),
             diagnostics_dropped: 0,
-            resets: 0,
+            run: 0,
             condition: Condition::New,
             since: now,
         }
@@ -120,7 +121,7 @@ impl SourceEntry {
         });
         let before = known.and_then(|place| self.diagnostics.remove(place));
         let fresh = before.is_none_or(|(before, _)| before != diagnostic);
-        self.diagnostics.push_back((diagnostic, self.resets));
+        self.diagnostics.push_back((diagnostic, self.run));
         if self.diagnostics.len() > MOST_LISTED {
             self.diagnostics.pop_front();
             self.diagnostics_dropped += 1;
@@ -128,10 +129,13 @@ impl SourceEntry {
         fresh
     }
 
-    /// Diagnostics come before the reset they belong to, or after it: those of two resets ago are over either way.
-    pub(super) fn drop_old_diagnostics(&mut self) {
-        let current = self.resets;
-        self.diagnostics.retain(|(_, resets)| *resets == current);
-        self.resets += 1;
+    /// The source said something other than a diagnostic. A reset drops all diagnostics but those told right
+    /// before it.
+    pub(super) fn said(&mut self, reset: bool) {
+        let current = self.run;
+        if reset {
+            self.diagnostics.retain(|(_, run)| *run == current);
+        }
+        self.run += 1;
     }
 }

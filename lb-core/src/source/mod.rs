@@ -5,6 +5,8 @@
 
 mod error;
 mod feed;
+#[cfg(feature = "file")]
+mod file;
 mod protocol;
 mod sink;
 mod update;
@@ -15,6 +17,8 @@ use async_trait::async_trait;
 
 pub use error::SourceError;
 pub use feed::{Feed, FeedClosed, Publisher, feed};
+#[cfg(feature = "file")]
+pub use file::FileSource;
 pub use protocol::{Admission, Protocol, Violation};
 pub use sink::{Sink, SinkClosed};
 pub use update::{Cursor, Diagnostic, Record, RecordKey, Severity, Update};

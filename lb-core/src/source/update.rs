@@ -143,6 +143,9 @@ pub enum Update {
         at: Cursor,
     },
     /// One object could not be understood or honoured; the others go on.
+    ///
+    /// The status lists it until a later diagnostic of the same object and field replaces it, or a reset comes
+    /// that it was not told right before. So tell what is wrong with a listing before its reset.
     Diagnostic(Diagnostic),
 }
 

@@ -1,0 +1,372 @@
+//! From the bytes of a file to its records, or to what is wrong with it and where. Pure.
+
+use serde::Deserialize;
+use serde_path_to_error::{Deserializer, Path, Segment, Track};
+
+use super::schema::Document;
+use crate::source::{Diagnostic, Record, Severity};
+
+/// The longest value that is shown of a file that is wrong.
+const SHOWN: usize = 80;
+
+/// How a file is written, by its extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Toml,
+    Yaml,
+}
+
+impl Format {
+    /// The format of a file of this name.
+    pub(super) fn of(file: &str) -> Option<Self> {
+        match file.rsplit_once('.')?.1 {
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            "yaml" | "yml" => Some(Self::Yaml),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// Line and column, from 1; `None` for the file as a whole.
+    at: Option<(usize, usize)>,
+    field: Option<String>,
+    value: Option<String>,
+    message: String,
+}
+
+impl Broken {
+    pub(super) fn whole(message: String) -> Self {
+        Self {
+            at: None,
+            field: None,
+            value: None,
+            message,
+        }
+    }
+
+    /// The same for people and programs, naming the file by its path.
+    pub(super) fn diagnostic(&self, path: &str) -> Diagnostic {
+        let object = match self.at {
+            Some((line, column)) => format!("{path}:{line}:{column}"),
+            None => path.to_owned(),
+        };
+        Diagnostic {
+            object,
+            field: self.field.clone(),
+            value: self.value.clone(),
+            message: self.message.clone(),
+            severity: Severity::Error,
+        }
+    }
+}
+
+/// The records of the file named `file`.
+pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Record>, Broken> {
+    let Some(format) = Format::of(file) else {
+        return Err(Broken::whole(
+            "the extension says no format, expected .toml, .json, .yaml or .yml".to_owned(),
+        ));
+    };
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let valid = String::from_utf8_lossy(valid);
+        Broken {
+            at: Some(position(&valid, valid.len())),
+            ..Broken::whole("not UTF-8 text".to_owned())
+        }
+    })?;
+    let document = match format {
+        Format::Json => json(text),
+        Format::Toml => toml(text),
+        Format::Yaml => yaml(text),
+    }?;
+    Ok(document.records(file))
+}
+
+fn toml(text: &str) -> Result<Document, Broken> {
+    let broken = |error: &toml::de::Error, track: Track| {
+        let span = error.span();
+        Broken {
+            at: span.as_ref().map(|span| position(text, span.start)),
+            field: field(&track.path()),
+            value: span.and_then(|span| shown(text.get(span)?)),
+            message: error.message().to_owned(),
+        }
+    };
+    let input = toml::Deserializer::parse(text).map_err(|error| broken(&error, Track::new()))?;
+    let mut track = Track::new();
+    Document::deserialize(Deserializer::new(input, &mut track))
+        .map_err(|error| broken(&error, track))
+}
+
+fn json(text: &str) -> Result<Document, Broken> {
+    let mut track = Track::new();
+    let mut input = serde_json::Deserializer::from_str(text);
+    let document = Document::deserialize(Deserializer::new(&mut input, &mut track));
+    document
+        .and_then(|document| input.end().map(|()| document))
+        .map_err(|error| {
+            let path = track.path();
+            let message = error.to_string();
+            // The position is told apart from the message.
+            let message = message
+                .rsplit_once(" at line ")
+                .map_or(message.as_str(), |(message, _)| message);
+            Broken {
+                at: Some((error.line(), error.column())),
+                field: field(&path),
+                value: serde_json::from_str(text)
+                    .ok()
+                    .and_then(|whole| value(&whole, &path)),
+                message: message.to_owned(),
+            }
+        })
+}
+
+fn yaml(text: &str) -> Result<Document, Broken> {
+    let mut track = Track::new();
+    let document = serde_saphyr::with_deserializer_from_str(text, |input| {
+        Document::deserialize(Deserializer::new(input, &mut track))
+    });
+    document.map_err(|error| {
+        let error = error.without_snippet();
+        let at = error.location().map(|location| {
+            let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+            (number(location.line()), number(location.column()))
+        });
+        let message = error.to_string();
+        let message = message.trim_start_matches("error: ");
+        // The position is told apart from the message.
+        let told = at.map(|(line, column)| {
+            (
+                format!("line {line} column {column}: "),
+                format!(" at line {line}, column {column}"),
+            )
+        });
+        let message = match &told {
+            Some((before, after)) => {
+                let message = message.strip_prefix(before.as_str()).unwrap_or(message);
+                message.strip_suffix(after.as_str()).unwrap_or(message)
+            }
+            None => message,
+        };
+        let path = track.path();
+        Broken {
+            at,
+            field: field(&path),
+            value: serde_saphyr::from_str(text)
+                .ok()
+                .and_then(|whole| value(&whole, &path)),
+            message: message.to_owned(),
+        }
+    })
+}
+
+fn field(path: &Path) -> Option<String> {
+    let known = path
+        .iter()
+        .any(|segment| !matches!(segment, Segment::Unknown));
+    known.then(|| path.to_string())
+}
+
+/// The value at a path of a file that was read anew without a schema.
+fn value(whole: &serde_json::Value, path: &Path) -> Option<String> {
+    let value = path
+        .iter()
+        .try_fold(whole, |value, segment| match segment {
+            Segment::Map { key } => value.get(key),
+            Segment::Seq { index } => value.get(index),
+            _ => None,
+        })?;
+    match value {
+        serde_json::Value::String(text) => shown(text),
+        other => shown(&other.to_string()),
+    }
+}
+
+fn shown(value: &str) -> Option<String> {
+    let value = value.trim().trim_matches(['"', '\'']);
+    let fits = !value.is_empty() && value.len() <= SHOWN && !value.contains('\n');
+    fits.then(|| value.to_owned())
+}
+
+/// The line and column of a byte, from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |line| line.chars().count())
+        + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EndpointState, Mode};
+
+    const TOML: &str = r#"
+        [services.web]
+        endpoints = ["10.0.0.7:80", { id = "b", address = "[fd00::1]:81", weight = 7, state = "draining", check_port = 9 }]
+        routes = ["shop.example/api", "*.shop.example", "/x", "a=/only"]
+        [services.db]
+        mode = "tcp"
+        [[services.db.routes]]
+        host = "db.example"
+        priority = 3
+    "#;
+
+    const YAML: &str = r#"
+services:
+  web:
+    endpoints:
+      - 10.0.0.7:80
+      - {id: b, address: "[fd00::1]:81", weight: 7, state: draining, check_port: 9}
+    routes: [shop.example/api, "*.shop.example", /x, a=/only]
+  db:
+    mode: tcp
+    routes:
+      - host: db.example
+        priority: 3
+"#;
+
+    const JSON: &str = r#"{"services": {
+        "web": {"endpoints": ["10.0.0.7:80",
+            {"id": "b", "address": "[fd00::1]:81", "weight": 7, "state": "draining", "check_port": 9}],
+            "routes": ["shop.example/api", "*.shop.example", "/x", "a=/only"]},
+        "db": {"mode": "tcp", "routes": [{"host": "db.example", "priority": 3}]}}}"#;
+
+    #[test]
+    fn the_three_formats_say_the_same() {
+        let records = parse("a.toml", TOML.as_bytes()).unwrap();
+        assert_eq!(records.len(), 4);
+        let keys: Vec<String> = records
+            .iter()
+            .map(|record| record.key.to_string())
+            .collect();
+        assert_eq!(
+            keys,
+            ["db/:a.toml", "web/:a.toml", "web/10.0.0.7:80", "web/b"]
+        );
+        assert_eq!(records[0].mode, Mode::Tcp);
+        assert_eq!(records[0].routes[0].priority, 3);
+        let routes: Vec<String> = records[1]
+            .routes
+            .iter()
+            .map(|route| format!("{}{}", route.host, route.path))
+            .collect();
+        assert_eq!(
+            routes,
+            ["shop.example/api", "*.shop.example/", "*/x", "a=/only"]
+        );
+        let endpoint = records[3].endpoint.clone().unwrap();
+        assert_eq!(endpoint.state, EndpointState::Draining { grace: None });
+        assert_eq!((endpoint.weight.get(), endpoint.check_port), (7, Some(9)));
+        for (file, text) in [("a.yaml", YAML), ("a.yml", YAML), ("a.json", JSON)] {
+            let others = parse(file, text.as_bytes()).unwrap();
+            for (record, other) in records.iter().zip(&others) {
+                assert_eq!(record.endpoint, other.endpoint, "{file}");
+                assert_eq!(
+                    (record.mode, &record.routes),
+                    (other.mode, &other.routes),
+                    "{file}"
+                );
+            }
+            assert_eq!(others.len(), 4);
+        }
+    }
+
+    /// A file, and the diagnostic that it must give.
+    #[test]
+    fn what_is_wrong_is_told_with_file_line_column_field_value_and_expectation() {
+        let mut wrong = Vec::new();
+        for (file, text, expected) in [
+            (
+                "a.toml",
+                "[services.web]\nendpoints = [\n  { address = \"1.2.3.4\" },\n]",
+                "d/a.toml:3:15: services.web.endpoints[0].address = \"1.2.3.4\": expected an IP address and a port such as 10.0.0.7:8080 or [fd00::7]:8080",
+            ),
+            (
+                "a.yaml",
+                "services:\n  web:\n    endpoints:\n    - address: 1.2.3.4:80\n      weight: 300 # too much",
+                "d/a.yaml:5:7: services.web.endpoints[0].weight = \"300\": invalid value: integer `300`, expected a weight of 0 to 256",
+            ),
+            (
+                "a.json",
+                "{\"services\": {\"web\": {\n\"endpoints\": [{\"address\": \"1.2.3.4:80\", \"state\": \"up\"}]}}}",
+                "d/a.json:2:53: services.web.endpoints[0].state = \"up\": unknown variant `up`, expected one of `pending`, `ready`, `draining`, `down`",
+            ),
+            (
+                "a.toml",
+                "[services.web]\nendpoint = []",
+                "d/a.toml:2:1: services.web.endpoint = \"endpoint\": unknown field `endpoint`, expected one of `mode`, `endpoints`, `routes`",
+            ),
+            (
+                "a.toml",
+                "[services.web]\nmode = \"http",
+                "d/a.toml:2:13: invalid basic string",
+            ),
+            (
+                "a.yml",
+                "services:\n  web:\n    routes: [\"a b/x\"]",
+                "d/a.yml:3:14: services.web.routes[0] = \"a b/x",
+            ),
+            (
+                "a.yml",
+                "services: {we b: {}}",
+                "expected only A-Z a-z 0-9 . _ : -",
+            ),
+            ("a.yaml", "services:\n  a: {\n", "d/a.yaml:"),
+            ("a.json", "{}", "missing field `services`"),
+            ("a.toml", "", "missing field `services`"),
+            ("a.yaml", "", "d/a.yaml"),
+            (
+                "a.json",
+                "{\"services\":{}} x",
+                "d/a.json:1:17: trailing characters",
+            ),
+            (
+                "a.json",
+                "{\"services\":{\"a\":{},\"a\":{}}}",
+                "service a is there twice, expected each service once",
+            ),
+            (
+                "a.toml",
+                "[services.a]\nendpoints = [\"1.1.1.1:1\", \"1.1.1.1:1\"]",
+                "endpoint id 1.1.1.1:1 is there twice",
+            ),
+            ("a.txt", "", "expected .toml, .json, .yaml or .yml"),
+        ] {
+            let broken = parse(file, text.as_bytes()).unwrap_err();
+            let told = broken.diagnostic(&format!("d/{file}")).to_string();
+            if !told.contains(expected) {
+                wrong.push(format!("{text:?}\n told {told}\n not  {expected}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let broken = parse("a.toml", b"x = 1\n\xff").unwrap_err();
+        assert_eq!(broken.diagnostic("f").to_string(), "f:2:1: not UTF-8 text");
+    }
+
+    #[test]
+    fn no_bytes_make_the_parser_panic() {
+        use proptest::prelude::*;
+        let pieces = "[services.a]|endpoints|=|{|}|[|]|\n|: |- |\"|1.1.1.1:1|weight|300|&a|*a|<<|\t|é|,|null|!!x|---|#";
+        let piece = proptest::sample::select(pieces.split('|').collect::<Vec<_>>());
+        proptest!(|(text in proptest::collection::vec(piece, 0..40))| {
+            let text = text.concat();
+            for file in ["a.toml", "a.json", "a.yaml"] {
+                if let Err(broken) = parse(file, text.as_bytes()) {
+                    prop_assert!(!broken.message.is_empty());
+                }
+            }
+        });
+    }
+}

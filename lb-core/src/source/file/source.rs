@@ -1,0 +1,200 @@
+//! Follows a file or a folder of files.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::{
+    files::{Files, Reading},
+    notice::{Notice, Noticed},
+    read::{Found, parent, read},
+};
+use crate::{
+    model::Name,
+    source::{Cursor, Descriptor, Sink, Source, SourceError, Update},
+};
+
+/// How long a file must be left alone before it is read, while its writer has not closed it.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// After how long a file that seems broken is read again before it is believed to be.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
+
+/// Reports what a TOML, JSON or YAML file says, or all such files of a folder, and follows their changes.
+///
+/// ```toml
+/// [services.web]
+/// mode = "http"                    # or "tcp"
+/// routes = ["shop.example/api"]    # or tables with host, path, priority
+/// endpoints = [
+///     "10.0.0.7:8080",
+///     { address = "10.0.0.8:8080", id = "web-2", weight = 50, state = "draining", check_port = 9000 },
+/// ]
+/// ```
+///
+/// - `services` must be there, unknown fields are errors, and an endpoint without an `id` is named by its address.
+/// - Of a folder, files ending in `.toml`, `.json`, `.yaml` and `.yml` are read in the order of their names; hidden
+///   files and those left by editors are not. Several files may add to one service.
+/// - Renaming a file into place, writing in place and swapping a link are seen at once where the system tells of
+///   them, and by looking now and then where it does not.
+/// - A broken file changes nothing: its last good records stay, and a diagnostic says file, line, column, field and
+///   value. A file that is there no longer leaves the source stale with everything it said; one of a folder is
+///   gone with its records, within what the guard lets through.
+///
+/// ```
+/// use lb_core::{ControlPlane, FileSource};
+///
+/// let source = FileSource::new("file".parse().unwrap(), "/etc/lb/services.toml");
+/// let plane = ControlPlane::builder().source(source).build().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct FileSource {
+    name: Name,
+    path: PathBuf,
+    poll: Duration,
+    most_bytes: u64,
+    files: Files,
+    revision: u64,
+    /// The last look found nothing there.
+    missing: bool,
+}
+
+impl FileSource {
+    /// Follows the file or folder at `path`, which need not be there yet.
+    #[must_use]
+    pub fn new(name: Name, path: impl Into<PathBuf>) -> Self {
+        Self {
+            name,
+            path: path.into(),
+            poll: Duration::from_secs(5),
+            most_bytes: 16 << 20,
+            files: Files::default(),
+            revision: 0,
+            missing: false,
+        }
+    }
+
+    /// How often to look even where the system tells of no change: every 5 s unless set, at least every 10 ms.
+    #[must_use]
+    pub fn with_poll(mut self, poll: Duration) -> Self {
+        self.poll = poll.max(Duration::from_millis(10));
+        self
+    }
+
+    /// The most bytes that a file may have: 16 MiB unless set. A larger one is broken.
+    #[must_use]
+    pub fn with_max_bytes(mut self, most: u64) -> Self {
+        self.most_bytes = most;
+        self
+    }
+
+    async fn look(&self) -> io::Result<Found> {
+        let path = self.path.clone();
+        let most_bytes = self.most_bytes;
+        tokio::task::spawn_blocking(move || read(&path, most_bytes))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor::new("file", self.revision)
+    }
+
+    /// The updates that tell everything: what is wrong, then what is there.
+    fn everything(&mut self, prefix: &str) -> Vec<Update> {
+        self.revision += 1;
+        let (records, diagnostics) = self.files.tell(prefix);
+        let reset = Update::Reset {
+            at: self.cursor(),
+            records,
+        };
+        let diagnostics = diagnostics.into_iter().map(Update::Diagnostic);
+        diagnostics.chain([reset]).collect()
+    }
+
+    /// What a reading leads to.
+    fn updates(&mut self, reading: &Reading, opened: &mut bool, prefix: &str) -> Vec<Update> {
+        let ready = *opened || (self.files.has_records() && !reading.unsettled);
+        if ready && (!*opened || reading.changed) {
+            *opened = true;
+            return self.everything(prefix);
+        }
+        let progress = Update::Progress { at: self.cursor() };
+        if reading.newly_broken {
+            let (_, diagnostics) = self.files.tell(prefix);
+            let diagnostics = diagnostics.into_iter().map(Update::Diagnostic);
+            return diagnostics.chain([progress]).collect();
+        }
+        vec![progress]
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn describe(&self) -> Descriptor {
+        let liveness = self.poll * 3 + Duration::from_secs(2);
+        Descriptor::new(self.name.clone(), "file").with_liveness(liveness)
+    }
+
+    async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
+        let mut notice = Notice::new();
+        let mut opened = false;
+        // Where the file was missing already, this attempt first waits for it, so that it is seen when it comes.
+        let mut patience = if self.missing { 2 } else { 0 };
+        notice.aim([parent(&self.path)].into());
+        loop {
+            let found = match self.look().await {
+                Ok(found) => found,
+                Err(_) if patience > 0 => {
+                    patience -= 1;
+                    settle(&notice, self.poll).await;
+                    continue;
+                }
+                Err(error) => {
+                    self.missing = true;
+                    return Err(unreadable(&self.path, error));
+                }
+            };
+            self.missing = false;
+            patience = 0;
+            if notice.aim(found.folders) {
+                continue;
+            }
+            let reading = self.files.read(found.contents);
+            for update in self.updates(&reading, &mut opened, &found.prefix) {
+                sink.send(update).await?;
+            }
+            let wait = if reading.unsettled {
+                SECOND_LOOK.min(self.poll)
+            } else {
+                self.poll
+            };
+            settle(&notice, wait).await;
+        }
+    }
+}
+
+/// Waits for a change and for its writer to finish, at most about as long as `longest`.
+async fn settle(notice: &Notice, longest: Duration) {
+    let Ok(mut noticed) = tokio::time::timeout(longest, notice.wait()).await else {
+        return;
+    };
+    let quiet = async {
+        while noticed == Noticed::Touched {
+            match tokio::time::timeout(QUIET, notice.wait()).await {
+                Ok(more) => noticed = more,
+                Err(_) => return,
+            }
+        }
+    };
+    // A writer that never pauses does not put the reading off for ever.
+    let _ = tokio::time::timeout(longest, quiet).await;
+}
+
+fn unreadable(path: &Path, cause: io::Error) -> SourceError {
+    SourceError::transient_from(format!("cannot read {}", path.display()), cause)
+}
