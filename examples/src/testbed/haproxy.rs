@@ -1,0 +1,293 @@
+//! A HAProxy of one's own: started, stopped, killed and looked at.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use lb_core::Name;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    time::{sleep, timeout},
+};
+
+use super::TestbedError;
+
+/// A running HAProxy with slots for a few services, in a directory of its own. Dropping it kills it.
+#[derive(Debug)]
+pub struct Haproxy {
+    program: PathBuf,
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+/// What HAProxy is to be configured with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Each service and where its frontend listens.
+    pub frontends: BTreeMap<Name, SocketAddr>,
+    /// How many slots each service's backend has.
+    pub slots: u32,
+    /// How many threads HAProxy has.
+    pub threads: u32,
+}
+
+/// One server as HAProxy shows it, read apart from what is under test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The backend.
+    pub backend: String,
+    /// The server.
+    pub server: String,
+    /// Where it points.
+    pub address: Option<SocketAddr>,
+    /// HAProxy's administrative bits.
+    pub admin: u32,
+    /// HAProxy's operational state: 2 is running.
+    pub operation: u32,
+}
+
+/// How long HAProxy may take to answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl Haproxy {
+    /// Starts `program` and waits until it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not answer: with what it wrote.
+    pub async fn start(program: &Path, setup: &Setup) -> Result<Self, TestbedError> {
+        let directory = tempfile::Builder::new()
+            .prefix("lb-")
+            .tempdir()
+            .map_err(|cause| TestbedError::io("make a directory for HAProxy", cause))?;
+        let config = directory.path().join("haproxy.cfg");
+        let text = configuration(setup, &directory.path().join("admin.sock"));
+        fs::write(&config, text)
+            .map_err(|cause| TestbedError::io("write HAProxy's configuration", cause))?;
+        let mut haproxy = Self {
+            program: program.to_owned(),
+            directory,
+            child: None,
+        };
+        haproxy.restart().await?;
+        Ok(haproxy)
+    }
+
+    /// Its runtime socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Starts it again, with all that was set at run time forgotten. Kills it before where it runs.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn restart(&mut self) -> Result<(), TestbedError> {
+        self.kill();
+        let log = File::create(self.log())
+            .map_err(|cause| TestbedError::io("write HAProxy's log", cause))?;
+        let errors = log
+            .try_clone()
+            .map_err(|cause| TestbedError::io("write HAProxy's log", cause))?;
+        let child = Command::new(&self.program)
+            .arg("-db")
+            .arg("-f")
+            .arg(self.directory.path().join("haproxy.cfg"))
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .map_err(|cause| TestbedError::io("start HAProxy", cause))?;
+        self.child = Some(child);
+        let answers = async {
+            while self.ask("show info").await.is_err() {
+                if self.has_ended() {
+                    return false;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+            true
+        };
+        match timeout(LIMIT, answers).await {
+            Ok(true) => Ok(()),
+            _ => Err(TestbedError::Haproxy {
+                program: self.program.clone(),
+                said: self.said(),
+            }),
+        }
+    }
+
+    /// Kills it at once, if it runs.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // A child that has ended already is only to be waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Stops it where it is: nothing is answered, nothing refused, until [`thaw`](Self::thaw).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> Result<(), TestbedError> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&self) -> Result<(), TestbedError> {
+        self.signal(Signal::CONT)
+    }
+
+    /// One command in a conversation of its own.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn ask(&self, command: &str) -> Result<String, TestbedError> {
+        let exchange = async {
+            let mut stream = UnixStream::connect(self.socket()).await?;
+            stream.write_all(format!("{command}\n").as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok(answer)
+        };
+        let answer = timeout(LIMIT, exchange)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        answer.map_err(|cause| TestbedError::io("ask HAProxy", cause))
+    }
+
+    /// All servers of all backends.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with a table of servers.
+    pub async fn slots(&self) -> Result<Vec<Slot>, TestbedError> {
+        let answer = self.ask("show servers state").await?;
+        parse_slots(&answer).ok_or(TestbedError::Answer { answer })
+    }
+
+    /// What it has written to its log.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("haproxy.log")
+    }
+
+    fn has_ended(&self) -> bool {
+        // A process that has ended but was not waited for still has its id; its state tells.
+        let Some(pid) = self.pid() else { return true };
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.starts_with(" Z"))
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
+        let pid = self
+            .pid()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| TestbedError::io("signal HAProxy", io::ErrorKind::NotFound.into()))?;
+        kill_process(pid, signal).map_err(|cause| TestbedError::io("signal HAProxy", cause.into()))
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Slot {
+    /// Whether new traffic goes there.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.operation == 2 && self.admin & !0x04 == 0
+    }
+}
+
+fn configuration(setup: &Setup, socket: &Path) -> String {
+    let mut text = format!(
+        "global
+    stats socket {} mode 600 level admin expose-fd listeners
+    stats timeout 1h
+    maxconn 8000
+    nbthread {}
+
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    timeout http-keep-alive 60s
+",
+        socket.display(),
+        setup.threads
+    );
+    for (service, frontend) in &setup.frontends {
+        let slots = setup.slots;
+        let _ = write!(
+            text,
+            "
+frontend {service}-in
+    bind {frontend}
+    default_backend {service}
+
+backend {service}
+    balance roundrobin
+    server-template slot 1-{slots} 127.0.0.1:1 disabled
+"
+        );
+    }
+    text
+}
+
+fn parse_slots(table: &str) -> Option<Vec<Slot>> {
+    let mut lines = table.lines();
+    let header = lines.by_ref().find(|line| line.starts_with("# "))?;
+    let columns: Vec<&str> = header.split_whitespace().skip(1).collect();
+    let column = |name| columns.iter().position(|column| *column == name);
+    let (backend, server) = (column("be_name")?, column("srv_name")?);
+    let (address, port) = (column("srv_addr")?, column("srv_port")?);
+    let (admin, operation) = (column("srv_admin_state")?, column("srv_op_state")?);
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let field = |at: usize| fields.get(at).copied();
+            let host = std::net::IpAddr::from_str(field(address)?).ok();
+            let port = field(port)?.parse().ok()?;
+            Some(Slot {
+                backend: field(backend)?.to_owned(),
+                server: field(server)?.to_owned(),
+                address: host.map(|host| SocketAddr::new(host, port)),
+                admin: field(admin)?.parse().ok()?,
+                operation: field(operation)?.parse().ok()?,
+            })
+        })
+        .collect()
+}

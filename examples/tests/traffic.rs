@@ -1,0 +1,265 @@
+//! `lb` under traffic, on real HAProxy: every request is answered, and by an endpoint of its service.
+//!
+//! Runs over every executable named in `LB_HAPROXY_MATRIX` (separated by spaces), or else over `haproxy` from `PATH`.
+//! An endpoint that is no longer wished for keeps running until `lb` reports that it has left, as a container does
+//! in its time to stop: one that stops earlier loses requests by itself.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use lb_core::{EndpointState, Name, Weight};
+use lb_examples::{
+    testbed::{Options, Testbed, endpoint_at},
+    traffic::{Outcome, Running, Seed, now},
+};
+
+/// Longer than anything takes that works.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// The executables to test, each with its version.
+fn versions() -> Vec<(PathBuf, String)> {
+    let listed = std::env::var("LB_HAPROXY_MATRIX").unwrap_or_default();
+    let mut programs: Vec<PathBuf> = listed.split_whitespace().map(PathBuf::from).collect();
+    if programs.is_empty() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        programs = std::env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+            .map(|directory| directory.join("haproxy"))
+            .find(|program| program.is_file())
+            .into_iter()
+            .collect();
+    }
+    assert!(
+        !programs.is_empty(),
+        "there is no HAProxy: install it, or name executables in LB_HAPROXY_MATRIX"
+    );
+    programs
+        .into_iter()
+        .map(|program| {
+            let said = std::process::Command::new(&program)
+                .arg("-v")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            let version = said
+                .split("version ")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next());
+            let version = version.unwrap_or_else(|| panic!("{} -v: {said}", program.display()));
+            (program, version.to_owned())
+        })
+        .collect()
+}
+
+/// Runs a test over every version, and says which.
+async fn over_versions<F>(test: &str, run: impl Fn(PathBuf, u64) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let seed = std::env::var("LB_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()));
+    for (program, version) in versions() {
+        // Shown when the test fails.
+        println!("{test}: HAProxy {version}, LB_SEED={seed}");
+        let began = now();
+        run(program, seed).await;
+        println!("{test}: HAProxy {version} passed in {:?}", began.elapsed());
+    }
+}
+
+/// Two services that share a pool of addresses, each with one endpoint that stays.
+struct World {
+    bed: Testbed,
+    services: [Name; 2],
+    pool: Vec<SocketAddr>,
+    /// Whose each address of the pool is, and in what state.
+    owners: BTreeMap<SocketAddr, (usize, EndpointState)>,
+    random: Seed,
+}
+
+impl World {
+    async fn new(program: &Path, seed: u64) -> Self {
+        Self::with(program, seed, |_| {}).await
+    }
+
+    async fn with(program: &Path, seed: u64, adjust: impl FnOnce(&mut Options)) -> Self {
+        let services = [name("a"), name("b")];
+        let mut options = Options::new(services.to_vec(), 32);
+        adjust(&mut options);
+        let mut bed = Testbed::start(program, options).await.unwrap();
+        bed.start_plane().await.unwrap();
+        for service in &services {
+            let anchor = bed.add_server().await.unwrap();
+            bed.wishes
+                .change([endpoint_at(service, anchor)], [])
+                .unwrap();
+        }
+        let mut pool = Vec::new();
+        for _ in 0..16 {
+            pool.push(bed.add_server().await.unwrap());
+        }
+        let mut world = Self {
+            bed,
+            services,
+            pool,
+            owners: BTreeMap::new(),
+            random: Seed::new(seed),
+        };
+        for _ in 0..10 {
+            world.change();
+        }
+        world.bed.verified(LIMIT).await.unwrap();
+        world.bed.in_step(LIMIT).await.unwrap();
+        world
+    }
+
+    /// One change: an address of the pool comes, goes, changes its service, its weight or its state.
+    fn change(&mut self) {
+        let at = self.random.below(self.pool.len());
+        let address = *self.pool.get(at).unwrap();
+        let before = self.owners.remove(&address);
+        let (set, remove) = match (before, self.random.below(10)) {
+            (Some((owner, state)), 0) => {
+                let weight = u16::try_from(1 + self.random.below(256)).unwrap();
+                (Some((owner, state, weight)), None)
+            }
+            (Some((owner, _)), 1) => (Some((owner, EndpointState::Down, 100)), None),
+            (Some((owner, _)), 2) => (
+                Some((owner, EndpointState::Draining { grace: None }, 100)),
+                None,
+            ),
+            (Some((owner, _)), 3) => (Some((owner, EndpointState::Ready, 100)), None),
+            (Some((owner, _)), 4..=5) => (None, Some(owner)),
+            // The other service gets the address at once.
+            (Some((owner, _)), _) => (Some((1 - owner, EndpointState::Ready, 100)), Some(owner)),
+            (None, kind) => {
+                let state = match kind {
+                    0 => EndpointState::Pending,
+                    _ => EndpointState::Ready,
+                };
+                (Some((kind % 2, state, 100)), None)
+            }
+        };
+        let set = set.map(|(owner, state, weight)| {
+            self.owners.insert(address, (owner, state));
+            let (key, endpoint) = endpoint_at(self.services.get(owner).unwrap(), address);
+            let weight = Weight::new(weight).unwrap();
+            (key, endpoint.with_state(state).with_weight(weight))
+        });
+        let remove = remove.map(|owner| {
+            let (key, _) = endpoint_at(self.services.get(owner).unwrap(), address);
+            key
+        });
+        // Without a control plane the wish waits for the next one.
+        let _ = self.bed.wishes.change(set, remove);
+    }
+
+    /// Users on both services until they are stopped.
+    fn users(&self, users: usize) -> Running {
+        let mut load = self.bed.load(users, REQUESTS);
+        load.at_least = LIMIT * 2;
+        load.deadline = LIMIT * 2;
+        load.request_limit = LIMIT;
+        load.start(self.bed.oracle.clone())
+    }
+
+    /// Changes every `pause`, `count` times.
+    async fn changes(&mut self, count: usize, pause: Duration) {
+        let mut tick = tokio::time::interval(pause);
+        for _ in 0..count {
+            tick.tick().await;
+            self.change();
+        }
+    }
+
+    /// Everything is in effect, and nothing but that.
+    async fn settle(&self) {
+        self.bed.verified(LIMIT).await.unwrap();
+        self.bed.in_step(LIMIT).await.unwrap();
+    }
+
+    fn reloads(&self) -> u64 {
+        let status = self.bed.plane().unwrap().status();
+        let reloads = |counters: &BTreeMap<&str, u64>| counters.get("reloads").copied();
+        status
+            .targets
+            .iter()
+            .map(|target| reloads(&target.counters).unwrap())
+            .sum()
+    }
+}
+
+/// How many requests each run makes at least.
+const REQUESTS: u64 = 10_000;
+
+/// Lets the users go on until they have made enough requests, and judges them.
+async fn judge(running: Running) -> Outcome {
+    let enough = async {
+        while running.progress().begun < REQUESTS {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, enough).await.unwrap();
+    running.stop();
+    let outcome = running.finish().await;
+    if let Some(faults) = outcome.faults() {
+        panic!("{faults}");
+    }
+    assert!(outcome.requests >= REQUESTS);
+    println!(
+        "  {} requests in {:?}, median {:?}, p99 {:?}, {} endpoints, {} excused",
+        outcome.requests,
+        outcome.took,
+        outcome.latencies.quantile(0.5),
+        outcome.latencies.quantile(0.99),
+        outcome.by_endpoint.len(),
+        outcome.excused,
+    );
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_no_request_is_lost_or_misrouted_while_endpoints_change_now_and_then() {
+    over_versions("now and then", async |program, seed| {
+        let mut world = World::new(&program, seed).await;
+        let users = world.users(100);
+        world.changes(12, Duration::from_millis(200)).await;
+        world.settle().await;
+        judge(users).await;
+        assert_eq!(world.reloads(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_no_request_is_lost_or_misrouted_at_500_changes_a_second() {
+    over_versions("500 a second", async |program, seed| {
+        let mut world = World::new(&program, seed).await;
+        let users = world.users(200);
+        for _ in 0..3 {
+            world.changes(250, Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        world.settle().await;
+        judge(users).await;
+        assert_eq!(world.reloads(), 0);
+    })
+    .await;
+}
