@@ -10,19 +10,14 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use lb_core::{EndpointState, Name, Weight};
 use lb_examples::{
     testbed::{Options, Testbed, endpoint_at},
     traffic::{Outcome, Running, Seed, now},
 };
+use lb_haproxy::process::Executable;
 
 /// Longer than anything takes that works.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,43 +26,24 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// The executables to test, each with its version.
-fn versions() -> Vec<(PathBuf, String)> {
+/// The executables to test.
+fn executables() -> Vec<Executable> {
     let listed = std::env::var("LB_HAPROXY_MATRIX").unwrap_or_default();
-    let mut programs: Vec<PathBuf> = listed.split_whitespace().map(PathBuf::from).collect();
-    if programs.is_empty() {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        programs = std::env::split_paths(&path)
-            .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
-            .map(|directory| directory.join("haproxy"))
-            .find(|program| program.is_file())
-            .into_iter()
-            .collect();
+    let mut paths: Vec<Option<&Path>> = listed
+        .split_whitespace()
+        .map(|path| Some(path.as_ref()))
+        .collect();
+    if paths.is_empty() {
+        paths.push(None);
     }
-    assert!(
-        !programs.is_empty(),
-        "there is no HAProxy: install it, or name executables in LB_HAPROXY_MATRIX"
-    );
-    programs
+    paths
         .into_iter()
-        .map(|program| {
-            let said = std::process::Command::new(&program)
-                .arg("-v")
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&said.stdout).into_owned();
-            let version = said
-                .split("version ")
-                .nth(1)
-                .and_then(|rest| rest.split_whitespace().next());
-            let version = version.unwrap_or_else(|| panic!("{} -v: {said}", program.display()));
-            (program, version.to_owned())
-        })
+        .map(|path| Executable::find(path).unwrap())
         .collect()
 }
 
 /// Runs a test over every version, and says which.
-async fn over_versions<F>(test: &str, run: impl Fn(PathBuf, u64) -> F)
+async fn over_versions<F>(test: &str, run: impl Fn(Executable, u64) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -75,11 +51,12 @@ where
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(|| u64::from(std::process::id()));
-    for (program, version) in versions() {
+    for executable in executables() {
+        let version = executable.version().await.unwrap();
         // Shown when the test fails.
         println!("{test}: HAProxy {version}, LB_SEED={seed}");
         let began = now();
-        run(program, seed).await;
+        run(executable, seed).await;
         println!("{test}: HAProxy {version} passed in {:?}", began.elapsed());
     }
 }
@@ -95,15 +72,15 @@ struct World {
 }
 
 impl World {
-    async fn new(program: &Path, seed: u64) -> Self {
-        Self::with(program, seed, |_| {}).await
+    async fn new(executable: Executable, seed: u64) -> Self {
+        Self::with(executable, seed, |_| {}).await
     }
 
-    async fn with(program: &Path, seed: u64, adjust: impl FnOnce(&mut Options)) -> Self {
+    async fn with(executable: Executable, seed: u64, adjust: impl FnOnce(&mut Options)) -> Self {
         let services = [name("a"), name("b")];
         let mut options = Options::new(services.to_vec(), 32);
         adjust(&mut options);
-        let mut bed = Testbed::start(program, options).await.unwrap();
+        let mut bed = Testbed::start(executable, options).await.unwrap();
         bed.start_plane().await.unwrap();
         for service in &services {
             let anchor = bed.add_server().await.unwrap();
@@ -237,8 +214,8 @@ async fn judge(running: Running) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_no_request_is_lost_or_misrouted_while_endpoints_change_now_and_then() {
-    over_versions("now and then", async |program, seed| {
-        let mut world = World::new(&program, seed).await;
+    over_versions("now and then", async |executable, seed| {
+        let mut world = World::new(executable, seed).await;
         let users = world.users(100);
         world.changes(12, Duration::from_millis(200)).await;
         world.settle().await;
@@ -250,8 +227,8 @@ async fn i1_no_request_is_lost_or_misrouted_while_endpoints_change_now_and_then(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_no_request_is_lost_or_misrouted_at_500_changes_a_second() {
-    over_versions("500 a second", async |program, seed| {
-        let mut world = World::new(&program, seed).await;
+    over_versions("500 a second", async |executable, seed| {
+        let mut world = World::new(executable, seed).await;
         let users = world.users(200);
         for _ in 0..3 {
             world.changes(250, Duration::from_millis(2)).await;

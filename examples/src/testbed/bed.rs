@@ -4,13 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::SocketAddr,
-    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use lb_core::{ControlPlane, Endpoint, Event, Handle, Name, RecordKey, feed, plane::Running};
-use lb_haproxy::{HaproxyDriver, Policy, SocketAddress, TargetConfig};
+use lb_haproxy::{HaproxyDriver, Policy, SocketAddress, TargetConfig, process::Executable};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
@@ -84,7 +83,7 @@ impl Testbed {
     ///
     /// # Errors
     /// When there is no free address, or HAProxy does not start.
-    pub async fn start(program: &Path, options: Options) -> Result<Self, TestbedError> {
+    pub async fn start(executable: Executable, options: Options) -> Result<Self, TestbedError> {
         let claim = |cause| TestbedError::io("find free loopback addresses", cause);
         let mut addresses = Loopback::claim().map_err(claim)?;
         let mut frontends = BTreeMap::new();
@@ -98,7 +97,7 @@ impl Testbed {
         };
         let oracle = Arc::new(Oracle::new());
         Ok(Self {
-            haproxy: Haproxy::start(program, &setup).await?,
+            haproxy: Haproxy::start(executable, &setup).await?,
             wishes: Arc::new(Wishes::new(Arc::clone(&oracle))),
             oracle,
             servers: BTreeMap::new(),

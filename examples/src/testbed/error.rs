@@ -1,6 +1,6 @@
 //! What can go wrong around a test.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 /// Why a testbed could not be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -15,14 +15,9 @@ pub enum TestbedError {
         #[source]
         cause: io::Error,
     },
-    /// HAProxy did not start.
-    #[error("{} did not start; it said: {said}", program.display())]
-    Haproxy {
-        /// The executable.
-        program: PathBuf,
-        /// What it wrote.
-        said: String,
-    },
+    /// HAProxy could not be started.
+    #[error("HAProxy cannot be run")]
+    Process(#[from] lb_haproxy::process::ProcessError),
     /// HAProxy's answer could not be read.
     #[error("HAProxy answered {answer:?}, expected a table of servers")]
     Answer {

@@ -3,22 +3,24 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::{self, File},
-    io,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     str::FromStr as _,
     time::Duration,
 };
 
 use lb_core::Name;
+use lb_haproxy::{
+    SocketAddress,
+    process::{self, Executable, HaproxyOptions},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::TestbedError;
@@ -26,9 +28,16 @@ use super::TestbedError;
 /// A running HAProxy with slots for a few services, in a directory of its own. Dropping it kills it.
 #[derive(Debug)]
 pub struct Haproxy {
-    program: PathBuf,
+    options: HaproxyOptions,
     directory: TempDir,
-    child: Option<Child>,
+    running: Option<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    process: process::Haproxy,
+    /// The worker, which does what the master only oversees.
+    pid: u32,
 }
 
 /// What HAProxy is to be configured with.
@@ -65,19 +74,22 @@ impl Haproxy {
     ///
     /// # Errors
     /// When it cannot be started or does not answer: with what it wrote.
-    pub async fn start(program: &Path, setup: &Setup) -> Result<Self, TestbedError> {
+    pub async fn start(executable: Executable, setup: &Setup) -> Result<Self, TestbedError> {
         let directory = tempfile::Builder::new()
             .prefix("lb-")
             .tempdir()
             .map_err(|cause| TestbedError::io("make a directory for HAProxy", cause))?;
-        let config = directory.path().join("haproxy.cfg");
-        let text = configuration(setup, &directory.path().join("admin.sock"));
-        fs::write(&config, text)
+        let folder = directory.path();
+        let config = folder.join("haproxy.cfg");
+        let admin = folder.join("admin.sock");
+        fs::write(&config, configuration(setup, &admin))
             .map_err(|cause| TestbedError::io("write HAProxy's configuration", cause))?;
+        let admin = SocketAddress::unix(admin)?;
+        let options = HaproxyOptions::new(executable, config, admin, folder.join("master.sock"));
         let mut haproxy = Self {
-            program: program.to_owned(),
+            options,
             directory,
-            child: None,
+            running: None,
         };
         haproxy.restart().await?;
         Ok(haproxy)
@@ -89,57 +101,28 @@ impl Haproxy {
         self.directory.path().join("admin.sock")
     }
 
-    /// Its process id, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
-
     /// Starts it again, with all that was set at run time forgotten. Kills it before where it runs.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         self.kill();
-        let log = File::create(self.log())
-            .map_err(|cause| TestbedError::io("write HAProxy's log", cause))?;
-        let errors = log
-            .try_clone()
-            .map_err(|cause| TestbedError::io("write HAProxy's log", cause))?;
-        let child = Command::new(&self.program)
-            .arg("-db")
-            .arg("-f")
-            .arg(self.directory.path().join("haproxy.cfg"))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(|cause| TestbedError::io("start HAProxy", cause))?;
-        self.child = Some(child);
-        let answers = async {
-            while self.ask("show info").await.is_err() {
-                if self.has_ended() {
-                    return false;
-                }
-                sleep(Duration::from_millis(5)).await;
-            }
-            true
-        };
-        match timeout(LIMIT, answers).await {
-            Ok(true) => Ok(()),
-            _ => Err(TestbedError::Haproxy {
-                program: self.program.clone(),
-                said: self.said(),
-            }),
-        }
+        let process = process::Haproxy::start(self.options.clone()).await?;
+        let processes = process.processes().await?;
+        let worker = processes.current().map(|worker| worker.pid);
+        let pid = worker.ok_or_else(|| TestbedError::Answer {
+            answer: format!("{processes:?}"),
+        })?;
+        self.running = Some(Worker { process, pid });
+        Ok(())
     }
 
     /// Kills it at once, if it runs.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // A child that has ended already is only to be waited for.
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(Worker { process, pid }) = self.running.take() {
+            // Killed, a frozen worker goes as well. The master ends with its worker, and is waited for here.
+            let _gone = signal(pid, Signal::KILL);
+            drop(process);
         }
     }
 
@@ -186,34 +169,19 @@ impl Haproxy {
         parse_slots(&answer).ok_or(TestbedError::Answer { answer })
     }
 
-    /// What it has written to its log.
-    #[must_use]
-    pub fn said(&self) -> String {
-        fs::read_to_string(self.log()).unwrap_or_default()
+    fn signal(&self, which: Signal) -> Result<(), TestbedError> {
+        let sent = match &self.running {
+            Some(worker) => signal(worker.pid, which),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        sent.map_err(|cause| TestbedError::io("signal HAProxy", cause))
     }
+}
 
-    fn log(&self) -> PathBuf {
-        self.directory.path().join("haproxy.log")
-    }
-
-    fn has_ended(&self) -> bool {
-        // A process that has ended but was not waited for still has its id; its state tells.
-        let Some(pid) = self.pid() else { return true };
-        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-            stat.rsplit(')')
-                .next()
-                .is_some_and(|rest| rest.starts_with(" Z"))
-        })
-    }
-
-    fn signal(&self, signal: Signal) -> Result<(), TestbedError> {
-        let pid = self
-            .pid()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| TestbedError::io("signal HAProxy", io::ErrorKind::NotFound.into()))?;
-        kill_process(pid, signal).map_err(|cause| TestbedError::io("signal HAProxy", cause.into()))
-    }
+fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill_process(pid, signal)?)
 }
 
 impl Drop for Haproxy {
