@@ -9,14 +9,16 @@ use std::{
 };
 
 use lb_core::{ControlPlane, Endpoint, Event, Handle, Name, RecordKey, feed, plane::Running};
-use lb_haproxy::{HaproxyDriver, Policy, SocketAddress, TargetConfig, process::Executable};
+use lb_haproxy::{
+    HaproxyDriver, Policy, SocketAddress, TargetConfig, observed::is_parked, process::Executable,
+};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     TestbedError,
     addresses::Loopback,
     haproxy::{Haproxy, Setup, Slot},
-    tap::Tap,
+    tap::{Heard, Tap},
     wishes::Wishes,
 };
 use crate::traffic::{IdentityServer, Load, Oracle, now};
@@ -141,10 +143,17 @@ impl Testbed {
     ///
     /// # Errors
     /// When the tap's socket cannot be made.
-    pub fn tap(&mut self) -> Result<&Tap, TestbedError> {
+    pub fn tap(&mut self) -> Result<(), TestbedError> {
         let tap = Tap::start(self.haproxy.socket())
             .map_err(|cause| TestbedError::io("tap HAProxy's socket", cause))?;
-        Ok(self.tap.insert(tap))
+        self.tap = Some(tap);
+        Ok(())
+    }
+
+    /// What was said through the tap, if there is one.
+    #[must_use]
+    pub fn tap_heard(&self) -> Option<Heard> {
+        self.tap.as_ref().map(Tap::heard)
     }
 
     /// Starts a control plane that knows nothing but the wishes and what it finds in HAProxy.
@@ -258,6 +267,33 @@ impl Testbed {
             Err(format!("missing are {missing:?}, too many are {surplus:?}"))
         };
         wait("HAProxy to serve what is wished for", limit, state).await
+    }
+
+    /// Waits until every slot holds an endpoint that is wished for, or none: nothing is on its way out.
+    ///
+    /// # Errors
+    /// [`TestbedError::Late`] when that takes longer than `limit`.
+    pub async fn at_rest(&self, limit: Duration) -> Result<(), TestbedError> {
+        let state = async || {
+            let slots = self
+                .haproxy
+                .slots()
+                .await
+                .map_err(|error| error.to_string())?;
+            let wished: BTreeSet<(SocketAddr, String)> = self
+                .wishes
+                .endpoints()
+                .into_iter()
+                .map(|(key, endpoint)| (endpoint.address, key.service.to_string()))
+                .collect();
+            let leaving = slots.into_iter().find(|slot| {
+                slot.address.is_some_and(|address| {
+                    !is_parked(address) && !wished.contains(&(address, slot.backend.clone()))
+                })
+            });
+            leaving.map_or(Ok(()), |slot| Err(format!("there is {slot:?}")))
+        };
+        wait("all that leaves to be gone", limit, state).await
     }
 
     /// Waits until no slot of a service holds an address any more: whatever was drained has ended, and its server can

@@ -15,6 +15,12 @@ pub enum TestbedError {
         #[source]
         cause: io::Error,
     },
+    /// The directory for temporary files has a name that cannot stand in HAProxy's configuration.
+    #[error("HAProxy's configuration cannot name its socket")]
+    Path(#[from] lb_haproxy::config::InvalidConfigValue),
+    /// HAProxy's configuration could not be written down.
+    #[error("HAProxy cannot be configured")]
+    Config(#[from] lb_haproxy::config::ConfigError),
     /// HAProxy could not be started.
     #[error("HAProxy cannot be run")]
     Process(#[from] lb_haproxy::process::ProcessError),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -13,7 +12,9 @@ use std::{
 use lb_core::Name;
 use lb_haproxy::{
     SocketAddress,
+    config::{Backend, Bind, Config, ConfigPath, Frontend, Slots},
     process::{self, Executable, HaproxyOptions},
+    proto::Version,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -82,7 +83,8 @@ impl Haproxy {
         let folder = directory.path();
         let config = folder.join("haproxy.cfg");
         let admin = folder.join("admin.sock");
-        fs::write(&config, configuration(setup, &admin))
+        let version = executable.version().await?;
+        fs::write(&config, configuration(setup, folder, &version)?)
             .map_err(|cause| TestbedError::io("write HAProxy's configuration", cause))?;
         let admin = SocketAddress::unix(admin)?;
         let options = HaproxyOptions::new(executable, config, admin, folder.join("master.sock"));
@@ -198,40 +200,20 @@ impl Slot {
     }
 }
 
-fn configuration(setup: &Setup, socket: &Path) -> String {
-    let mut text = format!(
-        "global
-    stats socket {} mode 600 level admin expose-fd listeners
-    stats timeout 1h
-    maxconn 8000
-    nbthread {}
-
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    timeout http-keep-alive 60s
-",
-        socket.display(),
-        setup.threads
-    );
-    for (service, frontend) in &setup.frontends {
-        let slots = setup.slots;
-        let _ = write!(
-            text,
-            "
-frontend {service}-in
-    bind {frontend}
-    default_backend {service}
-
-backend {service}
-    balance roundrobin
-    server-template slot 1-{slots} 127.0.0.1:1 disabled
-"
-        );
+fn configuration(setup: &Setup, folder: &Path, version: &Version) -> Result<String, TestbedError> {
+    let path: ConfigPath = folder.join("admin.sock").display().to_string().parse()?;
+    let mut config = Config::new(path);
+    config.global.nbthread = Some(setup.threads);
+    let slot = Name::from_text("slot");
+    for (service, address) in &setup.frontends {
+        let name = Name::from_text(&format!("{service}-in"));
+        let mut frontend = Frontend::new(name, Bind::Tcp(*address));
+        frontend.default_backend = Some(service.clone());
+        config.frontends.push(frontend);
+        let slots = Slots::new(slot.clone(), setup.slots);
+        config.backends.push(Backend::new(service.clone(), slots));
     }
-    text
+    Ok(config.render(version)?)
 }
 
 fn parse_slots(table: &str) -> Option<Vec<Slot>> {

@@ -1,6 +1,7 @@
 //! Listens to a conversation: what is really said on the socket, whatever the speaker believes.
 
 use std::{
+    collections::VecDeque,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -25,8 +26,8 @@ pub struct Tap {
 pub struct Heard {
     /// Commands that can change something.
     pub changes: u64,
-    /// The first of them.
-    pub first: Vec<String>,
+    /// The last of them.
+    pub last: VecDeque<String>,
     /// All other commands.
     pub reads: u64,
     /// Bytes of all commands.
@@ -90,9 +91,10 @@ impl Heard {
             return;
         }
         self.changes += 1;
-        if self.first.len() < KEPT {
-            self.first.push(line.to_owned());
+        if self.last.len() == KEPT {
+            self.last.pop_front();
         }
+        self.last.push_back(line.to_owned());
     }
 }
 
