@@ -154,7 +154,20 @@ impl Client {
     /// # Errors
     /// [`Loss`] for anything but a whole and right answer within `limit`. The connection is then closed.
     pub async fn get(&mut self, ask: Ask, limit: Duration) -> Result<Answer, Loss> {
-        let result = timeout(limit, self.attempt(ask))
+        self.get_telling(ask, limit, |_| {}).await
+    }
+
+    /// The same; `begun` is told who answers as soon as the answer begins.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn get_telling(
+        &mut self,
+        ask: Ask,
+        limit: Duration,
+        begun: impl FnOnce(SocketAddr) + Send,
+    ) -> Result<Answer, Loss> {
+        let result = timeout(limit, self.attempt(ask, begun))
             .await
             .unwrap_or(Err(Loss::Timeout { limit }));
         if result.is_err() {
@@ -163,14 +176,21 @@ impl Client {
         result
     }
 
-    async fn attempt(&mut self, ask: Ask) -> Result<Answer, Loss> {
+    async fn attempt(
+        &mut self,
+        ask: Ask,
+        begun: impl FnOnce(SocketAddr) + Send,
+    ) -> Result<Answer, Loss> {
+        let question = Question {
+            service: self.service.as_str(),
+            ask,
+            begun,
+        };
         let mut connection = match self.connection.take().filter(Connection::is_open) {
             Some(connection) => connection,
             None => Connection::open(self.frontend, self.protocol).await?,
         };
-        let answer = connection
-            .ask(self.service.as_str(), self.frontend, ask)
-            .await;
+        let answer = connection.ask(self.frontend, question).await;
         self.connection = Some(connection);
         answer
     }
@@ -221,31 +241,34 @@ impl Connection {
         }
     }
 
-    async fn ask(&mut self, service: &str, frontend: SocketAddr, ask: Ask) -> Result<Answer, Loss> {
-        match self {
+    async fn ask<F: FnOnce(SocketAddr)>(
+        &mut self,
+        frontend: SocketAddr,
+        question: Question<'_, F>,
+    ) -> Result<Answer, Loss> {
+        let Question { service, ask, .. } = question;
+        let response = match self {
             Self::Http1 { sender, .. } => {
-                let request = request(ask.to_string(), service, frontend)?;
                 sender.ready().await.map_err(Loss::Http)?;
-                check(
-                    sender.send_request(request).await.map_err(Loss::Http)?,
-                    service,
-                    ask,
-                )
-                .await
+                let request = request(ask.to_string(), service, frontend)?;
+                sender.send_request(request).await
             }
             Self::Http2 { sender, .. } => {
-                let request = request(format!("http://{frontend}{ask}"), service, frontend)?;
                 sender.ready().await.map_err(Loss::Http)?;
-                check(
-                    sender.send_request(request).await.map_err(Loss::Http)?,
-                    service,
-                    ask,
-                )
-                .await
+                let request = request(format!("http://{frontend}{ask}"), service, frontend)?;
+                sender.send_request(request).await
             }
-            Self::Raw(stream) => raw_exchange(stream, service, ask).await,
-        }
+            Self::Raw(stream) => return raw_exchange(stream, question).await,
+        };
+        check(response.map_err(Loss::Http)?, question).await
     }
+}
+
+/// What is asked, and who is told who answers.
+struct Question<'a, F> {
+    service: &'a str,
+    ask: Ask,
+    begun: F,
 }
 
 fn request(
@@ -261,7 +284,10 @@ fn request(
         .map_err(|error| Loss::Connection(io::Error::other(error)))
 }
 
-async fn check(response: Response<Incoming>, service: &str, ask: Ask) -> Result<Answer, Loss> {
+async fn check<F: FnOnce(SocketAddr)>(
+    response: Response<Incoming>,
+    question: Question<'_, F>,
+) -> Result<Answer, Loss> {
     let (head, mut body) = response.into_parts();
     if head.status != StatusCode::OK {
         return Err(Loss::Status {
@@ -272,7 +298,7 @@ async fn check(response: Response<Incoming>, service: &str, ask: Ask) -> Result<
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default()
     };
-    let mut expected = Expected::new(text(ENDPOINT_HEADER), text(SERVICE_HEADER), service, ask)?;
+    let mut expected = Expected::new(text(ENDPOINT_HEADER), text(SERVICE_HEADER), question)?;
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(Loss::Http)?.into_data() {
             expected.take(&data)?;
@@ -281,18 +307,17 @@ async fn check(response: Response<Incoming>, service: &str, ask: Ask) -> Result<
     expected.end()
 }
 
-async fn raw_exchange(
+async fn raw_exchange<F: FnOnce(SocketAddr)>(
     stream: &mut BufReader<TcpStream>,
-    service: &str,
-    ask: Ask,
+    question: Question<'_, F>,
 ) -> Result<Answer, Loss> {
-    let Some(head) = raw::ask(stream, service, ask)
+    let Some(head) = raw::ask(stream, question.service, question.ask)
         .await
         .map_err(Loss::Connection)?
     else {
         return Err(Loss::Connection(io::ErrorKind::UnexpectedEof.into()));
     };
-    let mut expected = Expected::new(&head.endpoint.to_string(), &head.service, service, ask)?;
+    let mut expected = Expected::new(&head.endpoint.to_string(), &head.service, question)?;
     let mut buffer = [0; 4096];
     let mut left = head.length;
     while left > 0 {
@@ -319,7 +344,16 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(endpoint: &str, served: &str, service: &str, ask: Ask) -> Result<Self, Loss> {
+    fn new<F: FnOnce(SocketAddr)>(
+        endpoint: &str,
+        served: &str,
+        question: Question<'_, F>,
+    ) -> Result<Self, Loss> {
+        let Question {
+            service,
+            ask,
+            begun,
+        } = question;
         let address = SocketAddr::from_str(endpoint)
             .ok()
             .filter(|_| served == service);
@@ -329,6 +363,7 @@ impl Expected {
                 service: served.to_owned(),
             });
         };
+        begun(address);
         let identity = (ask.pieces() == 0).then(|| address.to_string());
         let length = match &identity {
             Some(identity) => identity.len(),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     net::SocketAddr,
     sync::{
         Arc,
@@ -262,15 +262,7 @@ impl Outcome {
             let _ = writeln!(text, "{} of {} requests lost:", self.lost, self.requests);
         }
         for lost in &self.losses {
-            let connection = if lost.kept { "kept" } else { "new" };
-            let _ = writeln!(
-                text,
-                "  at {:.3} s, {}, {connection} connection, after {:?}: {}",
-                lost.at.as_secs_f64(),
-                lost.service,
-                lost.took,
-                lost.reason
-            );
+            let _ = writeln!(text, "  {lost}");
         }
         if self.misrouted > 0 {
             let _ = writeln!(text, "{} misrouted:", self.misrouted);
@@ -279,6 +271,20 @@ impl Outcome {
             let _ = writeln!(text, "  {misroute}");
         }
         (!text.is_empty()).then_some(text)
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "at {:.3} s, {}, {} connection, after {:?}: {}",
+            self.at.as_secs_f64(),
+            self.service,
+            if self.kept { "kept" } else { "new" },
+            self.took,
+            self.reason
+        )
     }
 }
 

@@ -1,0 +1,360 @@
+//! Everything together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_core::{ControlPlane, Endpoint, Event, Handle, Name, RecordKey, feed, plane::Running};
+use lb_haproxy::{
+    HaproxyDriver, Policy, SocketAddress, TargetConfig, observed::is_parked, process::Executable,
+};
+use tokio::{task::JoinHandle, time::sleep};
+
+use super::{
+    TestbedError,
+    addresses::Loopback,
+    haproxy::{Haproxy, Setup, Slot},
+    tap::{Heard, Tap},
+    wishes::Wishes,
+};
+use crate::traffic::{IdentityServer, Load, Oracle, now};
+
+/// A HAProxy with a frontend for each service, endpoints on loopback addresses of their own, and a control plane.
+#[derive(Debug)]
+pub struct Testbed {
+    /// The HAProxy.
+    pub haproxy: Haproxy,
+    /// What is wished for.
+    pub wishes: Arc<Wishes>,
+    /// The judge of all traffic.
+    pub oracle: Arc<Oracle>,
+    /// The endpoints, by address.
+    pub servers: BTreeMap<SocketAddr, IdentityServer>,
+    frontends: BTreeMap<Name, SocketAddr>,
+    addresses: Loopback,
+    policy: Policy,
+    timeout: Duration,
+    tap: Option<Tap>,
+    plane: Option<Plane>,
+}
+
+/// How a testbed is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The services.
+    pub services: Vec<Name>,
+    /// How many slots each has.
+    pub slots: u32,
+    /// How many threads HAProxy has.
+    pub threads: u32,
+    /// How HAProxy is driven.
+    pub policy: Policy,
+    /// How long the driver waits for an answer.
+    pub timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Plane {
+    running: Running,
+    watching: JoinHandle<()>,
+}
+
+/// How many events may wait for the watcher.
+const EVENTS: usize = 1 << 14;
+
+impl Options {
+    /// Services with `slots` slots each, on a HAProxy of two threads driven by the default policy.
+    #[must_use]
+    pub fn new(services: Vec<Name>, slots: u32) -> Self {
+        Self {
+            services,
+            slots,
+            threads: 2,
+            policy: Policy::default(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Testbed {
+    /// Starts HAProxy. There is no endpoint and no control plane yet.
+    ///
+    /// # Errors
+    /// When there is no free address, or HAProxy does not start.
+    pub async fn start(executable: Executable, options: Options) -> Result<Self, TestbedError> {
+        let claim = |cause| TestbedError::io("find free loopback addresses", cause);
+        let mut addresses = Loopback::claim().map_err(claim)?;
+        let mut frontends = BTreeMap::new();
+        for service in options.services {
+            frontends.insert(service, addresses.next().map_err(claim)?);
+        }
+        let setup = Setup {
+            frontends: frontends.clone(),
+            slots: options.slots,
+            threads: options.threads,
+        };
+        let oracle = Arc::new(Oracle::new());
+        Ok(Self {
+            haproxy: Haproxy::start(executable, &setup).await?,
+            wishes: Arc::new(Wishes::new(Arc::clone(&oracle))),
+            oracle,
+            servers: BTreeMap::new(),
+            frontends,
+            addresses,
+            policy: options.policy,
+            timeout: options.timeout,
+            tap: None,
+            plane: None,
+        })
+    }
+
+    /// Starts one more endpoint, which nobody wishes for yet.
+    ///
+    /// # Errors
+    /// When there is no free address.
+    pub async fn add_server(&mut self) -> Result<SocketAddr, TestbedError> {
+        let fail = |cause| TestbedError::io("start an endpoint", cause);
+        let address = self.addresses.next().map_err(fail)?;
+        let server = IdentityServer::start(address, Arc::clone(&self.oracle)).await;
+        self.servers.insert(address, server.map_err(fail)?);
+        Ok(address)
+    }
+
+    /// The frontend of each service.
+    #[must_use]
+    pub fn frontends(&self) -> Vec<(Name, SocketAddr)> {
+        self.frontends
+            .iter()
+            .map(|(service, frontend)| (service.clone(), *frontend))
+            .collect()
+    }
+
+    /// A load on all services.
+    #[must_use]
+    pub fn load(&self, users: usize, requests: u64) -> Load {
+        Load::new(self.frontends(), users, requests)
+    }
+
+    /// Lets later control planes speak to HAProxy through a tap, which counts what they say.
+    ///
+    /// # Errors
+    /// When the tap's socket cannot be made.
+    pub fn tap(&mut self) -> Result<(), TestbedError> {
+        let tap = Tap::start(self.haproxy.socket())
+            .map_err(|cause| TestbedError::io("tap HAProxy's socket", cause))?;
+        self.tap = Some(tap);
+        Ok(())
+    }
+
+    /// What was said through the tap, if there is one.
+    #[must_use]
+    pub fn tap_heard(&self) -> Option<Heard> {
+        self.tap.as_ref().map(Tap::heard)
+    }
+
+    /// Starts a control plane that knows nothing but the wishes and what it finds in HAProxy.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub async fn start_plane(&mut self) -> Result<Handle, TestbedError> {
+        self.kill_plane().await;
+        let socket = match &self.tap {
+            Some(tap) => tap.socket(),
+            None => self.haproxy.socket(),
+        };
+        let (publisher, feed) = feed(Name::from_text("program"));
+        let socket = SocketAddress::unix(socket)?;
+        let mut target =
+            TargetConfig::new(Name::from_text("haproxy"), socket).with_policy(self.policy.clone());
+        target.timeout = self.timeout;
+        let plane = ControlPlane::builder()
+            .source(feed)
+            .target(HaproxyDriver::new(target))
+            .event_capacity(EVENTS)
+            .build()?;
+        let handle = plane.handle();
+        let mut events = handle.subscribe();
+        let feed = self.wishes.write_to(publisher)?;
+        let wishes = Arc::clone(&self.wishes);
+        let running = plane.spawn();
+        let watching = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                if let Event::Verified { causes, .. } = &event.event
+                    && let Some(last) = causes.iter().map(|cause| cause.cursor.revision).max()
+                {
+                    wishes.verified(feed, last);
+                }
+            }
+        });
+        self.plane = Some(Plane { running, watching });
+        Ok(handle)
+    }
+
+    /// Ends the control plane wherever it is, as a crash would. HAProxy goes on with what it has.
+    pub async fn kill_plane(&mut self) {
+        if let Some(Plane { running, watching }) = self.plane.take() {
+            drop(running);
+            watching.abort();
+            // Nothing of the old one is told after this.
+            let _ = watching.await;
+        }
+    }
+
+    /// The running control plane.
+    #[must_use]
+    pub fn plane(&self) -> Option<Handle> {
+        self.plane.as_ref().map(|plane| plane.running.handle())
+    }
+
+    /// Waits until every wish so far was reported as applied and verified.
+    ///
+    /// # Errors
+    /// [`TestbedError::Late`] when that takes longer than `limit`.
+    pub async fn verified(&self, limit: Duration) -> Result<(), TestbedError> {
+        let state = async || {
+            let Some((feed, revision)) = self.wishes.open() else {
+                return Ok(());
+            };
+            let Some(handle) = self.plane() else {
+                return Err("there is no control plane".to_owned());
+            };
+            let status = handle.status();
+            let heard = status
+                .sources
+                .iter()
+                .filter_map(|source| source.cursor.as_ref());
+            if heard.map(|cursor| cursor.revision).max() < Some(revision) {
+                return Err(format!("revision {revision} was not heard: {status:?}"));
+            }
+            if status.targets.iter().any(|target| target.behind > 0) {
+                return Err(format!("the target is behind: {status:?}"));
+            }
+            // Writes that undid each other make no generation, so no event names them: ask.
+            match handle.reconcile_now(limit).await {
+                Ok(done) if done.is_complete() => {
+                    self.wishes.verified(feed, revision);
+                    Ok(())
+                }
+                Ok(done) => Err(format!("{done:?}")),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        wait("every wish to be verified", limit, state).await
+    }
+
+    /// Waits until HAProxy's own tables show for every service exactly the endpoints that are to serve it.
+    ///
+    /// # Errors
+    /// [`TestbedError::Late`], with the difference, when that takes longer than `limit`.
+    pub async fn in_step(&self, limit: Duration) -> Result<(), TestbedError> {
+        let state = async || {
+            let slots = self
+                .haproxy
+                .slots()
+                .await
+                .map_err(|error| error.to_string())?;
+            let serving = serving(&slots);
+            let wished = self.wishes.ready();
+            if serving == wished {
+                return Ok(());
+            }
+            let missing: Vec<_> = wished.difference(&serving).collect();
+            let surplus: Vec<_> = serving.difference(&wished).collect();
+            Err(format!("missing are {missing:?}, too many are {surplus:?}"))
+        };
+        wait("HAProxy to serve what is wished for", limit, state).await
+    }
+
+    /// Waits until every slot holds an endpoint that is wished for, or none: nothing is on its way out.
+    ///
+    /// # Errors
+    /// [`TestbedError::Late`] when that takes longer than `limit`.
+    pub async fn at_rest(&self, limit: Duration) -> Result<(), TestbedError> {
+        let state = async || {
+            let slots = self
+                .haproxy
+                .slots()
+                .await
+                .map_err(|error| error.to_string())?;
+            let wished: BTreeSet<(SocketAddr, String)> = self
+                .wishes
+                .endpoints()
+                .into_iter()
+                .map(|(key, endpoint)| (endpoint.address, key.service.to_string()))
+                .collect();
+            let leaving = slots.into_iter().find(|slot| {
+                slot.address.is_some_and(|address| {
+                    !is_parked(address) && !wished.contains(&(address, slot.backend.clone()))
+                })
+            });
+            leaving.map_or(Ok(()), |slot| Err(format!("there is {slot:?}")))
+        };
+        wait("all that leaves to be gone", limit, state).await
+    }
+
+    /// Waits until no slot of a service holds an address any more: whatever was drained has ended, and its server can
+    /// be stopped.
+    ///
+    /// # Errors
+    /// [`TestbedError::Late`] when that takes longer than `limit`.
+    pub async fn gone(
+        &self,
+        service: &Name,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<(), TestbedError> {
+        let state = async || {
+            let slots = self
+                .haproxy
+                .slots()
+                .await
+                .map_err(|error| error.to_string())?;
+            let holder = slots
+                .iter()
+                .find(|slot| slot.backend == service.as_str() && slot.address == Some(address));
+            holder.map_or(Ok(()), |slot| Err(format!("it is in {slot:?}")))
+        };
+        wait(&format!("{address} to leave {service}"), limit, state).await
+    }
+}
+
+/// The key of an endpoint of a service at an address: one address, one name.
+#[must_use]
+pub fn endpoint_at(service: &Name, address: SocketAddr) -> (RecordKey, Endpoint) {
+    let id = Name::from_text(&format!("{service}-{address}"));
+    (RecordKey::new(service.clone(), id), Endpoint::new(address))
+}
+
+/// Which addresses serve which service.
+fn serving(slots: &[Slot]) -> BTreeSet<(SocketAddr, Name)> {
+    slots
+        .iter()
+        .filter(|slot| slot.serves())
+        .filter_map(|slot| Some((slot.address?, Name::from_text(&slot.backend))))
+        .collect()
+}
+
+/// Looks again and again until `state` is right.
+async fn wait<F>(what: &str, limit: Duration, state: impl Fn() -> F) -> Result<(), TestbedError>
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let began = now();
+    loop {
+        let Err(state) = state().await else {
+            return Ok(());
+        };
+        if now().saturating_duration_since(began) >= limit {
+            return Err(TestbedError::Late {
+                what: what.to_owned(),
+                seconds: limit.as_secs(),
+                state,
+            });
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}

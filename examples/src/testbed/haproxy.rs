@@ -1,0 +1,243 @@
+//! A HAProxy of one's own: started, stopped, killed and looked at.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use lb_core::Name;
+use lb_haproxy::{
+    SocketAddress,
+    config::{Backend, Bind, Config, ConfigPath, Frontend, Slots},
+    process::{self, Executable, HaproxyOptions},
+    proto::Version,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    time::timeout,
+};
+
+use super::TestbedError;
+
+/// A running HAProxy with slots for a few services, in a directory of its own. Dropping it kills it.
+#[derive(Debug)]
+pub struct Haproxy {
+    options: HaproxyOptions,
+    directory: TempDir,
+    running: Option<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    process: process::Haproxy,
+    /// The worker, which does what the master only oversees.
+    pid: u32,
+}
+
+/// What HAProxy is to be configured with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Each service and where its frontend listens.
+    pub frontends: BTreeMap<Name, SocketAddr>,
+    /// How many slots each service's backend has.
+    pub slots: u32,
+    /// How many threads HAProxy has.
+    pub threads: u32,
+}
+
+/// One server as HAProxy shows it, read apart from what is under test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The backend.
+    pub backend: String,
+    /// The server.
+    pub server: String,
+    /// Where it points.
+    pub address: Option<SocketAddr>,
+    /// HAProxy's administrative bits.
+    pub admin: u32,
+    /// HAProxy's operational state: 2 is running.
+    pub operation: u32,
+}
+
+/// How long HAProxy may take to answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl Haproxy {
+    /// Starts `program` and waits until it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not answer: with what it wrote.
+    pub async fn start(executable: Executable, setup: &Setup) -> Result<Self, TestbedError> {
+        let directory = tempfile::Builder::new()
+            .prefix("lb-")
+            .tempdir()
+            .map_err(|cause| TestbedError::io("make a directory for HAProxy", cause))?;
+        let folder = directory.path();
+        let config = folder.join("haproxy.cfg");
+        let admin = folder.join("admin.sock");
+        let version = executable.version().await?;
+        fs::write(&config, configuration(setup, folder, &version)?)
+            .map_err(|cause| TestbedError::io("write HAProxy's configuration", cause))?;
+        let admin = SocketAddress::unix(admin)?;
+        let options = HaproxyOptions::new(executable, config, admin, folder.join("master.sock"));
+        let mut haproxy = Self {
+            options,
+            directory,
+            running: None,
+        };
+        haproxy.restart().await?;
+        Ok(haproxy)
+    }
+
+    /// Its runtime socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
+    /// Starts it again, with all that was set at run time forgotten. Kills it before where it runs.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn restart(&mut self) -> Result<(), TestbedError> {
+        self.kill();
+        let process = process::Haproxy::start(self.options.clone()).await?;
+        let processes = process.processes().await?;
+        let worker = processes.current().map(|worker| worker.pid);
+        let pid = worker.ok_or_else(|| TestbedError::Answer {
+            answer: format!("{processes:?}"),
+        })?;
+        self.running = Some(Worker { process, pid });
+        Ok(())
+    }
+
+    /// Kills it at once, if it runs.
+    pub fn kill(&mut self) {
+        if let Some(Worker { process, pid }) = self.running.take() {
+            // Killed, a frozen worker goes as well. The master ends with its worker, and is waited for here.
+            let _gone = signal(pid, Signal::KILL);
+            drop(process);
+        }
+    }
+
+    /// Stops it where it is: nothing is answered, nothing refused, until [`thaw`](Self::thaw).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> Result<(), TestbedError> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&self) -> Result<(), TestbedError> {
+        self.signal(Signal::CONT)
+    }
+
+    /// One command in a conversation of its own.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn ask(&self, command: &str) -> Result<String, TestbedError> {
+        let exchange = async {
+            let mut stream = UnixStream::connect(self.socket()).await?;
+            stream.write_all(format!("{command}\n").as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok(answer)
+        };
+        let answer = timeout(LIMIT, exchange)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        answer.map_err(|cause| TestbedError::io("ask HAProxy", cause))
+    }
+
+    /// All servers of all backends.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with a table of servers.
+    pub async fn slots(&self) -> Result<Vec<Slot>, TestbedError> {
+        let answer = self.ask("show servers state").await?;
+        parse_slots(&answer).ok_or(TestbedError::Answer { answer })
+    }
+
+    fn signal(&self, which: Signal) -> Result<(), TestbedError> {
+        let sent = match &self.running {
+            Some(worker) => signal(worker.pid, which),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        sent.map_err(|cause| TestbedError::io("signal HAProxy", cause))
+    }
+}
+
+fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill_process(pid, signal)?)
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Slot {
+    /// Whether new traffic goes there.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.operation == 2 && self.admin & !0x04 == 0
+    }
+}
+
+fn configuration(setup: &Setup, folder: &Path, version: &Version) -> Result<String, TestbedError> {
+    let path: ConfigPath = folder.join("admin.sock").display().to_string().parse()?;
+    let mut config = Config::new(path);
+    config.global.nbthread = Some(setup.threads);
+    let slot = Name::from_text("slot");
+    for (service, address) in &setup.frontends {
+        let name = Name::from_text(&format!("{service}-in"));
+        let mut frontend = Frontend::new(name, Bind::Tcp(*address));
+        frontend.default_backend = Some(service.clone());
+        config.frontends.push(frontend);
+        let slots = Slots::new(slot.clone(), setup.slots);
+        config.backends.push(Backend::new(service.clone(), slots));
+    }
+    Ok(config.render(version)?)
+}
+
+fn parse_slots(table: &str) -> Option<Vec<Slot>> {
+    let mut lines = table.lines();
+    let header = lines.by_ref().find(|line| line.starts_with("# "))?;
+    let columns: Vec<&str> = header.split_whitespace().skip(1).collect();
+    let column = |name| columns.iter().position(|column| *column == name);
+    let (backend, server) = (column("be_name")?, column("srv_name")?);
+    let (address, port) = (column("srv_addr")?, column("srv_port")?);
+    let (admin, operation) = (column("srv_admin_state")?, column("srv_op_state")?);
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let field = |at: usize| fields.get(at).copied();
+            let host = std::net::IpAddr::from_str(field(address)?).ok();
+            let port = field(port)?.parse().ok()?;
+            Some(Slot {
+                backend: field(backend)?.to_owned(),
+                server: field(server)?.to_owned(),
+                address: host.map(|host| SocketAddr::new(host, port)),
+                admin: field(admin)?.parse().ok()?,
+                operation: field(operation)?.parse().ok()?,
+            })
+        })
+        .collect()
+}

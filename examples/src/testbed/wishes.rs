@@ -1,0 +1,207 @@
+//! What is wished for, and what of it was verified: tells the oracle both.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use lb_core::{Endpoint, FeedClosed, Name, Publisher, Record, RecordKey};
+
+use crate::traffic::{Latencies, Oracle, now};
+
+/// The wishes of one program, written to a feed, each followed until it was verified.
+///
+/// The order is what makes the oracle right: it learns of a new owner before the feed does, and of a departure only
+/// when the control plane has reported it, unless the address was wished for again meanwhile.
+#[derive(Debug)]
+pub struct Wishes {
+    oracle: Arc<Oracle>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    publisher: Option<Publisher>,
+    /// Counts the feeds: what is verified of an older one says nothing of the present one.
+    feed: u64,
+    records: BTreeMap<RecordKey, Endpoint>,
+    /// Writes that were not verified, oldest first.
+    open: VecDeque<Write>,
+    /// Addresses on their way out, and since which write of the present feed.
+    leaving: BTreeMap<(SocketAddr, Name), u64>,
+    changes: u64,
+    verified_changes: u64,
+    latencies: Latencies,
+}
+
+/// One write to the feed.
+#[derive(Debug)]
+struct Write {
+    revision: u64,
+    at: Instant,
+    changes: u64,
+}
+
+/// How far the wishes are.
+#[derive(Debug, Clone)]
+pub struct Followed {
+    /// Endpoints set or removed.
+    pub changes: u64,
+    /// Those of them whose effect was verified.
+    pub verified: u64,
+    /// From a write to its verification.
+    pub latencies: Latencies,
+}
+
+impl Wishes {
+    /// No wishes yet.
+    #[must_use]
+    pub fn new(oracle: Arc<Oracle>) -> Self {
+        Self {
+            oracle,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Writes everything to a new feed and gives its number. The former one, if any, is closed.
+    ///
+    /// # Errors
+    /// [`FeedClosed`] when the feed's reading end is gone.
+    pub fn write_to(&self, publisher: Publisher) -> Result<u64, FeedClosed> {
+        let mut state = self.lock();
+        let records: Vec<Record> = state
+            .records
+            .iter()
+            .map(|(key, endpoint)| Record::new(key.clone(), endpoint.clone()))
+            .collect();
+        let revision = publisher.reset(records)?.revision;
+        state.publisher = Some(publisher);
+        for write in &mut state.open {
+            write.revision = revision;
+        }
+        for since in state.leaving.values_mut() {
+            *since = revision;
+        }
+        state.feed += 1;
+        Ok(state.feed)
+    }
+
+    /// Wishes for these endpoints, and for those keys no more, at once. Does not wait for anything.
+    ///
+    /// # Errors
+    /// [`FeedClosed`] when the feed's reading end is gone. The wish is kept for the next feed.
+    pub fn change(
+        &self,
+        set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
+        remove: impl IntoIterator<Item = RecordKey>,
+    ) -> Result<(), FeedClosed> {
+        let set: Vec<(RecordKey, Endpoint)> = set.into_iter().collect();
+        let remove: Vec<RecordKey> = remove.into_iter().collect();
+        let mut state = self.lock();
+        let before = state.ready();
+        for key in &remove {
+            state.records.remove(key);
+        }
+        for (key, endpoint) in &set {
+            state.records.insert(key.clone(), endpoint.clone());
+        }
+        let after = state.ready();
+        for (address, service) in after.difference(&before) {
+            state.leaving.remove(&(*address, service.clone()));
+            self.oracle.publish(*address, service);
+        }
+        let changes = (set.len() + remove.len()) as u64;
+        state.changes += changes;
+        let written = match &state.publisher {
+            Some(publisher) => {
+                let set = set
+                    .into_iter()
+                    .map(|(key, endpoint)| Record::new(key, endpoint));
+                publisher.batch(set, remove).map(|cursor| cursor.revision)
+            }
+            None => Err(FeedClosed),
+        };
+        // A wish that no feed took is verified by the next one's first revision at the earliest.
+        let revision = *written.as_ref().unwrap_or(&u64::MAX);
+        for gone in before.difference(&after) {
+            state.leaving.insert(gone.clone(), revision);
+        }
+        state.open.push_back(Write {
+            revision,
+            at: now(),
+            changes,
+        });
+        written.map(drop)
+    }
+
+    /// Says that the writes to feed `feed` up to `revision` were applied and verified.
+    pub fn verified(&self, feed: u64, revision: u64) {
+        let at = now();
+        let mut state = self.lock();
+        if state.feed != feed {
+            return;
+        }
+        while let Some(write) = state.open.pop_front_if(|write| write.revision <= revision) {
+            state.verified_changes += write.changes;
+            let took = at.saturating_duration_since(write.at);
+            state.latencies.add(took);
+        }
+        let left: Vec<(SocketAddr, Name)> = state
+            .leaving
+            .iter()
+            .filter(|(_, since)| **since <= revision)
+            .map(|(gone, _)| gone.clone())
+            .collect();
+        for gone in left {
+            state.leaving.remove(&gone);
+            let (address, service) = gone;
+            self.oracle.released(address, &service);
+        }
+    }
+
+    /// The last write that was not verified: the number of its feed and its revision there.
+    #[must_use]
+    pub fn open(&self) -> Option<(u64, u64)> {
+        let state = self.lock();
+        state.open.back().map(|write| (state.feed, write.revision))
+    }
+
+    /// The endpoints wished for now.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeMap<RecordKey, Endpoint> {
+        self.lock().records.clone()
+    }
+
+    /// The addresses that are to serve each service now.
+    #[must_use]
+    pub fn ready(&self) -> BTreeSet<(SocketAddr, Name)> {
+        self.lock().ready()
+    }
+
+    /// How far the wishes are.
+    #[must_use]
+    pub fn followed(&self) -> Followed {
+        let state = self.lock();
+        Followed {
+            changes: state.changes,
+            verified: state.verified_changes,
+            latencies: state.latencies.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ready(&self) -> BTreeSet<(SocketAddr, Name)> {
+        self.records
+            .iter()
+            .filter(|(_, endpoint)| endpoint.state.is_ready() && endpoint.weight.get() > 0)
+            .map(|(key, endpoint)| (endpoint.address, key.service.clone()))
+            .collect()
+    }
+}
