@@ -16,7 +16,7 @@
 //! the bounds again, ends the hold at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -259,10 +259,10 @@ pub struct Outcome {
 /// The records of one source: what it said, and what of it is in effect.
 #[derive(Debug, Default)]
 pub struct Guarded {
-    said: BTreeMap<RecordKey, Arc<Record>>,
+    said: HashMap<RecordKey, Arc<Record>>,
     held: BTreeMap<RecordKey, Held>,
     /// How many endpoints in effect are live, by service.
-    live: BTreeMap<Name, usize>,
+    live: HashMap<Name, usize>,
     total_live: usize,
     /// No later than the first moment at which something held is let go.
     deadline: Option<Time>,
@@ -285,7 +285,7 @@ struct Proposal {
 impl Guarded {
     /// The source says that `records` are all there is. Of two records with one key, the later counts.
     pub fn reset(&mut self, now: Time, records: Vec<Record>, config: &GuardConfig) -> Outcome {
-        let mut next: BTreeMap<RecordKey, Arc<Record>> = BTreeMap::new();
+        let mut next: HashMap<RecordKey, Arc<Record>> = HashMap::with_capacity(records.len());
         for record in records {
             match self.said.get(&record.key) {
                 // Sharing what stayed the same keeps one copy and makes comparing it free.

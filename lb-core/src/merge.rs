@@ -1,6 +1,6 @@
 //! The records of all sources become one snapshot.
 //!
-//! Pure. A change costs the size of the change: one record is a few look-ups in ordered maps.
+//! Pure. A change costs the size of the change: one record is a few look-ups.
 //!
 //! Precedence is the order in which sources were added; the earlier wins:
 //! - the same record key from two sources: the earlier source's record counts while it has one, the later's
@@ -14,7 +14,7 @@
 //! without an endpoint; a route lives while any counting record asks for it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -41,9 +41,9 @@ pub struct RecordChange {
 pub struct Merge {
     sources: BTreeMap<SourceId, Name>,
     next_source: u32,
-    claims: BTreeMap<RecordKey, Claims>,
+    claims: HashMap<RecordKey, Claims>,
     /// How many counting records of each service say which mode, by source.
-    services: BTreeMap<Name, BTreeMap<(SourceId, Mode), usize>>,
+    services: HashMap<Name, BTreeMap<(SourceId, Mode), usize>>,
     /// How many counting records ask for each place, by source and service.
     routes: BTreeMap<Place, BTreeMap<(SourceId, Name), usize>>,
     /// How many places each route of the snapshot holds.

@@ -1,7 +1,7 @@
 //! The push source: endpoints that the program itself reports.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -79,9 +79,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    records: BTreeMap<RecordKey, Record>,
+    records: HashMap<RecordKey, Record>,
     /// Records whose latest word was not read, and whether the reader knows the record at all.
-    unread: BTreeMap<RecordKey, bool>,
+    unread: HashMap<RecordKey, bool>,
     /// Everything is to be read anew: what is not there is gone.
     reset: bool,
     /// Counts writes.
@@ -99,7 +99,7 @@ impl Publisher {
     /// # Errors
     /// [`FeedClosed`] when nobody reads any more.
     pub fn reset(&self, records: impl IntoIterator<Item = Record>) -> Result<Cursor, FeedClosed> {
-        let records: BTreeMap<RecordKey, Record> = records
+        let records: HashMap<RecordKey, Record> = records
             .into_iter()
             .map(|record| (record.key.clone(), record))
             .collect();
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn what_is_read_after_any_writes_makes_the_reader_know_what_was_written() {
         let (publisher, feed) = feed("f".parse().unwrap());
-        let mut known: BTreeMap<RecordKey, Record> = BTreeMap::new();
+        let mut known: HashMap<RecordKey, Record> = HashMap::new();
         let mut random = crate::backoff::Jitter::new(3);
         let mut number = |most: u64| {
             usize::try_from(
