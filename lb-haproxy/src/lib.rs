@@ -1,4 +1,29 @@
 //! HAProxy as a target of the `lb` control plane, driven through its runtime socket.
+//!
+//! Endpoints come and go in slots: servers that the configuration declares in advance, disabled and parked at an
+//! address that refuses. Filling one, making it ready, draining it and taking it back are commands on HAProxy's
+//! admin socket; no reload, no lost request. What such a command cannot change is a wish left unmet, and reported.
+//!
+//! # What HAProxy must be configured with
+//! [`config::Config`] writes all of it; whoever writes their own `haproxy.cfg` needs
+//! - HAProxy 2.2 or later, one process (`nbproc` 1), and a master (`-W -S SOCKET`) where reloads shall be seamless;
+//! - `stats socket PATH level admin mode 600 expose-fd listeners`, a `stats timeout` of minutes and a
+//!   `stats maxconn` of 16 or more: the connection beyond that waits without a word;
+//! - in every backend `server-template slot 1-N … disabled`, the same order and names at every reload, its options
+//!   written there and not in a `default-server` line;
+//! - `balance` one of `roundrobin`, `leastconn`, `random`, or a hash with `hash-type consistent`: the others compute
+//!   everything anew at each change;
+//! - for addresses that outlive a reload `server-state-file PATH`, `load-server-state-from-file global` and slots
+//!   written `slot.invalid:1 disabled init-addr last,127.0.0.1`; with a literal address HAProxy restores the port
+//!   and the state but not the address. Else `load-server-state-from-file none`.
+//!
+//! # Layout
+//! - [`proto`]: commands to bytes, bytes to replies, replies to meaning; pure
+//! - [`observed`], [`capability`], [`policy`], [`plan`]: what is, what this HAProxy can, what is wanted of it, and
+//!   the steps between; pure
+//! - [`config`]: `haproxy.cfg` as a value; pure
+//! - [`client`]: sockets and deadlines; [`driver`]: observe, plan, apply, read back (feature `io`)
+//! - [`process`]: HAProxy as a child (feature `process`)
 
 #![forbid(unsafe_code)]
 

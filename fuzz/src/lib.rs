@@ -1,0 +1,3 @@
+//! What the fuzz targets do with their bytes; the tests of the workspace replay the corpora through the same.
+
+pub mod haproxy;
