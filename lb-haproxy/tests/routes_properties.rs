@@ -1,5 +1,11 @@
 //! Routes as maps, by properties: compiled maps against the order of the routes, changes against both of their ends.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end in a panic"
+)]
+
 use std::collections::BTreeSet;
 
 use lb_core::{Name, PathMatch, Route, RouteHost};
