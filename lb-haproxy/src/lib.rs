@@ -39,6 +39,7 @@ pub mod policy;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod proto;
+pub mod routes;
 
 #[cfg(feature = "io")]
 pub use client::{Client, ClientConfig, ClientError, SocketAddress};

@@ -6,7 +6,9 @@ mod counters;
 mod error;
 mod haproxy_driver;
 mod live;
+mod maps;
 
 pub use config::TargetConfig;
 pub use error::DriverError;
 pub use haproxy_driver::HaproxyDriver;
+pub use maps::{MapError, converge_map};

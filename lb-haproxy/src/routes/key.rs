@@ -1,0 +1,152 @@
+//! How a host and a path are written as the key of a map entry, and which key goes before which.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+use lb_core::{PathMatch, RouteHost};
+
+/// The most labels of a wildcard's domain: `*.shop.example` has two.
+///
+/// The frontend tries this many parents of a request's host, those with the most labels first. The hosts
+/// themselves may have any number.
+pub const MAX_WILDCARD_LABELS: usize = 6;
+
+/// What follows a path in a lookup. A path has no `?`, so a key that ends in it is one path and no prefix.
+pub(super) const END: &str = "/?";
+
+/// The host's part of a key.
+pub(super) fn host_key(host: &RouteHost) -> String {
+    match host {
+        RouteHost::Any => "*".to_owned(),
+        RouteHost::Exact(host) => host.as_ref().to_owned(),
+        RouteHost::Wildcard(domain) => format!(".{domain}"),
+    }
+}
+
+/// The path's part of a key; a key that begins with another lies below it.
+pub(super) fn path_key(path: &PathMatch) -> String {
+    match path {
+        PathMatch::Exact(path) => format!("{path}{END}"),
+        PathMatch::Prefix(path) => format!("{}/", path.trim_end_matches('/')),
+    }
+}
+
+/// The hosts that a host's part of a key lies below: itself, then its parents, the nearest first.
+pub(super) fn host_chain(host: &str) -> Vec<Cow<'_, str>> {
+    let mut chain = vec![Cow::Borrowed(host)];
+    if host == "*" {
+        return chain;
+    }
+    let below_dot = host.strip_prefix('.').unwrap_or(host);
+    chain.extend(parents(below_dot).map(|parent| Cow::Owned(format!(".{parent}"))));
+    chain.push(Cow::Borrowed("*"));
+    chain
+}
+
+/// The hosts that are looked up for a request, in order.
+pub(super) fn lookup_hosts(request: &str) -> Vec<Cow<'_, str>> {
+    let mut hosts = vec![Cow::Borrowed(request)];
+    let labels = request.split('.').count();
+    let skipped = labels.saturating_sub(MAX_WILDCARD_LABELS + 1);
+    hosts.extend(
+        parents(request)
+            .skip(skipped)
+            .map(|parent| Cow::Owned(format!(".{parent}"))),
+    );
+    hosts.push(Cow::Borrowed("*"));
+    hosts
+}
+
+/// How a request's host is compared: lower case, up to the first `:` or `/`, without one trailing dot.
+pub(super) fn request_host(host: &str) -> String {
+    let bare = host.split([':', '/']).next().unwrap_or_default();
+    bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
+}
+
+/// The path keys that contain a path's part of a lookup or key, the longest first, itself included.
+pub(super) fn path_chain(path: &str) -> impl Iterator<Item = &str> {
+    let whole = (!path.ends_with('/')).then_some(path);
+    let prefixes = path
+        .rmatch_indices('/')
+        .filter_map(|(at, _)| path.get(..=at));
+    whole.into_iter().chain(prefixes)
+}
+
+/// Most specific first: a key goes before all that are looked up after it for the same request.
+pub(super) fn by_specificity(a: &str, b: &str) -> Ordering {
+    let split = |key: &str| -> (u8, usize, usize) {
+        let host = key.find('/').unwrap_or(key.len());
+        let rank = match key.as_bytes().first() {
+            Some(b'*') => 2,
+            Some(b'.') => 1,
+            _ => 0,
+        };
+        (rank, host, key.len() - host)
+    };
+    let ((a_rank, a_host, a_path), (b_rank, b_host, b_path)) = (split(a), split(b));
+    a_rank
+        .cmp(&b_rank)
+        .then(b_host.cmp(&a_host))
+        .then(b_path.cmp(&a_path))
+        .then_with(|| a.cmp(b))
+}
+
+/// The domains above a host, the nearest first, without leading dots.
+fn parents(host: &str) -> impl Iterator<Item = &str> {
+    host.match_indices('.')
+        .filter_map(|(at, _)| host.get(at + 1..))
+        .filter(|parent| !parent.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_key_goes_first() {
+        let ordered = [
+            "a.b.example/x/y/?",
+            "a.b.example/x/",
+            "a.b.example/",
+            ".b.example/x/",
+            ".b.example/",
+            ".example/x/",
+            "*/x/?",
+            "*/",
+        ];
+        let mut shuffled = ordered;
+        shuffled.reverse();
+        shuffled.sort_by(|a, b| by_specificity(a, b));
+        assert_eq!(shuffled, ordered);
+    }
+
+    #[test]
+    fn hosts_of_any_depth_reach_the_parents_that_wildcards_may_name() {
+        let deep = "1.2.3.4.a.b.c.d.e.f";
+        let hosts = lookup_hosts(deep);
+        assert_eq!(hosts.first().unwrap(), deep);
+        assert_eq!(hosts.get(1).unwrap(), ".a.b.c.d.e.f");
+        assert_eq!(hosts.last().unwrap(), "*");
+        assert_eq!(hosts.len(), MAX_WILDCARD_LABELS + 2);
+        assert_eq!(lookup_hosts("a.b"), ["a.b", ".b", "*"]);
+    }
+
+    #[test]
+    fn requests_lose_case_port_and_trailing_dot() {
+        for (given, expected) in [
+            ("Shop.Example.:8080", "shop.example"),
+            ("shop.example/admin", "shop.example"),
+            ("[::1]:80", "["),
+            ("", ""),
+        ] {
+            assert_eq!(request_host(given), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_lies_below_each_of_its_chain() {
+        let chain: Vec<_> = path_chain("/a/b/?").collect();
+        assert_eq!(chain, ["/a/b/?", "/a/b/", "/a/", "/"]);
+        let chain: Vec<_> = path_chain("/a/").collect();
+        assert_eq!(chain, ["/a/", "/"]);
+    }
+}

@@ -1,0 +1,225 @@
+//! The entries of one route map: what HAProxy finds in it, and its form on disk.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use serde::Serialize;
+
+use super::key::{END, lookup_hosts, path_chain, request_host};
+use crate::proto::{InvalidMapText, MapEntry, MapKey, MapValue};
+
+/// The entries of one map, each key once, in the order of their keys.
+///
+/// ```
+/// use lb_haproxy::routes::RouteMap;
+///
+/// let map = RouteMap::parse_file("shop.example/ shop\nshop.example/api/ api\n*/ rest\n").unwrap();
+/// assert_eq!(map.lookup("shop.example:8080", "/api/v1").unwrap().as_str(), "api");
+/// assert_eq!(map.lookup("shop.example", "/apiary").unwrap().as_str(), "shop");
+/// assert_eq!(map.lookup("other.example", "/").unwrap().as_str(), "rest");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct RouteMap {
+    entries: BTreeMap<MapKey, MapValue>,
+}
+
+impl RouteMap {
+    /// A map with these entries; of several with the same key the first stays, as in HAProxy.
+    #[must_use]
+    pub fn new(entries: impl IntoIterator<Item = (MapKey, MapValue)>) -> Self {
+        let mut map = BTreeMap::new();
+        for (key, value) in entries {
+            map.entry(key).or_insert(value);
+        }
+        Self { entries: map }
+    }
+
+    /// What HAProxy finds for a request, given what it finds in the map: the value, which is a backend's name.
+    ///
+    /// `host` is as in the request (any case, with or without port), `path` without query. For a TLS server name
+    /// use [`lookup_sni`](Self::lookup_sni).
+    #[must_use]
+    pub fn lookup(&self, host: &str, path: &str) -> Option<&MapValue> {
+        let path = match path.starts_with('/') {
+            true => format!("{path}{END}"),
+            false => format!("/{END}"),
+        };
+        lookup_hosts(&request_host(host)).iter().find_map(|host| {
+            path_chain(&path).find_map(|path| self.value(&format!("{host}{path}")))
+        })
+    }
+
+    /// What HAProxy finds for the server name of a TLS handshake, or for a connection without one (`""`).
+    #[must_use]
+    pub fn lookup_sni(&self, name: &str) -> Option<&MapValue> {
+        lookup_hosts(&request_host(name))
+            .iter()
+            .find_map(|host| self.value(host))
+    }
+
+    /// The entries, in the order of their keys.
+    pub fn entries(&self) -> impl Iterator<Item = (&MapKey, &MapValue)> {
+        self.entries.iter()
+    }
+
+    /// One entry's value.
+    #[must_use]
+    pub fn get(&self, key: &MapKey) -> Option<&MapValue> {
+        self.entries.get(key)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The backends that the map leads to.
+    #[must_use]
+    pub fn backends(&self) -> BTreeSet<&str> {
+        self.entries.values().map(MapValue::as_str).collect()
+    }
+
+    /// Whether HAProxy's entries are exactly these, each once.
+    #[must_use]
+    pub fn is_in(&self, observed: &[MapEntry]) -> bool {
+        let found: BTreeMap<&str, &str> = observed
+            .iter()
+            .map(|entry| (entry.key.as_str(), entry.value.as_str()))
+            .collect();
+        observed.len() == self.len()
+            && found.len() == self.len()
+            && self
+                .entries
+                .iter()
+                .zip(&found)
+                .all(|((key, value), (k, v))| key.as_str() == *k && value.as_str() == *v)
+    }
+
+    /// The map as the text of a map file, which HAProxy loads when it starts. The same entries give the same text.
+    #[must_use]
+    pub fn file_text(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in &self.entries {
+            // Writing to a string cannot fail.
+            let _infallible = writeln!(text, "{key} {value}");
+        }
+        text
+    }
+
+    /// Reads a map file: an entry a line, empty lines and `#` comments left out.
+    ///
+    /// # Errors
+    /// [`InvalidMapFile`] with the line's number: for a line without value, and for a key or value that cannot be
+    /// written to HAProxy.
+    pub fn parse_file(text: &str) -> Result<Self, InvalidMapFile> {
+        let mut entries = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let line_number = at + 1;
+            let (key, value) =
+                line.split_once([' ', '\t'])
+                    .ok_or_else(|| InvalidMapFile::NoValue {
+                        line: line_number,
+                        text: line.chars().take(EXCERPT).collect(),
+                    })?;
+            let fault = |source| InvalidMapFile::Text {
+                line: line_number,
+                source,
+            };
+            entries.push((
+                key.parse().map_err(fault)?,
+                value.trim_start().parse().map_err(fault)?,
+            ));
+        }
+        Ok(Self::new(entries))
+    }
+
+    fn value(&self, key: &str) -> Option<&MapValue> {
+        self.entries.get(key)
+    }
+}
+
+/// Why a text is no map file of `lb`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidMapFile {
+    /// A line with a key alone.
+    #[error("line {line} is {text:?}, expected a key, a blank and a value")]
+    NoValue {
+        /// Its number, from 1.
+        line: usize,
+        /// Its beginning.
+        text: String,
+    },
+    /// A key or value that HAProxy cannot be told.
+    #[error("line {line} cannot be used")]
+    Text {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        #[source]
+        source: InvalidMapText,
+    },
+}
+
+/// The most characters of a foreign line in an error.
+const EXCERPT: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_back_as_it_was_written() {
+        let map = RouteMap::parse_file("# routes\n\n b.example/ \tb\na.example/ a \n").unwrap();
+        assert_eq!(map.file_text(), "a.example/ a\nb.example/ b\n");
+        assert_eq!(RouteMap::parse_file(&map.file_text()).unwrap(), map);
+    }
+
+    #[test]
+    fn refusals_name_the_line() {
+        let error = RouteMap::parse_file("a/ a\nb/\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 2 is \"b/\", expected a key, a blank and a value"
+        );
+        let error = RouteMap::parse_file("a/ a b\n").unwrap_err();
+        assert!(error.to_string().starts_with("line 1"), "{error}");
+    }
+
+    #[test]
+    fn server_names_are_looked_up_without_paths() {
+        let map = RouteMap::parse_file("a.example a\n.example wild\n* rest\n").unwrap();
+        for (name, expected) in [
+            ("A.example", "a"),
+            ("b.example", "wild"),
+            ("example", "rest"),
+            ("", "rest"),
+        ] {
+            assert_eq!(map.lookup_sni(name).unwrap().as_str(), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn entries_are_the_same_only_if_each_is_there_once() {
+        let map = RouteMap::parse_file("a/ a\nb/ b\n").unwrap();
+        let observed = |text: &str| crate::proto::parse_map_entries(text).unwrap();
+        assert!(map.is_in(&observed("0x1 b/ b\n0x2 a/ a\n")));
+        assert!(!map.is_in(&observed("0x1 b/ b\n")));
+        assert!(!map.is_in(&observed("0x1 b/ b\n0x2 a/ a\n0x3 a/ a\n")));
+        assert!(!map.is_in(&observed("0x1 b/ b\n0x2 a/ c\n")));
+    }
+}

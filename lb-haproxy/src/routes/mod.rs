@@ -1,0 +1,39 @@
+//! Routes as maps: which keys and values make HAProxy choose the backend that the route model means. Pure.
+//!
+//! One map holds all routes of a group of frontends. The keys are such that one lookup of the longest prefix
+//! finds the most specific route of a host, and that file texts, run-time changes and the frontend's lines all
+//! follow from the same entries:
+//!
+//! | route | key in the map |
+//! |---|---|
+//! | `shop.example`, prefix `/` | `shop.example/` |
+//! | `shop.example`, prefix `/api` | `shop.example/api/` |
+//! | `shop.example`, exact `/api` | `shop.example/api/?` |
+//! | `*.example`, prefix `/` | `.example/` |
+//! | any host, prefix `/api` | `*/api/` |
+//!
+//! HAProxy looks for the request's host, its path and `/?`. So a prefix ends on a segment border (`/apiary` has no
+//! prefix `/api/`), and an exact path, being longer, goes before every prefix of the same host; `?` is in no path.
+//!
+//! Paths are compared as they were sent: nothing is decoded, and `//`, `/./` and `/../` are segments like others.
+//! A route is therefore no protection of what lies below it. Hosts are compared in lower case, without port and
+//! trailing dot. A request without a path (`OPTIONS *`) is looked up as `/`.
+
+mod change;
+mod compile;
+mod frontend;
+mod key;
+mod map;
+mod services;
+
+pub use change::{MapChange, Transaction, TransactionError};
+pub use compile::{
+    Compiled, MAX_ENTRIES, RouteFault, RouteIssue, TooManyEntries, compile_http, compile_sni,
+};
+pub use frontend::{
+    NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP, UnquotableMap, fallback_backends, http_route_lines,
+    sni_route_lines,
+};
+pub use key::MAX_WILDCARD_LABELS;
+pub use map::{InvalidMapFile, RouteMap};
+pub use services::{InvalidAssignment, ServiceMap};

@@ -1,0 +1,424 @@
+//! Routes as maps, by properties: compiled maps against the order of the routes, changes against both of their ends.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end in a panic"
+)]
+
+use std::collections::BTreeSet;
+
+use lb_core::{Name, PathMatch, Route, RouteHost};
+use lb_haproxy::{
+    capability::Capabilities,
+    proto::{Command, MapEntry, MapKey, MapName, parse_map_entries},
+    routes::{
+        MAX_ENTRIES, MapChange, RouteFault, RouteMap, UNAVAILABLE, compile_http, compile_sni,
+    },
+};
+use proptest::prelude::*;
+
+/// The invariant: a compiled map finds, for every request, the first of the routes in their order that matches it.
+fn first_match<'a>(routes: &'a [Route], host: &str, path: &str) -> Option<&'a str> {
+    let ordered: BTreeSet<&Route> = routes.iter().collect();
+    ordered
+        .into_iter()
+        .find(|route| route.host.matches(host) && route.path.matches(path))
+        .map(|route| route.service.as_str())
+}
+
+fn labels(most: usize) -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(vec!["a", "a", "b"]), 1..=most)
+        .prop_map(|labels| labels.join("."))
+}
+
+fn host() -> impl Strategy<Value = RouteHost> {
+    prop_oneof![
+        2 => Just(RouteHost::Any),
+        4 => labels(3).prop_map(|host| host.parse().unwrap()),
+        4 => labels(2).prop_map(|domain| format!("*.{domain}").parse().unwrap()),
+    ]
+}
+
+fn path_text(most: usize) -> impl Strategy<Value = String> {
+    let segment = prop::sample::select(vec!["x", "x", "y", "xy", ""]);
+    prop::collection::vec(segment, 0..=most).prop_map(|segments| format!("/{}", segments.join("/")))
+}
+
+fn path() -> impl Strategy<Value = PathMatch> {
+    prop_oneof![
+        1 => Just(PathMatch::any()),
+        3 => path_text(3).prop_map(|path| path.parse().unwrap()),
+        2 => path_text(3).prop_map(|path| format!("={path}").parse().unwrap()),
+    ]
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    (host(), path(), 0..6_u8, -1..=2_i32).prop_map(|(host, path, service, priority)| {
+        let service = format!("s{service}").parse().unwrap();
+        Route::new(host, path, service).with_priority(priority)
+    })
+}
+
+/// Few hosts and paths that lie in each other, so that many routes meet.
+fn nested_route() -> impl Strategy<Value = Route> {
+    let host = prop::sample::select(vec!["*", "*.a", "*.a.a", "a.a", "a.a.a"]);
+    let path = prop::sample::select(vec!["/", "/x", "/x/x", "=/x", "=/x/x"]);
+    (host, path, 0..6_u8, 0..4_i32).prop_map(|(host, path, service, priority)| {
+        route_of(host, path, &format!("s{service}"), priority)
+    })
+}
+
+fn routes(most: usize) -> impl Strategy<Value = Vec<Route>> {
+    prop_oneof![
+        prop::collection::vec(route(), 0..most),
+        prop::collection::vec(nested_route(), 0..most),
+    ]
+}
+
+fn requests() -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::vec((labels(5), path_text(5)), 40)
+}
+
+/// Requests on the borders of what the routes name, where mistakes would be.
+fn near(routes: &[Route]) -> Vec<(String, String)> {
+    let hosts = routes.iter().flat_map(|route| match &route.host {
+        RouteHost::Any => vec!["d".to_owned()],
+        RouteHost::Exact(host) => vec![host.to_string(), format!("d.{host}")],
+        RouteHost::Wildcard(domain) => vec![domain.to_string(), format!("d.{domain}")],
+    });
+    let paths: BTreeSet<String> = routes
+        .iter()
+        .flat_map(|route| {
+            let text = route.path.to_string();
+            let path = text.trim_start_matches('=').to_owned();
+            [
+                format!("{path}/"),
+                format!("{path}/d"),
+                format!("{path}d"),
+                path,
+            ]
+        })
+        .collect();
+    let hosts: BTreeSet<String> = hosts.collect();
+    hosts
+        .iter()
+        .flat_map(|host| paths.iter().map(|path| (host.clone(), path.clone())))
+        .collect()
+}
+
+fn own_name(service: &Name) -> Option<Name> {
+    Some(service.clone())
+}
+
+fn map_name() -> MapName {
+    "/etc/haproxy/routes.map".parse().unwrap()
+}
+
+fn observed(map: &RouteMap) -> Vec<MapEntry> {
+    let dump: String = map
+        .entries()
+        .map(|(key, value)| format!("0x1 {key} {value}\n"))
+        .collect();
+    parse_map_entries(&dump).unwrap()
+}
+
+/// What HAProxy's entries are after a command; `del` takes all entries of a key, as before 3.4.
+fn after(entries: &[(String, String)], command: &Command) -> Vec<(String, String)> {
+    let mut entries = entries.to_vec();
+    match command {
+        Command::AddMap { key, value, .. } => {
+            entries.push((key.to_string(), value.to_string()));
+        }
+        Command::SetMap { key, value, .. } => {
+            let mut hit = false;
+            for entry in entries.iter_mut().filter(|entry| entry.0 == key.as_str()) {
+                entry.1 = value.to_string();
+                hit = true;
+            }
+            assert!(hit, "set of the missing key {key}");
+        }
+        Command::DelMap { key, .. } => {
+            let before = entries.len();
+            entries.retain(|entry| entry.0 != key.as_str());
+            assert!(entries.len() < before, "del of the missing key {key}");
+        }
+        other => panic!("no single edit: {other:?}"),
+    }
+    entries
+}
+
+fn as_map(entries: &[(String, String)]) -> RouteMap {
+    RouteMap::new(
+        entries
+            .iter()
+            .map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap())),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_compiled_map_finds_the_first_route_that_matches(routes in routes(14), random in requests()) {
+        let compiled = compile_http(&routes, own_name).unwrap();
+        for (host, path) in near(&routes).into_iter().chain(random) {
+            let found = compiled.map.lookup(&host, &path).map(|value| value.as_str());
+            prop_assert_eq!(found, first_match(&routes, &host, &path), "{} {}\n{}", host, path, compiled.map.file_text());
+        }
+    }
+
+    #[test]
+    fn a_route_without_effect_gets_no_request(routes in routes(14), random in requests()) {
+        let compiled = compile_http(&routes, own_name).unwrap();
+        let idle: BTreeSet<&Route> = compiled.issues.iter().map(|issue| &issue.route).collect();
+        let ordered: BTreeSet<&Route> = routes.iter().collect();
+        for (host, path) in near(&routes).into_iter().chain(random) {
+            let taker = ordered.iter().find(|route| route.host.matches(&host) && route.path.matches(&path));
+            prop_assert!(taker.is_none_or(|taker| !idle.contains(taker)), "{taker:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_input_does_not_matter(routes in routes(14)) {
+        let mut reversed = routes.clone();
+        reversed.reverse();
+        prop_assert_eq!(compile_http(&routes, own_name).unwrap(), compile_http(&reversed, own_name).unwrap());
+    }
+
+    #[test]
+    fn server_names_find_the_first_route_that_matches(
+        hosts in prop::collection::vec((host(), 0..6_u8, -1..=2_i32), 0..14),
+        random in prop::collection::vec(labels(5), 20),
+    ) {
+        let routes: Vec<Route> = hosts
+            .into_iter()
+            .map(|(host, service, priority)| {
+                Route::new(host, PathMatch::any(), format!("s{service}").parse().unwrap()).with_priority(priority)
+            })
+            .collect();
+        let compiled = compile_sni(&routes, own_name).unwrap();
+        for host in near(&routes).into_iter().map(|(host, _)| host).chain(random) {
+            let found = compiled.map.lookup_sni(&host).map(|value| value.as_str());
+            prop_assert_eq!(found, first_match(&routes, &host, "/"), "{}", host);
+        }
+    }
+
+    /// I12 and I1: at every moment of a change each request finds what it found before or what it is to find.
+    #[test]
+    fn no_prefix_of_a_change_misroutes(before in routes(8), wish in routes(8), random in requests(), old in any::<bool>()) {
+        let capabilities = if old { Capabilities::of(2, 2) } else { Capabilities::of(3, 2) };
+        let from = compile_http(&before, own_name).unwrap().map;
+        let to = compile_http(&wish, own_name).unwrap().map;
+        let all: Vec<Route> = before.iter().chain(&wish).cloned().collect();
+        let requests: Vec<_> = near(&all)
+            .into_iter()
+            .chain(random)
+            .map(|(host, path)| {
+                let ends = [from.lookup(&host, &path), to.lookup(&host, &path)];
+                (host, path, ends)
+            })
+            .collect();
+        let mut entries: Vec<_> = from
+            .entries()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
+        let commands = match MapChange::new(&map_name(), &observed(&from), &to, &capabilities) {
+            MapChange::None => Vec::new(),
+            MapChange::Steps { commands, left } => {
+                prop_assert!(left.is_empty());
+                commands
+            }
+            other => panic!("few entries changed by {other}"),
+        };
+        for command in &commands {
+            entries = after(&entries, command);
+            let now = as_map(&entries);
+            for (host, path, ends) in &requests {
+                let found = now.lookup(host, path);
+                prop_assert!(ends.contains(&found), "{host} {path} finds {found:?} after {command:?}");
+            }
+        }
+        prop_assert_eq!(as_map(&entries), to.clone());
+        // I3: with the change made, nothing is left to do.
+        prop_assert!(MapChange::new(&map_name(), &observed(&to), &to, &capabilities).is_none());
+    }
+
+    #[test]
+    fn files_are_read_back_as_they_were_written(routes in routes(14)) {
+        let map = compile_http(&routes, own_name).unwrap().map;
+        prop_assert_eq!(RouteMap::parse_file(&map.file_text()).unwrap(), map);
+    }
+}
+
+fn route_of(host: &str, path: &str, service: &str, priority: i32) -> Route {
+    Route::new(
+        host.parse().unwrap(),
+        path.parse().unwrap(),
+        service.parse().unwrap(),
+    )
+    .with_priority(priority)
+}
+
+#[test]
+fn a_service_without_backend_is_unavailable_and_no_other_gets_its_requests() {
+    let routes = [
+        route_of("*", "/", "rest", 0),
+        route_of("shop.example", "/", "gone", 0),
+    ];
+    let compiled = compile_http(&routes, |service| {
+        (service.as_str() != "gone").then(|| service.clone())
+    })
+    .unwrap();
+    assert_eq!(
+        compiled.map.lookup("shop.example", "/").unwrap().as_str(),
+        UNAVAILABLE
+    );
+    assert_eq!(
+        compiled.map.lookup("else.example", "/").unwrap().as_str(),
+        "rest"
+    );
+}
+
+#[test]
+fn a_priority_that_goes_against_specificity_adds_only_what_it_needs() {
+    let mut routes: Vec<Route> = (0..1000)
+        .map(|n| route_of(&format!("h{n}.example"), "/", &format!("s{n}"), 0))
+        .collect();
+    assert_eq!(compile_http(&routes, own_name).unwrap().map.len(), 1000);
+    routes.push(route_of("*", "/.well-known/acme-challenge", "acme", 1));
+    let compiled = compile_http(&routes, own_name).unwrap();
+    assert_eq!(compiled.map.len(), 2001);
+    assert!(compiled.issues.is_empty());
+}
+
+#[test]
+fn entries_that_a_host_takes_over_keep_what_was_found_before() {
+    let narrow = [
+        route_of("b.a", "/x", "first", 2),
+        route_of("*", "/x/y", "second", 1),
+        route_of("b.a", "/", "third", 0),
+    ];
+    let wide = [
+        route_of("*.a", "/x", "first", 2),
+        route_of("*", "/x/y", "second", 1),
+        route_of("b.a", "/", "third", 0),
+    ];
+    for routes in [narrow, wide] {
+        let map = compile_http(&routes, own_name).unwrap().map;
+        for path in ["/", "/x", "/x/y", "/x/y/z", "/z"] {
+            let found = map.lookup("b.a", path).map(|value| value.as_str());
+            assert_eq!(found, first_match(&routes, "b.a", path), "{path}");
+        }
+    }
+}
+
+#[test]
+fn priorities_that_need_too_many_entries_are_refused_with_the_route() {
+    let hosts = (0..1000).map(|n| route_of(&format!("h{n}.example"), "/", "host", 0));
+    let paths = (0..1000).map(|n| route_of("*", &format!("/p{n}"), "path", 1));
+    let routes: Vec<Route> = hosts.chain(paths).collect();
+    let error = compile_http(&routes, own_name).unwrap_err();
+    assert_eq!(error.limit, MAX_ENTRIES);
+    assert!(error.to_string().contains(".example"), "{error}");
+}
+
+#[test]
+fn a_route_that_cannot_be_met_is_named_and_disturbs_no_other() {
+    let routes = [
+        route_of("*.a.b.c.d.e.f.g", "/", "deep", 0),
+        route_of("a.example", "/x;y", "semicolon", 0),
+        route_of("a.example", "/", "one", 0),
+        route_of("a.example", "/", "two", 0),
+        Route::new(
+            RouteHost::Exact("a b".into()),
+            PathMatch::any(),
+            "raw".parse().unwrap(),
+        ),
+    ];
+    let compiled = compile_http(&routes, own_name).unwrap();
+    assert_eq!(compiled.map.file_text(), "a.example/ one\n");
+    let reason = |service: &str| {
+        let issue = compiled
+            .issues
+            .iter()
+            .find(|issue| issue.route.service.as_str() == service);
+        &issue.unwrap().reason
+    };
+    assert_eq!(*reason("deep"), RouteFault::TooDeep { labels: 7 });
+    assert!(matches!(reason("semicolon"), RouteFault::Unwritable(_)));
+    assert!(matches!(reason("raw"), RouteFault::Invalid(_)));
+    assert!(matches!(reason("two"), RouteFault::Shadowed { by } if by.service.as_str() == "one"));
+
+    let tcp = [route_of("a.example", "/x", "tcp", 0)];
+    let compiled = compile_sni(&tcp, own_name).unwrap();
+    assert!(compiled.map.is_empty());
+    assert_eq!(
+        compiled.issues.first().unwrap().reason,
+        RouteFault::PathOfTcp
+    );
+}
+
+#[test]
+fn many_changes_are_one_transaction_where_there_are_transactions() {
+    let routes = |service: &str| -> Vec<Route> {
+        (0..500)
+            .map(|n| route_of(&format!("h{n}.example"), "/", service, 0))
+            .collect()
+    };
+    let from = compile_http(&routes("old"), own_name).unwrap().map;
+    let to = compile_http(&routes("new"), own_name).unwrap().map;
+    let change = |major, minor| {
+        MapChange::new(
+            &map_name(),
+            &observed(&from),
+            &to,
+            &Capabilities::of(major, minor),
+        )
+    };
+    let MapChange::Transaction(transaction) = change(2, 4) else {
+        panic!("no transaction on 2.4");
+    };
+    assert!(transaction.verify(&observed(&to)).is_ok());
+    assert!(transaction.verify(&observed(&from)).is_err());
+    let MapChange::Steps { commands, .. } = change(2, 2) else {
+        panic!("no steps on 2.2");
+    };
+    assert_eq!(commands.len(), 500);
+    assert!(
+        !commands
+            .iter()
+            .any(|c| matches!(c, Command::ClearMap { .. }))
+    );
+}
+
+#[test]
+fn entries_of_others_are_removed_by_a_transaction_or_named() {
+    let to = RouteMap::parse_file("a.example/ a\n").unwrap();
+    let found = parse_map_entries("0x1 a.example/ a\n0x2 b;c/ x\n").unwrap();
+    let change = MapChange::new(&map_name(), &found, &to, &Capabilities::of(3, 0));
+    assert!(matches!(change, MapChange::Transaction(_)));
+    let change = MapChange::new(&map_name(), &found, &to, &Capabilities::of(2, 2));
+    assert_eq!(
+        change,
+        MapChange::Steps {
+            commands: Vec::new(),
+            left: vec!["b;c/".to_owned()]
+        }
+    );
+    assert!(change.is_none());
+}
+
+#[test]
+fn a_doubled_entry_is_made_single_or_made_harmless() {
+    let to = RouteMap::parse_file("a.example/ a\n").unwrap();
+    let doubled = parse_map_entries("0x1 a.example/ a\n0x2 a.example/ b\n").unwrap();
+    let change = MapChange::new(&map_name(), &doubled, &to, &Capabilities::of(3, 4));
+    assert!(matches!(change, MapChange::Transaction(_)));
+    let change = MapChange::new(&map_name(), &doubled, &to, &Capabilities::of(2, 2));
+    let MapChange::Steps { commands, .. } = change else {
+        panic!("{change} on 2.2");
+    };
+    let key: MapKey = "a.example/".parse().unwrap();
+    assert!(matches!(commands.as_slice(), [Command::SetMap { key: set, .. }] if *set == key));
+}
