@@ -256,6 +256,9 @@ impl<'a> Watch<'a> {
                     read.insert(event.id.clone());
                 }
                 Step::Gone => {
+                    // Whoever listens learns that it stopped before it is gone, however fast that was.
+                    self.book.died(&event.id);
+                    self.tell(sink).await?;
                     self.book.forget(&event.id);
                     self.leaving.remove(&event.id);
                     read.remove(&event.id);

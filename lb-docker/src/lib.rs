@@ -19,6 +19,8 @@ mod refresh;
 mod self_test;
 mod surroundings;
 mod surveyor;
+mod swarm;
+mod swarm_source;
 mod translate;
 
 pub use address::{AddressChoice, Candidate};
@@ -30,3 +32,4 @@ pub use container_source::DockerSource;
 pub use error::EngineError;
 pub use explain::Explanation;
 pub use self_test::{EndpointOutcome, EndpointTest, self_test};
+pub use swarm_source::SwarmSource;

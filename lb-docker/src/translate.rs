@@ -171,10 +171,8 @@ pub(crate) fn translate(
                 let mut unreachable = Complaints::new(&object);
                 unreachable.refuse("address", "", choice.reason.clone());
                 translation.complaints.extend(unreachable.into_inner());
-                Some(Record::declare(RecordKey::new(
-                    wish.service.clone(),
-                    id.clone(),
-                )))
+                (!wish.routes.is_empty())
+                    .then(|| Record::declare(RecordKey::new(wish.service.clone(), id.clone())))
             }
         };
         translation.choices.push((wish.service.clone(), choice));

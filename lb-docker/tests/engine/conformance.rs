@@ -33,8 +33,6 @@ impl Harness for Containers {
         self.engine.run(
             &format!("item-{item}"),
             &[
-                "--network",
-                "none",
                 "-l",
                 "com.docker.compose.project=p",
                 "-l",
@@ -73,8 +71,7 @@ impl Harness for Containers {
     }
 
     async fn spoil(&mut self) -> Ability {
-        self.engine
-            .run("spoilt", &["--network", "none", "-l", "lb.port=none"]);
+        self.engine.run("spoilt", &["-l", "lb.port=none"]);
         Ability::Done
     }
 
@@ -100,8 +97,9 @@ impl Harness for Containers {
     }
 
     async fn noise(&mut self) -> Ability {
-        self.engine
-            .run("noise", &["--network", "none", "-l", "other.label=1"]);
+        self.engine.run("noise", &["-l", "other.label=1"]);
+        // A program that has just begun may not ignore signals yet.
+        self.engine.docker(&["exec", "noise", "/server", "health"]);
         for signal in ["HUP", "HUP", "HUP"] {
             self.engine.docker(&["kill", "-s", signal, "noise"]);
             self.engine.docker(&["kill", "-s", signal, "item-1"]);

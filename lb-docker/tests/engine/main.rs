@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "helpers of tests, which fail by panicking"
@@ -12,3 +11,5 @@ mod conformance;
 mod containers;
 mod faults;
 mod support;
+mod swarm;
+mod swarm_conformance;

@@ -77,11 +77,6 @@ impl Engine {
         format!("unix://{}", self.socket().display())
     }
 
-    /// The network namespace that its containers are reached from.
-    pub(crate) fn netns(&self) -> &str {
-        &self.netns
-    }
-
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("s")
     }
@@ -224,9 +219,31 @@ impl Engine {
         }
     }
 
-    /// Turns the engine into a Swarm of one manager.
+    /// Turns the engine into a Swarm of one manager, with an overlay network `mesh`.
     pub(crate) fn swarm(&self) {
         self.docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+        self.docker(&["network", "create", "-d", "overlay", "--attachable", "mesh"]);
+    }
+
+    /// Makes a Swarm service of the test image.
+    pub(crate) fn service(&self, name: &str, options: &[&str]) {
+        self.service_of(IMAGE, name, options);
+    }
+
+    pub(crate) fn service_of(&self, image: &str, name: &str, options: &[&str]) {
+        let mut arguments = vec![
+            "service",
+            "create",
+            "--detach",
+            "--no-resolve-image",
+            "--restart-delay",
+            "100ms",
+            "--name",
+            name,
+        ];
+        arguments.extend_from_slice(options);
+        arguments.push(image);
+        self.docker(&arguments);
     }
 
     fn pid(&self) -> Option<u32> {

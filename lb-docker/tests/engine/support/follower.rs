@@ -84,7 +84,12 @@ impl Follower {
         let limit = Instant::now() + Duration::from_secs(60);
         while !self.look(&mut expected) {
             if Instant::now() > limit {
-                self.look(|told| panic!("never {what}: {told:#?}"));
+                self.look(|told| {
+                    panic!(
+                        "never {what}: {:#?}\n{:?}\n{:?}",
+                        told.records, told.diagnostics, told.errors
+                    )
+                });
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
