@@ -1,0 +1,431 @@
+//! All containers that concern us, the records they make, and what of it was told already.
+//!
+//! Pure: what the engine answered goes in, what must be sent comes out. A change costs the containers that
+//! changed, not all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use lb_core::{Diagnostic, Name, Record, RecordKey};
+
+use crate::{
+    address::{Networks, Reach},
+    container::{Container, NetworkMode, Phase, Stop, short},
+    translate::{Fate, Rules, Translation, translate},
+};
+
+/// What must be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Changes {
+    pub(crate) set: Vec<Record>,
+    pub(crate) remove: Vec<RecordKey>,
+    pub(crate) complaints: Vec<Diagnostic>,
+}
+
+/// The containers that concern us.
+#[derive(Debug)]
+pub(crate) struct Book {
+    rules: Rules,
+    networks: Networks,
+    reach: Reach,
+    held: BTreeMap<String, Held>,
+    /// The records that containers ask for, by key: several may claim the same key.
+    claims: BTreeMap<RecordKey, BTreeMap<String, Record>>,
+    /// What was told, by the key that was claimed.
+    told: BTreeMap<RecordKey, BTreeMap<RecordKey, Record>>,
+    touched: BTreeSet<RecordKey>,
+    complaints: Vec<Diagnostic>,
+    /// Which containers have an address of their own on a network, to see when one is used again.
+    addresses: BTreeMap<SocketAddr, BTreeSet<String>>,
+    /// The project that owns a configured service which names none.
+    owners: BTreeMap<usize, String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    container: Container,
+    through: Option<Container>,
+    fate: Fate,
+    translation: Translation,
+}
+
+impl Book {
+    pub(crate) fn new(rules: Rules, networks: Networks, reach: Reach) -> Self {
+        Self {
+            rules,
+            networks,
+            reach,
+            held: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            told: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            complaints: Vec::new(),
+            addresses: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// What is held of a container, and how it is told to stop where that is known.
+    pub(crate) fn known(&self, id: &str) -> Option<Option<Stop>> {
+        self.held.get(id).map(|held| held.container.stop)
+    }
+
+    /// The containers that use the network of container `id`.
+    pub(crate) fn dependents(&self, id: &str) -> Vec<String> {
+        self.held
+            .values()
+            .filter(|held| held.through.as_ref().is_some_and(|other| other.id == id))
+            .map(|held| held.container.id.clone())
+            .collect()
+    }
+
+    /// Whether a container has to do with a network that is not known.
+    pub(crate) fn needs_networks(&self, container: &Container) -> bool {
+        container.attachments.iter().any(|attached| {
+            !attached.network_id.is_empty() && !self.networks.contains_key(&attached.network_id)
+        })
+    }
+
+    /// Everything there is. What is held and not among these is gone.
+    pub(crate) fn replace(&mut self, containers: Vec<(Container, Option<Container>)>) {
+        let listed: BTreeSet<&str> = containers
+            .iter()
+            .map(|(container, _)| container.id.as_str())
+            .collect();
+        let gone: Vec<String> = self
+            .held
+            .keys()
+            .filter(|id| !listed.contains(id.as_str()))
+            .cloned()
+            .collect();
+        for id in gone {
+            self.forget(&id);
+        }
+        self.find_owners(containers.iter().map(|(container, _)| container));
+        for (container, through) in containers {
+            self.put(container, through);
+        }
+    }
+
+    /// What an inspection or a listing says of one container. Answers with containers whose address it has,
+    /// which therefore must be read again: they can hardly have it too.
+    pub(crate) fn put(
+        &mut self,
+        mut container: Container,
+        through: Option<Container>,
+    ) -> Vec<String> {
+        let id = container.id.clone();
+        let mut fate = Fate::Stays;
+        if let Some(old) = self.held.get(&id) {
+            // A listing does not tell what an inspection told before, and which never changes.
+            container.env = container.env.or_else(|| old.container.env.clone());
+            container.stop = container.stop.or(old.container.stop);
+            if container.exposed.is_empty() {
+                container.exposed.clone_from(&old.container.exposed);
+            }
+            if old.fate == Fate::Leaves && container.phase != Phase::Stopped {
+                fate = Fate::Leaves;
+            }
+        }
+        self.find_owners([&container].into_iter());
+        let stopped = container.phase == Phase::Stopped;
+        self.hold(Held {
+            container,
+            through,
+            fate,
+            translation: Translation::default(),
+        });
+        if stopped {
+            self.release_owners();
+        }
+        self.sharers(&id)
+    }
+
+    /// It was told to stop.
+    pub(crate) fn leaves(&mut self, id: &str) {
+        self.set_fate(id, Fate::Leaves);
+    }
+
+    /// It was told to stop long ago and still runs: it did not mean to.
+    pub(crate) fn stays(&mut self, id: &str) {
+        if self
+            .held
+            .get(id)
+            .is_some_and(|held| held.fate == Fate::Leaves)
+        {
+            self.set_fate(id, Fate::Stays);
+        }
+    }
+
+    /// It runs no more.
+    pub(crate) fn died(&mut self, id: &str) {
+        if self
+            .held
+            .get(id)
+            .is_some_and(|held| held.container.phase != Phase::Stopped)
+        {
+            self.set_fate(id, Fate::Died);
+        }
+    }
+
+    /// It is gone for good.
+    pub(crate) fn forget(&mut self, id: &str) {
+        if self.take(id).is_some() {
+            self.release_owners();
+        }
+    }
+
+    /// Networks, or the load balancer's place among them, may have changed.
+    pub(crate) fn set_surroundings(&mut self, networks: Networks, reach: Reach) {
+        if networks == self.networks && reach == self.reach {
+            return;
+        }
+        self.networks = networks;
+        self.reach = reach;
+        self.again(|_| true);
+    }
+
+    /// All records, as a reset needs them; they count as told.
+    pub(crate) fn snapshot(&mut self) -> (Vec<Record>, Vec<Diagnostic>) {
+        self.touched.clear();
+        self.told = self
+            .claims
+            .keys()
+            .map(|key| (key.clone(), self.wanted(key)))
+            .collect();
+        let records = self
+            .told
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect();
+        (records, std::mem::take(&mut self.complaints))
+    }
+
+    /// What changed since something was last told; none when nothing did.
+    pub(crate) fn changes(&mut self) -> Option<Changes> {
+        let mut changes = Changes {
+            complaints: std::mem::take(&mut self.complaints),
+            ..Changes::default()
+        };
+        for key in std::mem::take(&mut self.touched) {
+            let wanted = self.wanted(&key);
+            let told = self.told.remove(&key).unwrap_or_default();
+            changes.remove.extend(
+                told.keys()
+                    .filter(|key| !wanted.contains_key(*key))
+                    .cloned(),
+            );
+            changes.set.extend(
+                wanted
+                    .iter()
+                    .filter(|(key, record)| told.get(*key) != Some(*record))
+                    .map(|(_, record)| record.clone()),
+            );
+            if !wanted.is_empty() {
+                self.told.insert(key, wanted);
+            }
+        }
+        (changes != Changes::default()).then_some(changes)
+    }
+
+    fn set_fate(&mut self, id: &str, fate: Fate) {
+        if let Some(held) = self.take(id) {
+            self.hold(Held { fate, ..held });
+        }
+    }
+
+    /// The records for one claimed key: its own for the first container by id, suffixed ones for others.
+    fn wanted(&self, key: &RecordKey) -> BTreeMap<RecordKey, Record> {
+        let Some(claims) = self.claims.get(key) else {
+            return BTreeMap::new();
+        };
+        claims
+            .iter()
+            .enumerate()
+            .map(|(place, (id, record))| {
+                let mut record = record.clone();
+                if place > 0 {
+                    let suffixed = format!("{}-{}", key.id, short(id));
+                    record.key.id = Name::from_text(&suffixed);
+                }
+                (record.key.clone(), record)
+            })
+            .collect()
+    }
+
+    fn take(&mut self, id: &str) -> Option<Held> {
+        let held = self.held.remove(id)?;
+        for record in &held.translation.records {
+            if let Some(claims) = self.claims.get_mut(&record.key) {
+                claims.remove(id);
+                if claims.is_empty() {
+                    self.claims.remove(&record.key);
+                }
+            }
+            self.touched.insert(record.key.clone());
+        }
+        for (_, choice) in &held.translation.choices {
+            if let Some(address) = choice.address
+                && let Some(users) = self.addresses.get_mut(&address)
+            {
+                users.remove(id);
+                if users.is_empty() {
+                    self.addresses.remove(&address);
+                }
+            }
+        }
+        Some(held)
+    }
+
+    fn hold(&mut self, mut held: Held) {
+        let id = held.container.id.clone();
+        let before = match self.take(&id) {
+            Some(old) => old.translation.complaints,
+            None => held.translation.complaints,
+        };
+        held.translation = translate(
+            &held.container,
+            held.through.as_ref(),
+            held.fate,
+            &self.rules,
+            &self.networks,
+            &self.reach,
+            |index| self.owners.get(&index).cloned(),
+        );
+        for record in &held.translation.records {
+            self.claims
+                .entry(record.key.clone())
+                .or_default()
+                .insert(id.clone(), record.clone());
+            self.touched.insert(record.key.clone());
+        }
+        let own_network = held.container.mode == NetworkMode::Own;
+        if own_network && held.container.phase != Phase::Stopped && held.fate != Fate::Died {
+            for (_, choice) in &held.translation.choices {
+                if let Some(address) = choice.address {
+                    self.addresses
+                        .entry(address)
+                        .or_default()
+                        .insert(id.clone());
+                }
+            }
+        }
+        self.complaints.extend(
+            held.translation
+                .complaints
+                .iter()
+                .filter(|complaint| !before.contains(complaint))
+                .cloned(),
+        );
+        self.held.insert(id, held);
+    }
+
+    /// The other containers that have an address of `id`.
+    fn sharers(&self, id: &str) -> Vec<String> {
+        let Some(held) = self.held.get(id) else {
+            return Vec::new();
+        };
+        let mut others: BTreeSet<String> = BTreeSet::new();
+        for (_, choice) in &held.translation.choices {
+            if let Some(users) = choice
+                .address
+                .and_then(|address| self.addresses.get(&address))
+                && users.contains(id)
+            {
+                others.extend(users.iter().filter(|other| *other != id).cloned());
+            }
+        }
+        others.into_iter().collect()
+    }
+
+    /// Gives each configured service without a project and owner the first project by name that has it.
+    fn find_owners<'a>(&mut self, containers: impl Iterator<Item = &'a Container>) {
+        let mut found: BTreeMap<usize, String> = BTreeMap::new();
+        for container in containers.filter(|container| container.phase != Phase::Stopped) {
+            let Some(compose) = container.compose().filter(|compose| !compose.one_off) else {
+                continue;
+            };
+            for (index, chosen) in self.rules.chosen(container) {
+                if self.rules.project(chosen).is_some() || self.owners.contains_key(&index) {
+                    continue;
+                }
+                match found.get(&index) {
+                    Some(project) if project.as_str() <= compose.project => {}
+                    _ => {
+                        found.insert(index, compose.project.to_owned());
+                    }
+                }
+            }
+        }
+        self.owners.extend(found);
+    }
+
+    /// Passes on services whose owning project has no running container of them any more.
+    fn release_owners(&mut self) {
+        let deserted: Vec<usize> = self
+            .owners
+            .iter()
+            .filter(|(index, owner)| {
+                !self.held.values().any(|held| {
+                    held.container.phase != Phase::Stopped
+                        && held
+                            .container
+                            .compose()
+                            .is_some_and(|compose| compose.project == owner.as_str())
+                        && self
+                            .rules
+                            .chosen(&held.container)
+                            .any(|(at, _)| at == **index)
+                })
+            })
+            .map(|(index, _)| *index)
+            .collect();
+        if deserted.is_empty() {
+            return;
+        }
+        for index in &deserted {
+            self.owners.remove(index);
+        }
+        let held: Vec<Container> = self
+            .held
+            .values()
+            .map(|held| held.container.clone())
+            .collect();
+        self.find_owners(held.iter());
+        let services: BTreeSet<String> = deserted
+            .iter()
+            .filter_map(|index| self.rules.services.get(*index))
+            .map(|chosen| chosen.compose_service.clone())
+            .collect();
+        self.again(|container| {
+            container
+                .compose()
+                .is_some_and(|compose| services.contains(compose.service))
+        });
+    }
+
+    fn again(&mut self, which: impl Fn(&Container) -> bool) {
+        let ids: Vec<String> = self
+            .held
+            .values()
+            .filter(|held| which(&held.container))
+            .map(|held| held.container.id.clone())
+            .collect();
+        for id in ids {
+            if let Some(held) = self.take(&id) {
+                self.hold(held);
+            }
+        }
+    }
+}

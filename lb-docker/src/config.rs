@@ -1,0 +1,302 @@
+//! What a user says about an engine and what to read from it.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use lb_core::{Name, Weight};
+use serde::{Deserialize, Serialize};
+
+use crate::duration;
+
+/// Settings of a [`DockerSource`](crate::DockerSource).
+///
+/// ```
+/// use lb_docker::DockerConfig;
+///
+/// // One service of a compose project, with no label at all.
+/// let config: DockerConfig = serde_json::from_str(
+///     r#"{ "services": [ { "compose_service": "echo", "port": 9090, "routes": ["echo.example/"] } ] }"#,
+/// )
+/// .unwrap();
+/// assert_eq!(config.services[0].port, Some(9090));
+/// assert!(serde_json::from_str::<DockerConfig>(r#"{ "servces": [] }"#).is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DockerConfig {
+    /// The source's name. Default `docker`.
+    pub name: Name,
+    /// How the engine is reached. Default: as the `docker` command would.
+    pub connection: ConnectionConfig,
+    /// Which label schemes are read; of a container that carries several, the first listed here counts.
+    /// Default `["lb"]`.
+    pub labels: Vec<LabelScheme>,
+    /// Services chosen by their compose service, without any label. Default none.
+    pub services: Vec<ComposeService>,
+    /// From where the load balancer reaches containers.
+    pub reach: ReachConfig,
+    /// Whether containers of `docker compose run` count too. Default `false`.
+    pub one_off: bool,
+    /// How often the engine is asked whether it still answers. Default `3s`.
+    #[serde(with = "duration")]
+    pub ping_interval: Duration,
+    /// How often everything is listed again, against events that the engine lost. Default `60s`.
+    #[serde(with = "duration")]
+    pub resync_interval: Duration,
+}
+
+/// Settings of a [`SwarmSource`](crate::SwarmSource).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SwarmConfig {
+    /// The source's name. Default `swarm`.
+    pub name: Name,
+    /// How the managers are reached, in the order of preference; an attempt goes to the first that answers as
+    /// a manager, beginning with the next one after each failure. Default: one, as the `docker` command would.
+    pub managers: Vec<ConnectionConfig>,
+    /// Which label schemes are read; of a service that carries several, the first listed here counts.
+    /// Default `["lb"]`.
+    pub labels: Vec<LabelScheme>,
+    /// From where the load balancer reaches tasks.
+    pub reach: ReachConfig,
+    /// What a service's endpoints are where its labels do not say. Default `tasks`.
+    pub spread: Spread,
+    /// How often tasks are listed while a service is changing. Default `100ms`.
+    #[serde(with = "duration")]
+    pub converge_interval: Duration,
+    /// How often everything is listed while nothing seems to change. Default `5s`.
+    #[serde(with = "duration")]
+    pub poll_interval: Duration,
+    /// How often the manager is asked whether it still answers. Default `3s`.
+    #[serde(with = "duration")]
+    pub ping_interval: Duration,
+}
+
+/// How one engine is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ConnectionConfig {
+    /// `unix:///run/docker.sock`, `tcp://10.0.0.1:2376`, `ssh://user@host`, or `podman` for podman's socket.
+    /// Default: `DOCKER_HOST`, then the context, then the first local socket that exists.
+    pub host: Option<String>,
+    /// A context of the `docker` command. Default: `DOCKER_CONTEXT`, then the current one.
+    pub context: Option<String>,
+    /// Whether TLS is used over TCP. Default: whether `DOCKER_TLS_VERIFY` is set and not empty.
+    pub tls: Option<bool>,
+    /// Where `ca.pem`, `cert.pem` and `key.pem` are. Default: `DOCKER_CERT_PATH`, then `~/.docker`.
+    pub cert_path: Option<PathBuf>,
+    /// How long one answer may take. Default `10s`.
+    #[serde(with = "optional_duration")]
+    pub timeout: Option<Duration>,
+}
+
+/// From where the load balancer reaches containers and tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ReachConfig {
+    /// Where the load balancer runs. Default `auto`.
+    pub from: ReachFrom,
+    /// The container the load balancer runs in, by name or id. Default: this program's own, if it is in one.
+    pub container: Option<String>,
+    /// The network to use where a label names none, by name or id.
+    pub network: Option<String>,
+    /// The engine's own address, for published ports and containers in its network namespace. Default:
+    /// loopback on the engine's machine, the engine's address where that is an IP address.
+    pub node_address: Option<IpAddr>,
+    /// Which addresses are preferred. Default `v4`.
+    pub family: Family,
+}
+
+/// Where the load balancer runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReachFrom {
+    /// In a container if this program is in one that the engine knows; else on the engine's machine if the
+    /// engine is reached through a socket file; else elsewhere.
+    #[default]
+    Auto,
+    /// On the engine's machine: bridge addresses and published ports, never overlay addresses.
+    Host,
+    /// In a container: the networks that it shares.
+    Container,
+    /// On another machine: published ports only.
+    Elsewhere,
+}
+
+/// Which addresses are preferred where there are both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Family {
+    /// IPv4, else IPv6.
+    #[default]
+    V4,
+    /// IPv6, else IPv4.
+    V6,
+    /// IPv4 only.
+    V4Only,
+    /// IPv6 only.
+    V6Only,
+}
+
+/// What the endpoints of a Swarm service are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Spread {
+    /// One endpoint for each task: each is drained before it stops.
+    #[default]
+    Tasks,
+    /// The service's virtual address: Swarm spreads connections, and nothing can be drained.
+    Vip,
+    /// The published ingress port of each node that is up: Swarm spreads connections.
+    Nodes,
+}
+
+/// A scheme of labels: who invented it and which keys it claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LabelScheme {
+    /// `lb.*`: our own.
+    Lb,
+    /// `com.df.*`: docker-flow-proxy.
+    DockerFlow,
+    /// `traefik.*`: the subset that routes by host and path.
+    Traefik,
+    /// `easyhaproxy.*`.
+    EasyHaproxy,
+    /// The variables `VIRTUAL_HOST`, `VIRTUAL_PORT` and `VIRTUAL_PATH`.
+    VirtualHost,
+}
+
+/// A service whose endpoints are the containers of a compose service, with no label needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ComposeService {
+    /// The compose service.
+    pub compose_service: String,
+    /// The compose project. Default: this program's own if it runs in one, else the only project that has
+    /// such a service; where several have, the first one found is used until it is gone.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The service's name. Default: the compose service's.
+    #[serde(default)]
+    pub service: Option<Name>,
+    /// The container's port. Default: the only one that it exposes.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Routes, each written `host/path`, as in the label `lb.routes`.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// The endpoints' weight. Default 100.
+    #[serde(default)]
+    pub weight: Weight,
+    /// The network to use, by name (with or without the project's prefix) or id.
+    #[serde(default)]
+    pub network: Option<String>,
+    /// Whether its traffic is TCP rather than HTTP. Default `false`.
+    #[serde(default)]
+    pub tcp: bool,
+}
+
+impl ComposeService {
+    /// The containers of `compose_service`, under its own name, without routes.
+    #[must_use]
+    pub fn new(compose_service: impl Into<String>) -> Self {
+        Self {
+            compose_service: compose_service.into(),
+            project: None,
+            service: None,
+            port: None,
+            routes: Vec::new(),
+            weight: Weight::default(),
+            network: None,
+            tcp: false,
+        }
+    }
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self {
+            name: Name::from_text("docker"),
+            connection: ConnectionConfig::default(),
+            labels: vec![LabelScheme::Lb],
+            services: Vec::new(),
+            reach: ReachConfig::default(),
+            one_off: false,
+            ping_interval: Duration::from_secs(3),
+            resync_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for SwarmConfig {
+    fn default() -> Self {
+        Self {
+            name: Name::from_text("swarm"),
+            managers: vec![ConnectionConfig::default()],
+            labels: vec![LabelScheme::Lb],
+            reach: ReachConfig::default(),
+            spread: Spread::default(),
+            converge_interval: Duration::from_millis(100),
+            poll_interval: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(3),
+        }
+    }
+}
+
+impl ConnectionConfig {
+    /// The engine at `host`, whatever the environment says.
+    #[must_use]
+    pub fn at(host: impl Into<String>) -> Self {
+        Self {
+            host: Some(host.into()),
+            ..Self::default()
+        }
+    }
+
+    /// How long one answer may take.
+    #[must_use]
+    pub fn answer_time(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(10))
+    }
+}
+
+mod optional_duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::duration;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<String>::deserialize(input)?
+            .map(|text| {
+                duration::parse(&text).ok_or_else(|| {
+                    D::Error::custom(format!(
+                        "duration is {text:?}, expected a number and a unit such as 500ms, 10s or 2m"
+                    ))
+                })
+            })
+            .transpose()
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        output: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => duration::serialize(duration, output),
+            None => output.serialize_none(),
+        }
+    }
+}

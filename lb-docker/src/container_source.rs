@@ -1,0 +1,513 @@
+//! Follows the containers of one engine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use lb_core::{Cursor, Descriptor, Diagnostic, Severity, Sink, Source, SourceError, Update};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    api::{Info, ListedContainer},
+    book::Book,
+    config::{DockerConfig, LabelScheme},
+    container::{Container, NetworkMode},
+    engine::Engine,
+    error::EngineError,
+    explain::Explanation,
+    moment,
+    refresh::{CONTAINER_EVENTS, Event, Kind, Step},
+    surveyor::{Survey, inspect, survey},
+    translate::{ENGINE_STOP_TIMEOUT, Fate, Rules, translate},
+};
+
+/// The containers of one engine, by their labels or by their compose service.
+///
+/// ```no_run
+/// use lb_docker::{DockerConfig, DockerSource};
+///
+/// // Reads the environment as the `docker` command does, and containers with `lb.*` labels.
+/// let source = DockerSource::new(DockerConfig::default());
+/// ```
+#[derive(Debug)]
+pub struct DockerSource {
+    config: DockerConfig,
+    attempts: u64,
+}
+
+impl DockerSource {
+    /// A source with this configuration. Nothing is connected yet.
+    #[must_use]
+    pub fn new(config: DockerConfig) -> Self {
+        Self {
+            config,
+            attempts: 0,
+        }
+    }
+
+    /// How the addresses of a container, given by name or id, are chosen, and what is wrong with it.
+    ///
+    /// # Errors
+    /// [`SourceError::Config`] when there is no such container or no engine is meant; otherwise what the engine
+    /// answered.
+    pub async fn explain(&self, container: &str) -> Result<Explanation, SourceError> {
+        let engine = Engine::new(&self.config.connection)?;
+        let survey = survey(&engine, &self.config.reach).await?;
+        let found = match inspect(&engine, container).await {
+            Err(error) if error.is_not_found() => {
+                return Err(SourceError::config(format!(
+                    "container is {container:?}, expected one that the engine has"
+                )));
+            }
+            found => found?,
+        };
+        let through = network_owner(&engine, &found).await?;
+        let rules = rules(&self.config, &survey);
+        let translation = translate(
+            &found,
+            through.as_ref(),
+            Fate::Stays,
+            &rules,
+            &survey.networks,
+            &survey.reach,
+            |_| None,
+        );
+        Ok(Explanation {
+            object: found.object(),
+            reach: survey.reach.viewpoint.to_string(),
+            services: translation.choices,
+            diagnostics: translation.complaints,
+        })
+    }
+}
+
+#[async_trait]
+impl Source for DockerSource {
+    fn describe(&self) -> Descriptor {
+        Descriptor::new(self.config.name.clone(), "docker")
+            .with_liveness(self.config.ping_interval * 4)
+    }
+
+    async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
+        self.attempts += 1;
+        let (mut watch, complaints) = Watch::open(&self.config, self.attempts).await?;
+        for complaint in complaints {
+            sink.send(Update::Diagnostic(complaint)).await?;
+        }
+        watch.reset(sink).await?;
+        watch.follow(sink).await
+    }
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<Event, EngineError>> + Send>>;
+
+/// One attempt.
+struct Watch<'a> {
+    config: &'a DockerConfig,
+    engine: Engine,
+    events: Events,
+    /// Events that came before the first listing was done.
+    early: Vec<Event>,
+    /// Whether events can be missing, so that everything must be listed again soon.
+    gap: bool,
+    book: Book,
+    own: Option<Container>,
+    /// Until when a container that was told to stop may take.
+    leaving: BTreeMap<String, Instant>,
+    at: Cursor,
+}
+
+impl<'a> Watch<'a> {
+    /// Subscribes, then lists. Events from before the listing are repeated by it, which does no harm.
+    async fn open(
+        config: &'a DockerConfig,
+        attempt: u64,
+    ) -> Result<(Self, Vec<Diagnostic>), SourceError> {
+        let engine = Engine::new(&config.connection)?;
+        let info: Info = engine.get("/info").await?;
+        let since = moment::since(&info.system_time);
+        let mut gap = since.is_none();
+        let mut events: Events =
+            Box::pin(engine.events(since, &["container", "network"], &CONTAINER_EVENTS));
+        let mut early = Vec::new();
+        let found = {
+            let mut listing = Box::pin(async {
+                let survey = survey(&engine, &config.reach).await?;
+                let rules = rules(config, &survey);
+                let listed = list(&engine, &rules).await?;
+                Ok::<_, EngineError>((survey, rules, listed))
+            });
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.next() => match event {
+                        Some(event) if early.len() < MAX_EARLY => early.push(event?),
+                        Some(event) => {
+                            event?;
+                            gap = true;
+                        }
+                        None => return Err(ended()),
+                    },
+                    found = &mut listing => break found?,
+                }
+            }
+        };
+        let (survey, rules, listed) = found;
+        let mut book = Book::new(rules, survey.networks, survey.reach);
+        book.replace(listed.containers);
+        let watch = Self {
+            config,
+            engine,
+            events,
+            early,
+            gap,
+            book,
+            own: survey.own,
+            leaving: BTreeMap::new(),
+            at: Cursor::new(format!("{}@{}#{attempt}", info.id, info.system_time), 0),
+        };
+        Ok((watch, listed.unread))
+    }
+
+    async fn reset(&mut self, sink: &Sink) -> Result<(), SourceError> {
+        let (records, complaints) = self.book.snapshot();
+        for complaint in complaints {
+            sink.send(Update::Diagnostic(complaint)).await?;
+        }
+        sink.send(Update::Reset {
+            at: self.at.clone(),
+            records,
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn follow(&mut self, sink: &Sink) -> Result<(), SourceError> {
+        let early = std::mem::take(&mut self.early);
+        self.handle(early, sink).await?;
+        let mut ping = Box::pin(ping_later(self.engine.clone(), self.config.ping_interval));
+        let first = match self.gap {
+            true => AFTER_GAP.min(self.config.resync_interval),
+            false => self.config.resync_interval,
+        };
+        let mut resync = Box::pin(sleep(first));
+        loop {
+            let patience = self.leaving.values().min().copied();
+            tokio::select! {
+                event = self.events.next() => {
+                    let mut events = vec![event.ok_or_else(ended)??];
+                    while events.len() < MAX_TOGETHER {
+                        match self.events.next().now_or_never() {
+                            Some(event) => events.push(event.ok_or_else(ended)??),
+                            None => break,
+                        }
+                    }
+                    self.handle(events, sink).await?;
+                }
+                answered = &mut ping => {
+                    answered?;
+                    sink.send(Update::Progress { at: self.at.clone() }).await?;
+                    ping.set(ping_later(self.engine.clone(), self.config.ping_interval));
+                }
+                () = &mut resync => {
+                    self.relist(sink).await?;
+                    resync.set(sleep(self.config.resync_interval));
+                }
+                () = at(patience) => self.lose_patience(sink).await?,
+            }
+        }
+    }
+
+    /// Says at once what events alone tell, then reads what they name, and says what that tells.
+    async fn handle(&mut self, events: Vec<Event>, sink: &Sink) -> Result<(), SourceError> {
+        let mut read = BTreeSet::new();
+        let mut moved = false;
+        for event in events {
+            let attributes = event
+                .attributes
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()));
+            let claimed = self.book.rules().claims(attributes);
+            let known = self.book.known(&event.id);
+            match event.step(known, claimed) {
+                Step::Nothing => {}
+                Step::Read => {
+                    read.insert(event.id.clone());
+                }
+                Step::Leaves => {
+                    let stop = known.flatten();
+                    self.book.leaves(&event.id);
+                    let timeout = stop
+                        .and_then(|stop| stop.timeout)
+                        .unwrap_or(ENGINE_STOP_TIMEOUT);
+                    self.leaving
+                        .insert(event.id.clone(), now() + timeout * 2 + PATIENCE);
+                    if stop.is_none() {
+                        read.insert(event.id.clone());
+                    }
+                }
+                Step::Died => {
+                    self.book.died(&event.id);
+                    self.leaving.remove(&event.id);
+                    read.insert(event.id.clone());
+                }
+                Step::Gone => {
+                    // Whoever listens learns that it stopped before it is gone, however fast that was.
+                    self.book.died(&event.id);
+                    self.tell(sink).await?;
+                    self.book.forget(&event.id);
+                    self.leaving.remove(&event.id);
+                    read.remove(&event.id);
+                }
+            }
+            if event.kind == Kind::Network || matches!(event.action.as_str(), "start" | "die") {
+                read.extend(self.book.dependents(&event.id));
+            }
+            moved |= event.kind == Kind::Network
+                && self.own.as_ref().is_some_and(|own| own.id == event.id);
+        }
+        self.tell(sink).await?;
+        if moved {
+            self.survey().await?;
+        }
+        // Inspecting some costs less than listing all; a listing of all costs less than inspecting many.
+        if read.len() > MIN_LIST && read.len() * 4 > self.book.len() {
+            return self.relist(sink).await;
+        }
+        self.read(read).await?;
+        self.tell(sink).await
+    }
+
+    /// Inspects these containers.
+    async fn read(&mut self, ids: BTreeSet<String>) -> Result<(), SourceError> {
+        let mut left: Vec<String> = ids.into_iter().collect();
+        let mut again = true;
+        while !left.is_empty() {
+            let engine = &self.engine;
+            let answers: Vec<_> = stream::iter(left)
+                .map(|id| async move {
+                    let found = inspect_through(engine, &id).await;
+                    (id, found)
+                })
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+            let mut suspects = BTreeSet::new();
+            for (id, found) in answers {
+                match found {
+                    Ok((container, through)) => {
+                        if self.book.needs_networks(&container) {
+                            self.survey().await?;
+                        }
+                        suspects.extend(self.book.put(container, through));
+                    }
+                    Err(error) if error.is_not_found() => self.book.forget(&id),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            // Whoever had an address that another has now is read once more, and only once.
+            left = match again {
+                true => suspects.into_iter().collect(),
+                false => Vec::new(),
+            };
+            again = false;
+        }
+        Ok(())
+    }
+
+    async fn relist(&mut self, sink: &Sink) -> Result<(), SourceError> {
+        self.survey().await?;
+        let listed = list(&self.engine, self.book.rules()).await?;
+        for complaint in listed.unread {
+            sink.send(Update::Diagnostic(complaint)).await?;
+        }
+        self.book.replace(listed.containers);
+        self.tell(sink).await
+    }
+
+    async fn survey(&mut self) -> Result<(), SourceError> {
+        let survey = survey(&self.engine, &self.config.reach).await?;
+        self.book.set_surroundings(survey.networks, survey.reach);
+        self.own = survey.own;
+        Ok(())
+    }
+
+    async fn lose_patience(&mut self, sink: &Sink) -> Result<(), SourceError> {
+        let now = now();
+        let late: Vec<String> = self
+            .leaving
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in late {
+            self.leaving.remove(&id);
+            self.book.stays(&id);
+        }
+        self.tell(sink).await
+    }
+
+    async fn tell(&mut self, sink: &Sink) -> Result<(), SourceError> {
+        let Some(changes) = self.book.changes() else {
+            return Ok(());
+        };
+        for complaint in changes.complaints {
+            sink.send(Update::Diagnostic(complaint)).await?;
+        }
+        if !changes.set.is_empty() || !changes.remove.is_empty() {
+            self.at.revision += 1;
+            sink.send(Update::Batch {
+                at: self.at.clone(),
+                set: changes.set,
+                remove: changes.remove,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a listing found.
+struct Listed {
+    containers: Vec<(Container, Option<Container>)>,
+    unread: Vec<Diagnostic>,
+}
+
+/// All running containers that concern us. One call, and one more for each that a listing tells too little of.
+async fn list(engine: &Engine, rules: &Rules) -> Result<Listed, EngineError> {
+    let (listed, unread) = engine.list::<ListedContainer>("/containers/json").await?;
+    let inspect_all = rules.schemes.contains(&LabelScheme::VirtualHost);
+    let (short, full): (Vec<Container>, Vec<Container>) = listed
+        .into_iter()
+        .map(Container::from_list)
+        .filter(|container| {
+            let labels = container
+                .labels
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()));
+            rules.claims(labels)
+        })
+        .partition(|container| container.mode == NetworkMode::Own && !inspect_all);
+    let inspected: Vec<Result<_, EngineError>> = stream::iter(full)
+        .map(|container| async move { inspect_through(engine, &container.id).await })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut containers: Vec<_> = short
+        .into_iter()
+        .map(|container| (container, None))
+        .collect();
+    for found in inspected {
+        match found {
+            Ok(found) => containers.push(found),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Listed {
+        containers,
+        unread: unread
+            .into_iter()
+            .map(|(id, error)| unreadable("container", &id, error))
+            .collect(),
+    })
+}
+
+/// One container, and the one whose network it uses.
+async fn inspect_through(
+    engine: &Engine,
+    id: &str,
+) -> Result<(Container, Option<Container>), EngineError> {
+    let container = inspect(engine, id).await?;
+    let through = network_owner(engine, &container).await?;
+    Ok((container, through))
+}
+
+/// The container whose network `container` uses, at the end of a chain of such.
+async fn network_owner(
+    engine: &Engine,
+    container: &Container,
+) -> Result<Option<Container>, EngineError> {
+    let mut found: Option<Container> = None;
+    for _ in 0..MAX_CHAIN {
+        let mode = &found.as_ref().unwrap_or(container).mode;
+        let NetworkMode::Container(other) = mode else {
+            break;
+        };
+        match inspect(engine, &other.clone()).await {
+            Ok(container) => found = Some(container),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
+    let own_project = survey
+        .own
+        .as_ref()
+        .and_then(|own| own.compose())
+        .map(|compose| compose.project.to_owned());
+    Rules {
+        schemes: config.labels.clone(),
+        services: config.services.clone(),
+        one_off: config.one_off,
+        own_project,
+    }
+}
+
+/// What to say of an object that cannot be read.
+pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
+    Diagnostic {
+        object: format!("{kind} {id}"),
+        field: None,
+        value: None,
+        message: format!("the engine's description of it cannot be read: {error}"),
+        severity: Severity::Error,
+    }
+}
+
+/// Waits, then asks whether the engine still answers: a link may be silent for ever without an error.
+pub(crate) async fn ping_later(engine: Engine, interval: Duration) -> Result<(), EngineError> {
+    sleep(interval).await;
+    engine.ping(interval * 2).await
+}
+
+pub(crate) fn ended() -> SourceError {
+    SourceError::transient("GET /events: the engine ended the stream")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: pure code is given the time"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The most events kept while the first listing is under way.
+const MAX_EARLY: usize = 4096;
+/// The most events handled in one go.
+const MAX_TOGETHER: usize = 256;
+/// From how many containers on a listing may replace inspections.
+const MIN_LIST: usize = 8;
+/// How many inspections are under way at once.
+const AT_ONCE: usize = 8;
+/// How long a chain of containers that share a network may be.
+const MAX_CHAIN: usize = 4;
+/// When to list again after events may have been missed.
+const AFTER_GAP: Duration = Duration::from_secs(1);
+/// How much longer than twice its time a container that was told to stop may take until it counts as staying.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,150 @@
+//! `lb.*`: our own scheme. The table in the crate's documentation is its reference.
+
+use std::collections::BTreeSet;
+
+use lb_core::{Mode, Name, PathMatch, RouteHost};
+
+use super::{
+    Complaints, Subject, Wish, Wishes,
+    reader::{Port, Reader},
+};
+use crate::{config::Spread, duration};
+
+pub(crate) const PREFIX: &str = "lb.";
+
+pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
+    let mut complaints = Complaints::new(subject.object);
+    let mut labels = Reader::new(subject.labels, PREFIX);
+    let wishes = groups(&labels)
+        .into_iter()
+        .filter_map(|group| wish(subject, &mut labels, &group, &mut complaints))
+        .collect();
+    labels.finish(&mut complaints, |_| {
+        "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp or spread"
+    });
+    Wishes {
+        wishes,
+        complaints: complaints.into_inner(),
+    }
+}
+
+/// What stands before the key: nothing, or a number and a dot for a container that serves several services.
+fn groups(labels: &Reader<'_>) -> BTreeSet<String> {
+    labels
+        .keys()
+        .into_iter()
+        .filter_map(|key| match key.split_once('.') {
+            None => KEYS.contains(&key).then(String::new),
+            Some((number, rest)) => {
+                (number.parse::<u8>().is_ok() && KEYS.contains(&rest)).then(|| format!("{number}."))
+            }
+        })
+        .collect()
+}
+
+fn wish(
+    subject: &Subject<'_>,
+    labels: &mut Reader<'_>,
+    group: &str,
+    complaints: &mut Complaints<'_>,
+) -> Option<Wish> {
+    let key = |name: &str| format!("{group}{name}");
+    let mut valid = true;
+    let service = match labels.take(&key("service")) {
+        None => subject.default_service(),
+        Some(text) => match text.parse::<Name>() {
+            Ok(name) => name,
+            Err(error) => {
+                complaints.refuse(&labels.full(&key("service")), text, error.to_string());
+                valid = false;
+                subject.default_service()
+            }
+        },
+    };
+    let mut wish = Wish::new(service);
+    let port = labels.port(&key("port"), complaints);
+    valid &= port != Port::Invalid;
+    wish.port = port.number();
+    if let Some(text) = labels.take(&key("routes")) {
+        for (written, parsed) in routes(text) {
+            match parsed {
+                Ok((host, path)) => wish.route(host, path, 0),
+                Err(error) => complaints.warn(&labels.full(&key("routes")), written, error),
+            }
+        }
+    }
+    if let Some(weight) = labels.parse::<u16>(&key("weight"), complaints) {
+        match weight.try_into() {
+            Ok(weight) => wish.weight = weight,
+            Err(error) => complaints.warn(
+                &labels.full(&key("weight")),
+                &weight.to_string(),
+                error.to_string(),
+            ),
+        }
+    }
+    wish.network = labels.take(&key("network")).map(str::to_owned);
+    if let Port::Number(port) = labels.port(&key("check"), complaints) {
+        wish.check_port = Some(port);
+    }
+    if let Some(text) = labels.take(&key("drain")) {
+        wish.drain = duration::parse(text);
+        if wish.drain.is_none() {
+            complaints.warn(
+                &labels.full(&key("drain")),
+                text,
+                "expected a duration such as 500ms, 30s or 2m",
+            );
+        }
+    }
+    if labels.flag(&key("tcp"), complaints) == Some(true) {
+        wish.mode = Mode::Tcp;
+    }
+    if let Some(text) = labels.take(&key("spread")) {
+        match text {
+            "tasks" => wish.spread = Some(Spread::Tasks),
+            "vip" => wish.spread = Some(Spread::Vip),
+            "nodes" => wish.spread = Some(Spread::Nodes),
+            _ => complaints.warn(
+                &labels.full(&key("spread")),
+                text,
+                "expected tasks, vip or nodes",
+            ),
+        }
+    }
+    valid.then_some(wish)
+}
+
+/// A route's host and path, or why it is none.
+type ParsedRoute = Result<(RouteHost, PathMatch), String>;
+
+/// The routes in a list such as `shop.example/api, *.example, /static, shop.example=/health`.
+pub(crate) fn routes(text: &str) -> impl Iterator<Item = (&str, ParsedRoute)> {
+    text.split([',', ' ', '\n', '\t'])
+        .filter(|route| !route.is_empty())
+        .map(|route| (route, parse_route(route)))
+}
+
+fn parse_route(route: &str) -> ParsedRoute {
+    let border = route
+        .find("=/")
+        .into_iter()
+        .chain(route.find('/'))
+        .min()
+        .unwrap_or(route.len());
+    let (host, path) = route.split_at_checked(border).unwrap_or((route, ""));
+    let host = host
+        .parse()
+        .map_err(|e: lb_core::model::InvalidRoute| e.to_string())?;
+    let path = if path.is_empty() {
+        PathMatch::any()
+    } else {
+        path.parse()
+            .map_err(|e: lb_core::model::InvalidRoute| e.to_string())?
+    };
+    Ok((host, path))
+}
+
+const KEYS: [&str; 9] = [
+    "service", "port", "routes", "weight", "network", "check", "drain", "tcp", "spread",
+];

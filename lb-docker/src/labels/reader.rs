@@ -1,0 +1,162 @@
+//! Reads the labels below one prefix and remembers which were understood.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use lb_core::{Diagnostic, Severity};
+
+/// What is wrong with one object.
+#[derive(Debug)]
+pub(crate) struct Complaints<'a> {
+    object: &'a str,
+    found: Vec<Diagnostic>,
+}
+
+impl<'a> Complaints<'a> {
+    pub(crate) fn new(object: &'a str) -> Self {
+        Self {
+            object,
+            found: Vec::new(),
+        }
+    }
+
+    /// Something was not honoured; the object is used all the same.
+    pub(crate) fn warn(&mut self, key: &str, value: &str, message: impl Into<String>) {
+        self.add(Severity::Warning, key, value, message.into());
+    }
+
+    /// The object, or one of its wishes, is left out.
+    pub(crate) fn refuse(&mut self, key: &str, value: &str, message: impl Into<String>) {
+        self.add(Severity::Error, key, value, message.into());
+    }
+
+    pub(crate) fn into_inner(self) -> Vec<Diagnostic> {
+        self.found
+    }
+
+    fn add(&mut self, severity: Severity, key: &str, value: &str, message: String) {
+        self.found.push(Diagnostic {
+            object: self.object.to_owned(),
+            field: Some(key.to_owned()),
+            value: Some(bounded(value)),
+            message,
+            severity,
+        });
+    }
+}
+
+/// A value cut to a length that fits a log line.
+fn bounded(value: &str) -> String {
+    const MOST: usize = 256;
+    match value.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", value.get(..at).unwrap_or_default()),
+        None => value.to_owned(),
+    }
+}
+
+/// The labels below one prefix; what is taken counts as understood.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    prefix: &'static str,
+    left: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(labels: &'a BTreeMap<String, String>, prefix: &'static str) -> Self {
+        let left = labels
+            .range(prefix.to_owned()..)
+            .map_while(|(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
+            .collect();
+        Self { prefix, left }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Takes one label's text.
+    pub(crate) fn take(&mut self, key: &str) -> Option<&'a str> {
+        self.left.remove(key)
+    }
+
+    /// Takes one label and parses it; a text that does not parse is complained of and counts as absent.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(
+        &mut self,
+        key: &str,
+        complaints: &mut Complaints<'_>,
+    ) -> Option<T> {
+        let text = self.take(key)?;
+        match text.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                complaints.warn(&self.full(key), text, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Takes one label that says yes or no.
+    pub(crate) fn flag(&mut self, key: &str, complaints: &mut Complaints<'_>) -> Option<bool> {
+        let text = self.take(key)?;
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => {
+                complaints.warn(&self.full(key), text, "expected true or false");
+                None
+            }
+        }
+    }
+
+    /// Takes one label that is a port.
+    pub(crate) fn port(&mut self, key: &str, complaints: &mut Complaints<'_>) -> Port {
+        match self.take(key) {
+            None => Port::Absent,
+            Some(text) => match text.trim().parse::<u16>() {
+                Ok(port) if port != 0 => Port::Number(port),
+                _ => {
+                    complaints.refuse(&self.full(key), text, "expected a port from 1 to 65535");
+                    Port::Invalid
+                }
+            },
+        }
+    }
+
+    /// The keys that are left, without the prefix.
+    pub(crate) fn keys(&self) -> Vec<&'a str> {
+        self.left.keys().copied().collect()
+    }
+
+    /// The whole label's name.
+    pub(crate) fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Takes what is left and complains of each with the message that `why` gives.
+    pub(crate) fn finish(
+        self,
+        complaints: &mut Complaints<'_>,
+        why: impl Fn(&str) -> &'static str,
+    ) {
+        for (key, value) in &self.left {
+            complaints.warn(&self.full(key), value, why(key));
+        }
+    }
+}
+
+/// A label that is a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    Absent,
+    Invalid,
+    Number(u16),
+}
+
+impl Port {
+    /// The number, if it is one.
+    pub(crate) fn number(self) -> Option<u16> {
+        match self {
+            Self::Number(port) => Some(port),
+            Self::Absent | Self::Invalid => None,
+        }
+    }
+}

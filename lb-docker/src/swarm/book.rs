@@ -1,0 +1,205 @@
+//! A cluster's records, and what of them was told already.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use lb_core::{Diagnostic, EndpointState, Record, RecordKey, Severity};
+
+use super::{
+    cluster::Cluster,
+    records::{SwarmRules, translate},
+};
+use crate::{
+    address::{Networks, Reach},
+    book::Changes,
+    labels::Wish,
+    translate::Translation,
+};
+
+/// A cluster's records.
+#[derive(Debug)]
+pub(crate) struct SwarmBook {
+    pub(crate) cluster: Cluster,
+    rules: SwarmRules,
+    networks: Networks,
+    reach: Reach,
+    /// The last wishes of each service that were valid.
+    good: BTreeMap<String, Vec<Wish>>,
+    told: BTreeMap<RecordKey, Record>,
+    complained: Vec<Diagnostic>,
+}
+
+impl SwarmBook {
+    pub(crate) fn new(
+        rules: SwarmRules,
+        cluster: Cluster,
+        networks: Networks,
+        reach: Reach,
+    ) -> Self {
+        Self {
+            cluster,
+            rules,
+            networks,
+            reach,
+            good: BTreeMap::new(),
+            told: BTreeMap::new(),
+            complained: Vec::new(),
+        }
+    }
+
+    pub(crate) fn set_surroundings(&mut self, networks: Networks, reach: Reach) {
+        self.networks = networks;
+        self.reach = reach;
+    }
+
+    /// All records, as a reset needs them; they count as told.
+    pub(crate) fn snapshot(&mut self) -> (Vec<Record>, Vec<Diagnostic>) {
+        let (records, complaints) = self.wanted();
+        self.told = records;
+        self.complained.clone_from(&complaints);
+        (self.told.values().cloned().collect(), complaints)
+    }
+
+    /// What changed since something was last told; none when nothing did.
+    pub(crate) fn changes(&mut self) -> Option<Changes> {
+        let (records, complaints) = self.wanted();
+        let changes = Changes {
+            set: records
+                .iter()
+                .filter(|(key, record)| self.told.get(*key) != Some(*record))
+                .map(|(_, record)| record.clone())
+                .collect(),
+            remove: self
+                .told
+                .keys()
+                .filter(|key| !records.contains_key(*key))
+                .cloned()
+                .collect(),
+            complaints: complaints
+                .iter()
+                .filter(|complaint| !self.complained.contains(complaint))
+                .cloned()
+                .collect(),
+        };
+        self.told = records;
+        self.complained = complaints;
+        (changes != Changes::default()).then_some(changes)
+    }
+
+    /// Whether nothing is about to change by itself.
+    pub(crate) fn has_converged(&self) -> bool {
+        self.cluster.has_converged(self.good.keys().cloned())
+    }
+
+    /// Whether the container of a task with this service is of ours.
+    pub(crate) fn claims(&self, service: &str) -> bool {
+        self.good.contains_key(service)
+    }
+
+    /// What each service that `which` names makes.
+    pub(crate) fn explain(&mut self, which: &str) -> Option<(String, Translation)> {
+        let (_, complaints) = self.wanted();
+        let (id, known) = self.cluster.services.iter().find(|(id, known)| {
+            known.listed.spec.name == which || (which.len() >= 4 && id.starts_with(which))
+        })?;
+        let wishes = self.good.get(id).cloned().unwrap_or_default();
+        let object = super::records::object(&known.listed);
+        let mut translation = translate(
+            known,
+            &wishes,
+            &self.cluster,
+            &self.rules,
+            &self.networks,
+            &self.reach,
+        );
+        translation.complaints = complaints
+            .into_iter()
+            .filter(|complaint| complaint.object == object)
+            .collect();
+        Some((object, translation))
+    }
+
+    fn wanted(&mut self) -> (BTreeMap<RecordKey, Record>, Vec<Diagnostic>) {
+        let mut complaints = Vec::new();
+        let mut records: Vec<Record> = Vec::new();
+        let services = &self.cluster.services;
+        self.good.retain(|id, _| services.contains_key(id));
+        for (id, known) in services {
+            let found = self.rules.wishes(&known.listed);
+            let broken = found
+                .complaints
+                .iter()
+                .any(|complaint| complaint.severity == Severity::Error);
+            complaints.extend(found.complaints);
+            // A label that was broken by hand must not take away what served before.
+            if !broken || !self.good.contains_key(id) {
+                match found.wishes.is_empty() {
+                    true => self.good.remove(id),
+                    false => self.good.insert(id.clone(), found.wishes),
+                };
+            }
+            let Some(wishes) = self.good.get(id) else {
+                continue;
+            };
+            let translation = translate(
+                known,
+                wishes,
+                &self.cluster,
+                &self.rules,
+                &self.networks,
+                &self.reach,
+            );
+            complaints.extend(translation.complaints);
+            records.extend(translation.records);
+        }
+        self.settle_addresses(&mut records);
+        let mut wanted: BTreeMap<RecordKey, Record> = BTreeMap::new();
+        for record in records {
+            wanted.entry(record.key.clone()).or_insert(record);
+        }
+        (wanted, complaints)
+    }
+
+    /// An address that two services claim is given by Swarm to the one whose claim is later; whoever else still
+    /// claims it has lost it, and must not get its traffic.
+    fn settle_addresses(&self, records: &mut [Record]) {
+        let mut users: BTreeMap<SocketAddr, BTreeSet<usize>> = BTreeMap::new();
+        for (place, record) in records.iter().enumerate() {
+            if let Some(endpoint) = &record.endpoint
+                && endpoint.state != EndpointState::Down
+            {
+                users.entry(endpoint.address).or_default().insert(place);
+            }
+        }
+        for places in users.values().filter(|places| places.len() > 1) {
+            let latest = places
+                .iter()
+                .copied()
+                .max_by_key(|place| records.get(*place).map(|record| self.version(record)));
+            let Some(owner) = latest.and_then(|place| records.get(place)) else {
+                continue;
+            };
+            let owner = owner.key.id.clone();
+            for place in places {
+                // One task may serve several services at one address.
+                if let Some(record) = records.get_mut(*place)
+                    && record.key.id != owner
+                    && let Some(endpoint) = &mut record.endpoint
+                {
+                    endpoint.state = EndpointState::Down;
+                }
+            }
+        }
+    }
+
+    /// When the task behind a record was last changed; the latest for what stands for no task.
+    fn version(&self, record: &Record) -> u64 {
+        self.cluster
+            .tasks
+            .values()
+            .find(|task| super::records::endpoint_id(task) == record.key.id.as_str())
+            .map_or(u64::MAX, |task| task.version.index)
+    }
+}

@@ -1,0 +1,472 @@
+//! One Swarm service with its tasks, and the records that they make.
+
+use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+
+use lb_core::{Endpoint, EndpointState, Name, Record, RecordKey};
+
+use super::{
+    api::{ListedService, ListedTask},
+    cluster::{Cluster, KnownService, Local, Stage},
+};
+use crate::{
+    address::{self, AddressChoice, Network, Networks, Place, Reach, Viewpoint, Want},
+    config::{LabelScheme, Spread},
+    container::{Attached, NetworkMode, Phase, Published, address, short},
+    labels::{self, Complaints, Subject, Wish, Wishes},
+    translate::{ENGINE_STOP_TIMEOUT, Fate, Translation},
+};
+
+/// What a source is configured to take from services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SwarmRules {
+    pub(crate) schemes: Vec<LabelScheme>,
+    pub(crate) spread: Spread,
+}
+
+impl SwarmRules {
+    /// What a service's labels ask for.
+    pub(crate) fn wishes(&self, service: &ListedService) -> Wishes {
+        let object = object(service);
+        let stack = service
+            .spec
+            .labels
+            .get("com.docker.stack.namespace")
+            .map(String::as_str);
+        labels::wishes(
+            &self.schemes,
+            &Subject {
+                object: &object,
+                name: &service.spec.name,
+                labels: &service.spec.labels,
+                env: &[],
+                compose: None,
+                stack,
+            },
+        )
+    }
+}
+
+/// How people find a service.
+pub(crate) fn object(service: &ListedService) -> String {
+    format!("Swarm service {}", service.spec.name)
+}
+
+/// The records of one service that asks for `wishes`.
+pub(crate) fn translate(
+    known: &KnownService,
+    wishes: &[Wish],
+    cluster: &Cluster,
+    rules: &SwarmRules,
+    networks: &Networks,
+    reach: &Reach,
+) -> Translation {
+    let object = object(&known.listed);
+    let mut complaints = Complaints::new(&object);
+    let mut translation = Translation::default();
+    let service = Service {
+        known,
+        cluster,
+        networks,
+        reach,
+    };
+    for wish in wishes {
+        let spread = match wish.spread.unwrap_or(rules.spread) {
+            Spread::Vip if known.listed.spec.endpoint_spec.mode == "dnsrr" => {
+                complaints.warn(
+                    "spread",
+                    "vip",
+                    "it has no virtual address (endpoint mode dnsrr): its tasks are used",
+                );
+                Spread::Tasks
+            }
+            spread => spread,
+        };
+        let before = translation.records.len();
+        match spread {
+            Spread::Tasks => service.tasks(wish, &mut translation, &mut complaints),
+            Spread::Vip => service.vip(wish, &mut translation, &mut complaints),
+            Spread::Nodes => service.nodes(wish, &mut translation, &mut complaints),
+        }
+        // With no endpoint its routes answer "unavailable", not "not found".
+        let silent = translation.records.len() == before;
+        if silent && !known.removed && !wish.routes.is_empty() {
+            translation.records.push(
+                Record::declare(RecordKey::new(
+                    wish.service.clone(),
+                    Name::from_text(&format!("service-{}", short(&known.listed.id))),
+                ))
+                .with_mode(wish.mode)
+                .with_routes(wish.routes.clone()),
+            );
+        }
+    }
+    translation.complaints = complaints.into_inner();
+    translation
+}
+
+struct Service<'a> {
+    known: &'a KnownService,
+    cluster: &'a Cluster,
+    networks: &'a Networks,
+    reach: &'a Reach,
+}
+
+impl Service<'_> {
+    fn tasks(&self, wish: &Wish, translation: &mut Translation, complaints: &mut Complaints<'_>) {
+        let mut said = BTreeSet::new();
+        for task in self.cluster.tasks_of(&self.known.listed.id) {
+            let local = self.cluster.locals.get(&task.id);
+            let Some(state) = self.state(task, local, wish) else {
+                continue;
+            };
+            let choice = self.task_address(task, local, wish);
+            match choice.address {
+                Some(address) => translation.records.push(self.record(
+                    wish,
+                    endpoint_id(task),
+                    Endpoint::new(address).with_state(state),
+                )),
+                // One that only comes may not have all its addresses yet.
+                None if state != EndpointState::Pending && said.insert(choice.reason.clone()) => {
+                    complaints.refuse("address", &endpoint_id(task), choice.reason.clone());
+                }
+                None => {}
+            }
+            translation.choices.push((wish.service.clone(), choice));
+        }
+    }
+
+    /// What to do with a task: the worse of what the managers say and what its own engine says.
+    fn state(
+        &self,
+        task: &ListedTask,
+        local: Option<&Local>,
+        wish: &Wish,
+    ) -> Option<EndpointState> {
+        let node_down = self
+            .cluster
+            .nodes
+            .get(&task.node_id)
+            .is_some_and(|node| node.down);
+        let local_died = local.is_some_and(|local| local.fate == Fate::Died);
+        let leaving = EndpointState::Draining {
+            grace: Some(wish.drain.unwrap_or_else(|| patience(task))),
+        };
+        match task.stage() {
+            Stage::Over => None,
+            Stage::Coming if node_down || local_died => None,
+            Stage::Coming => Some(EndpointState::Pending),
+            Stage::Running | Stage::Leaving if node_down || local_died => Some(EndpointState::Down),
+            Stage::Leaving => Some(leaving),
+            Stage::Running => Some(match local {
+                Some(Local {
+                    fate: Fate::Leaves, ..
+                }) => leaving,
+                Some(local) => match local.container.phase {
+                    Phase::Unhealthy | Phase::Paused => {
+                        EndpointState::Draining { grace: wish.drain }
+                    }
+                    Phase::Starting => EndpointState::Pending,
+                    Phase::Serving => EndpointState::Ready,
+                    Phase::Stopped => EndpointState::Down,
+                },
+                None => EndpointState::Ready,
+            }),
+        }
+    }
+
+    fn task_address(&self, task: &ListedTask, local: Option<&Local>, wish: &Wish) -> AddressChoice {
+        let mut networks = self.networks.clone();
+        let mut attachments = Vec::new();
+        for attachment in &task.attachments {
+            let spec = &attachment.network.spec;
+            // What the task says of its networks is there before the engine's own list has it.
+            networks
+                .entry(attachment.network.id.clone())
+                .or_insert_with(|| Network {
+                    name: spec.name.clone(),
+                    driver: match spec.driver_configuration.name.as_str() {
+                        "" => "overlay".to_owned(),
+                        driver => driver.to_owned(),
+                    },
+                    internal: spec.internal,
+                    ingress: spec.ingress,
+                });
+            let addresses = || attachment.addresses.iter().filter_map(|text| address(text));
+            attachments.push(Attached {
+                network: spec.name.clone(),
+                network_id: attachment.network.id.clone(),
+                v4: addresses().find(std::net::IpAddr::is_ipv4),
+                v6: addresses().find(std::net::IpAddr::is_ipv6),
+            });
+        }
+        let exposed = self.target_ports();
+        let published = match address::port(wish.port, &exposed) {
+            Ok((port, _)) => match self.host_ports(task, local, port) {
+                Ok(published) => published,
+                Err(reason) => {
+                    return AddressChoice {
+                        address: None,
+                        reason,
+                        candidates: Vec::new(),
+                    };
+                }
+            },
+            Err(_) => Vec::new(),
+        };
+        let mode = match attachments
+            .iter()
+            .find(|attached| attached.network == "host")
+        {
+            Some(_) => NetworkMode::Host,
+            None => NetworkMode::Own,
+        };
+        let place = Place {
+            mode: &mode,
+            attachments: &attachments,
+            exposed: &exposed,
+            published: &published,
+            project: self.stack(),
+        };
+        address::choose(&place, want(wish), &networks, &self.reach_of(&task.node_id))
+    }
+
+    /// From where a task on this node is reached: on another node than ours, nothing of the host's own leads there.
+    fn reach_of(&self, node: &str) -> Reach {
+        let own = node == self.cluster.own_node;
+        let mut reach = self.reach.clone();
+        if own && reach.viewpoint == Viewpoint::Host {
+            return reach;
+        }
+        let address = self.cluster.nodes.get(node).and_then(|node| node.address);
+        reach.node_address = address.or_else(|| self.reach.node_address.filter(|_| own));
+        if reach.viewpoint == Viewpoint::Host {
+            reach.viewpoint = Viewpoint::Elsewhere;
+        }
+        reach
+    }
+
+    /// The ports of a task's node that lead to its `port`. Engines may give IPv4 and IPv6 different ports, and the
+    /// managers do not say which is which.
+    fn host_ports(
+        &self,
+        task: &ListedTask,
+        local: Option<&Local>,
+        port: u16,
+    ) -> Result<Vec<Published>, String> {
+        let any_v4 = |host_port: u16| Published {
+            port,
+            host_ip: Ipv4Addr::UNSPECIFIED.into(),
+            host_port,
+        };
+        let is_host = |mode: &str, protocol: &str, target: u16| {
+            mode == "host" && matches!(protocol, "tcp" | "") && target == port
+        };
+        let fixed = self.known.listed.endpoint.ports.iter().find(|config| {
+            is_host(&config.publish_mode, &config.protocol, config.target_port)
+                && config.published_port != 0
+        });
+        if let Some(fixed) = fixed {
+            return Ok(vec![any_v4(fixed.published_port)]);
+        }
+        if let Some(local) = local {
+            return Ok(local.container.published.clone());
+        }
+        let random: BTreeSet<u16> = task
+            .status
+            .port_status
+            .ports
+            .iter()
+            .filter(|config| is_host(&config.publish_mode, &config.protocol, config.target_port))
+            .map(|config| config.published_port)
+            .filter(|port| *port != 0)
+            .collect();
+        match random.len() {
+            0 => Ok(Vec::new()),
+            1 => Ok(random.into_iter().map(any_v4).collect()),
+            _ => Err(format!(
+                "its node gave IPv4 and IPv6 different ports {random:?} and nobody says which is which, expected a fixed published port"
+            )),
+        }
+    }
+
+    fn vip(&self, wish: &Wish, translation: &mut Translation, complaints: &mut Complaints<'_>) {
+        if self.known.listed.endpoint.virtual_ips.is_empty() {
+            // Swarm gives it one in a moment.
+            return;
+        }
+        let attachments: Vec<Attached> = self
+            .known
+            .listed
+            .endpoint
+            .virtual_ips
+            .iter()
+            .map(|vip| {
+                let found = address(&vip.addr);
+                Attached {
+                    network: self
+                        .networks
+                        .get(&vip.network_id)
+                        .map_or_else(|| vip.network_id.clone(), |network| network.name.clone()),
+                    network_id: vip.network_id.clone(),
+                    v4: found.filter(std::net::IpAddr::is_ipv4),
+                    v6: found.filter(std::net::IpAddr::is_ipv6),
+                }
+            })
+            .collect();
+        let place = Place {
+            mode: &NetworkMode::Own,
+            attachments: &attachments,
+            exposed: &self.target_ports(),
+            published: &[],
+            project: self.stack(),
+        };
+        let choice = address::choose(&place, want(wish), self.networks, self.reach);
+        match choice.address {
+            Some(address) => translation.records.push(self.record(
+                wish,
+                "vip".to_owned(),
+                Endpoint::new(address).with_state(self.whole_state()),
+            )),
+            None => complaints.refuse("address", "vip", choice.reason.clone()),
+        }
+        translation.choices.push((wish.service.clone(), choice));
+    }
+
+    fn nodes(&self, wish: &Wish, translation: &mut Translation, complaints: &mut Complaints<'_>) {
+        let exposed = self.target_ports();
+        let published = address::port(wish.port, &exposed).and_then(|(port, _)| {
+            self.known
+                .listed
+                .endpoint
+                .ports
+                .iter()
+                .find(|config| {
+                    config.publish_mode == "ingress"
+                        && config.target_port == port
+                        && config.published_port != 0
+                })
+                .map(|config| config.published_port)
+                .ok_or_else(|| format!("its port {port} is not published in ingress mode"))
+        });
+        let host_port = match published {
+            Ok(port) => port,
+            Err(reason) => return complaints.refuse("spread", "nodes", reason),
+        };
+        for (id, node) in self.cluster.nodes.iter().filter(|(_, node)| node.up) {
+            let place = Place {
+                mode: &NetworkMode::Own,
+                attachments: &[],
+                exposed: &exposed,
+                published: &[Published {
+                    port: wish.port.or_else(|| exposed.first().copied()).unwrap_or(0),
+                    host_ip: Ipv4Addr::UNSPECIFIED.into(),
+                    host_port,
+                }],
+                project: None,
+            };
+            let want = Want {
+                port: wish.port,
+                network: None,
+            };
+            let mut reach = self.reach_of(id);
+            reach.network = None;
+            let choice = address::choose(&place, want, self.networks, &reach);
+            match choice.address {
+                Some(address) => translation.records.push(self.record(
+                    wish,
+                    format!("node-{}", short(id)),
+                    Endpoint::new(address).with_state(self.whole_state()),
+                )),
+                None => complaints.refuse(
+                    "address",
+                    &format!("node {}", short(id)),
+                    format!("node {}: {}", node_name(id, node.address), choice.reason),
+                ),
+            }
+            translation.choices.push((wish.service.clone(), choice));
+        }
+    }
+
+    /// The state of an address behind which Swarm itself chooses tasks.
+    fn whole_state(&self) -> EndpointState {
+        let is = |wanted: Stage| {
+            self.cluster
+                .tasks_of(&self.known.listed.id)
+                .any(|task| task.stage() == wanted)
+        };
+        match (is(Stage::Running), is(Stage::Leaving)) {
+            (true, _) if !self.known.removed => EndpointState::Ready,
+            (true, _) | (false, true) => EndpointState::Draining { grace: None },
+            (false, false) => EndpointState::Pending,
+        }
+    }
+
+    /// The ports that its publications lead to: the only ones that managers know of.
+    fn target_ports(&self) -> BTreeSet<u16> {
+        self.known
+            .listed
+            .endpoint
+            .ports
+            .iter()
+            .filter(|config| matches!(config.protocol.as_str(), "tcp" | ""))
+            .map(|config| config.target_port)
+            .filter(|port| *port != 0)
+            .collect()
+    }
+
+    fn stack(&self) -> Option<&str> {
+        self.known
+            .listed
+            .spec
+            .labels
+            .get("com.docker.stack.namespace")
+            .map(String::as_str)
+    }
+
+    fn record(&self, wish: &Wish, id: String, endpoint: Endpoint) -> Record {
+        Record::new(
+            RecordKey::new(wish.service.clone(), Name::from_text(&id)),
+            endpoint
+                .with_weight(wish.weight)
+                .with_check_port(wish.check_port),
+        )
+        .with_mode(wish.mode)
+        .with_routes(wish.routes.clone())
+    }
+}
+
+fn want(wish: &Wish) -> Want<'_> {
+    Want {
+        port: wish.port,
+        network: wish.network.as_deref(),
+    }
+}
+
+/// A task's identity: its replica, and itself, because two may share a replica while one replaces the other.
+pub(crate) fn endpoint_id(task: &ListedTask) -> String {
+    match task.slot {
+        0 => short(&task.id).to_owned(),
+        slot => format!("{slot}.{}", short(&task.id)),
+    }
+}
+
+/// How long a task that leaves may take: until its signal, and then as long as Swarm waits before it kills.
+fn patience(task: &ListedTask) -> Duration {
+    let grace = task
+        .spec
+        .container_spec
+        .stop_grace_period
+        .map_or(ENGINE_STOP_TIMEOUT, Duration::from_nanos);
+    BEFORE_SIGNAL.saturating_add(grace)
+}
+
+fn node_name(id: &str, address: Option<std::net::IpAddr>) -> String {
+    match address {
+        Some(address) => format!("{} at {address}", short(id)),
+        None => short(id).to_owned(),
+    }
+}
+
+/// How long Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
+const BEFORE_SIGNAL: Duration = Duration::from_secs(3);

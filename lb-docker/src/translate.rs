@@ -1,0 +1,247 @@
+//! One container's facts, and the records that they make.
+
+use std::time::Duration;
+
+use lb_core::{Diagnostic, Endpoint, EndpointState, Mode, Name, Record, RecordKey};
+
+use crate::{
+    address::{self, AddressChoice, Networks, Place, Reach, Want},
+    config::{ComposeService, LabelScheme},
+    container::{Container, Phase, short},
+    labels::{self, Complaints, Subject, Wish, Wishes},
+};
+
+/// What a source is configured to take from containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) schemes: Vec<LabelScheme>,
+    pub(crate) services: Vec<ComposeService>,
+    pub(crate) one_off: bool,
+    /// The compose project that this program runs in.
+    pub(crate) own_project: Option<String>,
+}
+
+/// What the engine does with a container, beside what an inspection shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Fate {
+    /// Nothing special.
+    #[default]
+    Stays,
+    /// It was told to stop.
+    Leaves,
+    /// It runs no more, and no inspection has shown what became of it.
+    Died,
+}
+
+/// What one container makes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Translation {
+    pub(crate) records: Vec<Record>,
+    pub(crate) complaints: Vec<Diagnostic>,
+    /// How each service's address was chosen.
+    pub(crate) choices: Vec<(Name, AddressChoice)>,
+}
+
+impl Rules {
+    /// Whether a container with these labels may be one of ours.
+    pub(crate) fn claims<'a>(
+        &self,
+        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> bool {
+        let composed = labels.clone().any(|(key, value)| {
+            key == "com.docker.compose.service"
+                && self
+                    .services
+                    .iter()
+                    .any(|chosen| chosen.compose_service == value)
+        });
+        composed || labels::claims(&self.schemes, labels.map(|(key, _)| key))
+    }
+
+    /// The configured services that `container` belongs to, by their place, not regarding which project owns
+    /// those without one.
+    pub(crate) fn chosen<'a>(
+        &'a self,
+        container: &Container,
+    ) -> impl Iterator<Item = (usize, &'a ComposeService)> {
+        let compose = container
+            .compose()
+            .map(|compose| (compose.project.to_owned(), compose.service.to_owned()));
+        self.services.iter().enumerate().filter(move |(_, chosen)| {
+            compose.as_ref().is_some_and(|(project, service)| {
+                *service == chosen.compose_service
+                    && self
+                        .project(chosen)
+                        .is_none_or(|wanted| wanted == project.as_str())
+            })
+        })
+    }
+
+    /// The project that a configured service is in, where that is said or known.
+    pub(crate) fn project<'a>(&'a self, chosen: &'a ComposeService) -> Option<&'a str> {
+        chosen.project.as_deref().or(self.own_project.as_deref())
+    }
+}
+
+/// The records of `container`. `through` is the container whose network it uses, where that is another's;
+/// `owner` tells the project that owns a configured service.
+pub(crate) fn translate(
+    container: &Container,
+    through: Option<&Container>,
+    fate: Fate,
+    rules: &Rules,
+    networks: &Networks,
+    reach: &Reach,
+    owner: impl Fn(usize) -> Option<String>,
+) -> Translation {
+    let compose = container.compose();
+    if compose.is_some_and(|compose| compose.one_off) && !rules.one_off {
+        return Translation::default();
+    }
+    let object = container.object();
+    let env = container.env.as_deref().unwrap_or_default();
+    let subject = Subject {
+        object: &object,
+        name: &container.name,
+        labels: &container.labels,
+        env,
+        compose,
+        stack: None,
+    };
+    let Wishes {
+        mut wishes,
+        mut complaints,
+    } = labels::wishes(&rules.schemes, &subject);
+    for (index, chosen) in rules.chosen(container) {
+        let project = compose.map(|compose| compose.project);
+        match owner(index) {
+            Some(owner) if Some(owner.as_str()) != project => {
+                let mut foreign = Complaints::new(&object);
+                foreign.refuse(
+                    "com.docker.compose.project",
+                    project.unwrap_or_default(),
+                    format!(
+                        "compose service {:?} is also in project {owner:?}, expected one project or a configured one",
+                        chosen.compose_service
+                    ),
+                );
+                complaints.extend(foreign.into_inner());
+            }
+            _ => {
+                let (wish, found) = chosen.wish(&object);
+                complaints.extend(found);
+                wishes.retain(|other| other.service != wish.service);
+                wishes.push(wish);
+            }
+        }
+    }
+
+    let mut translation = Translation {
+        complaints,
+        ..Translation::default()
+    };
+    let Some(id) = endpoint_id(container) else {
+        return translation;
+    };
+    for wish in wishes {
+        let networked = through.unwrap_or(container);
+        let place = Place {
+            mode: &networked.mode,
+            attachments: &networked.attachments,
+            exposed: &container.exposed,
+            published: &networked.published,
+            project: compose.map(|compose| compose.project),
+        };
+        let want = Want {
+            port: wish.port,
+            network: wish.network.as_deref(),
+        };
+        let choice = address::choose(&place, want, networks, reach);
+        let record = match (state(container, fate, &wish), choice.address) {
+            (None, _) => None,
+            (Some(state), Some(address)) => Some(Record::new(
+                RecordKey::new(wish.service.clone(), id.clone()),
+                Endpoint::new(address)
+                    .with_weight(wish.weight)
+                    .with_state(state)
+                    .with_check_port(wish.check_port),
+            )),
+            // Its routes stay: they answer "unavailable", not "not found".
+            (Some(_), None) => {
+                let mut unreachable = Complaints::new(&object);
+                unreachable.refuse("address", "", choice.reason.clone());
+                translation.complaints.extend(unreachable.into_inner());
+                (!wish.routes.is_empty())
+                    .then(|| Record::declare(RecordKey::new(wish.service.clone(), id.clone())))
+            }
+        };
+        translation.choices.push((wish.service.clone(), choice));
+        translation
+            .records
+            .extend(record.map(|record| record.with_mode(wish.mode).with_routes(wish.routes)));
+    }
+    translation
+}
+
+/// An endpoint's identity: the compose replica, which outlives its container, else the container.
+fn endpoint_id(container: &Container) -> Option<Name> {
+    let text = match container.compose() {
+        Some(compose) => match compose.number {
+            Some(number) => format!("{}-{}-{number}", compose.project, compose.service),
+            None => short(&container.id).to_owned(),
+        },
+        None => short(&container.id).to_owned(),
+    };
+    (!text.is_empty()).then(|| Name::from_text(&text))
+}
+
+fn state(container: &Container, fate: Fate, wish: &Wish) -> Option<EndpointState> {
+    match (fate, container.phase) {
+        (Fate::Died, _) => Some(EndpointState::Down),
+        (_, Phase::Stopped) => None,
+        (Fate::Leaves, _) => {
+            let patience = container
+                .stop
+                .and_then(|stop| stop.timeout)
+                .unwrap_or(ENGINE_STOP_TIMEOUT);
+            Some(EndpointState::Draining {
+                grace: Some(wish.drain.unwrap_or(patience)),
+            })
+        }
+        // It runs: what it is serving may end.
+        (Fate::Stays, Phase::Unhealthy | Phase::Paused) => {
+            Some(EndpointState::Draining { grace: wish.drain })
+        }
+        (Fate::Stays, Phase::Starting) => Some(EndpointState::Pending),
+        (Fate::Stays, Phase::Serving) => Some(EndpointState::Ready),
+    }
+}
+
+impl ComposeService {
+    fn wish(&self, object: &str) -> (Wish, Vec<Diagnostic>) {
+        let mut complaints = Complaints::new(object);
+        let service = self
+            .service
+            .clone()
+            .unwrap_or_else(|| Name::from_text(&self.compose_service));
+        let mut wish = Wish::new(service);
+        for text in &self.routes {
+            for (written, parsed) in labels::parse_routes(text) {
+                match parsed {
+                    Ok((host, path)) => wish.route(host, path, 0),
+                    Err(error) => complaints.warn("services.routes", written, error),
+                }
+            }
+        }
+        wish.port = self.port;
+        wish.weight = self.weight;
+        wish.network.clone_from(&self.network);
+        if self.tcp {
+            wish.mode = Mode::Tcp;
+        }
+        (wish, complaints.into_inner())
+    }
+}
+
+/// How long the engine waits between the stop signal and the kill where the container does not say.
+pub(crate) const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);

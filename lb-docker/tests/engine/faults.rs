@@ -1,0 +1,280 @@
+//! What must hold while an engine restarts, freezes, loses events or cuts its links.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use lb_core::Update;
+use lb_docker::{ConnectionConfig, DockerConfig, DockerSource};
+use tokio::{
+    io::copy_bidirectional,
+    net::{UnixListener, UnixStream},
+    task::AbortHandle,
+};
+
+use crate::{
+    containers::{config, follow},
+    support::{
+        engine::{CHECKED_IMAGE, Engine, IMAGE, available},
+        follower::{Follower, Told},
+    },
+};
+
+/// Runs `count` containers of one service, in few commands.
+fn run_many(engine: &Engine, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|number| format!("many-{number}")).collect();
+    for (port, name) in (9000..).zip(&names) {
+        let port = port.to_string();
+        let label = format!("lb.port={port}");
+        // A network of its own takes most of the time to start one; what is counted here needs none.
+        engine.docker(&[
+            "create",
+            "--name",
+            name,
+            "--network",
+            "host",
+            "-l",
+            "lb.service=web",
+            "-l",
+            &label,
+            IMAGE,
+            &port,
+        ]);
+    }
+    let mut arguments = vec!["start"];
+    arguments.extend(names.iter().map(String::as_str));
+    engine.docker(&arguments);
+    names
+}
+
+fn services(told: &Told) -> BTreeSet<String> {
+    told.records
+        .keys()
+        .map(|key| key.service.to_string())
+        .collect()
+}
+
+/// Whether an update took something away.
+fn removes(update: &Update, kept: &str) -> bool {
+    match update {
+        Update::Batch { remove, .. } => remove.iter().any(|key| key.service.as_str() == kept),
+        Update::Reset { records, .. } => !records
+            .iter()
+            .any(|record| record.key.service.as_str() == kept),
+        _ => false,
+    }
+}
+
+/// An engine that restarts, on a socket file made anew, is listed again; what runs on is never taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_an_engine_restart_removes_nothing_that_still_runs() {
+    if !available() {
+        return;
+    }
+    let mut engine = Engine::start();
+    engine.live_restore();
+    engine.run("stays", &["-l", "lb.service=stays"]);
+    engine.run("goes", &["-l", "lb.service=goes"]);
+    let told = follow(config(&engine));
+    told.until("listed", |told| {
+        told.ready("stays") == 1 && told.ready("goes") == 1
+    })
+    .await;
+    engine.halt();
+    told.until("known to be stale", |told| told.stale).await;
+    assert_eq!(
+        told.look(|told| told.ready("stays") + told.ready("goes")),
+        2,
+        "all is kept"
+    );
+    engine.boot();
+    told.until("listed again", |told| told.resets == 2).await;
+    engine.docker(&["rm", "-f", "goes"]);
+    engine.run("comes", &["-l", "lb.service=comes"]);
+    told.until("followed again", |told| {
+        services(told) == ["stays".to_owned(), "comes".to_owned()].into()
+            && told.ready("comes") == 1
+    })
+    .await;
+    let lost = told.look(|told| told.log.iter().any(|said| removes(&said.update, "stays")));
+    assert!(!lost, "what ran on was taken away");
+}
+
+/// A frozen engine is noticed within the liveness bound, nothing is removed meanwhile, and what changed is seen
+/// after the thaw.
+#[tokio::test(flavor = "multi_thread")]
+async fn p11_a_frozen_engine_is_noticed_and_nothing_is_removed() {
+    if !available() {
+        return;
+    }
+    let engine = Engine::start();
+    engine.run("web", &["-l", "lb.service=web"]);
+    let mut config = config(&engine);
+    config.ping_interval = Duration::from_millis(300);
+    let told = follow(config);
+    told.until("listed", |told| told.ready("web") == 1).await;
+    engine.freeze();
+    told.until("known to be stale", |told| told.stale).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(told.look(|told| told.ready("web")), 1, "nothing is removed");
+    engine.thaw();
+    told.until("fresh again", |told| !told.stale).await;
+    engine.run("more", &["-l", "lb.service=web"]);
+    told.until("followed again", |told| told.ready("web") == 2)
+        .await;
+    let lost = told.look(|told| told.log.iter().any(|said| removes(&said.update, "web")));
+    assert!(!lost, "what ran on was taken away");
+}
+
+/// Among sixty containers, health that flaps costs one call for each flap, not one for each container. Removed all
+/// at once, they roll the engine's event ring over; in the end what is told is what a fresh listing tells, and the
+/// one that stays was never taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_calls_follow_changes_and_p12_a_full_event_ring_ends_equal_to_a_fresh_listing() {
+    if !available() {
+        return;
+    }
+    let engine = Engine::start();
+    let proxy = Proxy::start(&engine);
+    engine.run("stays", &["-l", "lb.service=stays"]);
+    let names = run_many(&engine, 60);
+    engine.run_image(CHECKED_IMAGE, "flaps", &["-l", "lb.service=flaps"]);
+    let mut quiet = proxy.config();
+    quiet.ping_interval = Duration::from_secs(600);
+    quiet.resync_interval = Duration::from_secs(600);
+    let told = follow(quiet);
+    told.until("listed", |told| {
+        told.ready("web") == 60 && told.ready("flaps") == 1
+    })
+    .await;
+    let before = proxy.calls();
+    let flaps = 5;
+    for _ in 0..flaps {
+        engine.docker(&["exec", "flaps", "/server", "sick"]);
+        told.until("sick", |told| told.ready("flaps") == 0).await;
+        engine.docker(&["exec", "flaps", "/server", "well"]);
+        told.until("well", |told| told.ready("flaps") == 1).await;
+    }
+    assert_eq!(
+        proxy.calls() - before,
+        2 * flaps,
+        "one inspection for each change of health"
+    );
+
+    let mut arguments = vec!["rm", "-f"];
+    arguments.extend(names.iter().map(String::as_str));
+    engine.docker(&arguments);
+    told.until("all gone", |told| told.records.len() == 2).await;
+    let fresh = follow(config(&engine));
+    fresh.until("listed", |told| told.resets == 1).await;
+    assert_eq!(
+        told.look(|told| told.records.clone()),
+        fresh.look(|told| told.records.clone())
+    );
+    let lost = told.look(|told| told.log.iter().any(|said| removes(&said.update, "stays")));
+    assert!(!lost, "what ran on was taken away");
+}
+
+/// A proxy before the engine's socket that counts and cuts.
+struct Proxy {
+    path: std::path::PathBuf,
+    calls: Arc<AtomicUsize>,
+    open: Arc<AtomicBool>,
+    links: Arc<std::sync::Mutex<Vec<AbortHandle>>>,
+    task: AbortHandle,
+}
+
+impl Proxy {
+    fn start(engine: &Engine) -> Self {
+        let path = engine.dir().join("proxy");
+        let listener = UnixListener::bind(&path).unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let open = Arc::new(AtomicBool::new(true));
+        let links: Arc<std::sync::Mutex<Vec<AbortHandle>>> = Arc::default();
+        let (counted, allowed, held) = (Arc::clone(&calls), Arc::clone(&open), Arc::clone(&links));
+        let engine = engine.socket();
+        let task = tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                if !allowed.load(Ordering::SeqCst) {
+                    continue;
+                }
+                // The client opens a connection for each call.
+                counted.fetch_add(1, Ordering::SeqCst);
+                let engine = engine.clone();
+                let link = tokio::spawn(async move {
+                    let mut far = UnixStream::connect(engine).await.unwrap();
+                    let _broken = copy_bidirectional(&mut near, &mut far).await;
+                });
+                held.lock().unwrap().push(link.abort_handle());
+            }
+        });
+        Self {
+            path,
+            calls,
+            open,
+            links,
+            task: task.abort_handle(),
+        }
+    }
+
+    fn config(&self) -> DockerConfig {
+        let mut config = DockerConfig::default();
+        config.connection = ConnectionConfig::at(format!("unix://{}", self.path.display()));
+        config
+    }
+
+    /// Breaks every connection.
+    fn cut(&self) {
+        for link in self.links.lock().unwrap().drain(..) {
+            link.abort();
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.cut();
+    }
+}
+
+/// Links that are cut at any moment lead to a new listing: nothing that runs is removed, nothing is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_links_cut_at_any_moment_lose_nothing() {
+    if !available() {
+        return;
+    }
+    let engine = Engine::start();
+    let proxy = Proxy::start(&engine);
+    engine.run("stays", &["-l", "lb.service=stays"]);
+    let told = Follower::new(DockerSource::new(proxy.config()));
+    told.until("listed", |told| told.ready("stays") == 1).await;
+    for round in 0..6u64 {
+        let name = format!("web-{round}");
+        engine.run(&name, &["-l", "lb.service=web"]);
+        tokio::time::sleep(Duration::from_millis(round * 7)).await;
+        proxy.cut();
+        if round % 2 == 1 {
+            proxy.open.store(false, Ordering::SeqCst);
+            engine.docker(&["rm", "-f", &name]);
+            proxy.open.store(true, Ordering::SeqCst);
+        }
+    }
+    told.until("all seen", |told| {
+        told.ready("web") == 3 && told.records.len() == 4
+    })
+    .await;
+    assert!(told.look(|told| told.resets) > 1, "links were cut");
+    let lost = told.look(|told| told.log.iter().any(|said| removes(&said.update, "stays")));
+    assert!(!lost, "what ran on was taken away");
+}

@@ -1,0 +1,15 @@
+//! Both sources against real engines, each test with one of its own.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests, which fail by panicking"
+)]
+
+mod conformance;
+mod containers;
+mod faults;
+mod support;
+mod swarm;
+mod swarm_conformance;
