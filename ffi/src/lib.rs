@@ -1,1 +1,3 @@
 //! C ABI of lb: `lb.h`, `liblb.so` and `liblb.a`.
+
+pub mod spec;

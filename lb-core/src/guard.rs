@@ -43,7 +43,7 @@ pub struct GuardPolicy {
     /// default is 1: a single endpoint leaves every day, two or more that make up most of a service do not.
     pub min_count: usize,
     /// How long a removal must persist before it takes effect without being confirmed.
-    #[serde(with = "seconds")]
+    #[serde(with = "crate::duration")]
     pub hold: Duration,
     /// Whether removals by name are guarded too.
     pub explicit_removals: bool,
@@ -586,24 +586,4 @@ fn released(
             records,
             reason,
         })
-}
-
-/// Durations as a number of seconds, with fractions.
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(input)?;
-        Duration::try_from_secs_f64(seconds).map_err(|_| {
-            D::Error::custom(format!(
-                "is {seconds}, expected a number of seconds, 0 or more"
-            ))
-        })
-    }
 }

@@ -84,6 +84,7 @@
 
 pub mod backoff;
 pub mod driver;
+pub mod duration;
 pub mod engine;
 pub mod event;
 pub mod guard;

@@ -414,6 +414,53 @@ async fn members_come_and_go_at_run_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn i2_a_replaced_source_removes_nothing_before_the_new_one_has_told_everything() {
+    let (first, first_script) = source("s");
+    let (second, second_script) = source("s");
+    let (third, third_script) = source("s");
+    let (driver, fake) = target("t");
+    let plane = ControlPlane::builder()
+        .source(first)
+        .target(driver)
+        .build()
+        .unwrap();
+    let running = plane.spawn();
+    let handle = running.handle();
+    first_script.say(reset(7, vec![record("a", 1), record("b", 2)]));
+    eventually("applied", || applied_ids(&fake) == ["a", "b"]).await;
+
+    // Two at once: only the last may run on.
+    let (one, two) = tokio::join!(
+        handle.replace_source(Box::new(second)),
+        handle.replace_source(Box::new(third)),
+    );
+    one.unwrap();
+    two.unwrap();
+    eventually("the others are gone", || {
+        first_script.is_dropped() && second_script.is_dropped()
+    })
+    .await;
+    assert!(matches!(
+        handle.status().sources[0].health,
+        Health::Stale { .. }
+    ));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(applied_ids(&fake), ["a", "b"]);
+
+    // A history of its own: its revisions compare with nothing said before.
+    third_script.say(reset(1, vec![record("b", 2), record("c", 3)]));
+    eventually("applied", || applied_ids(&fake) == ["b", "c"]).await;
+    assert!(handle.status().sources[0].health.is_live());
+    assert_eq!(third_script.attempts(), [None]);
+
+    let (stranger, _) = source("x");
+    let error = handle.replace_source(Box::new(stranger)).await;
+    assert!(matches!(error, Err(PlaneError::Unknown { .. })));
+    handle.remove_source(&name("s")).await.unwrap();
+    eventually("gone", || applied_ids(&fake).is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panicking_driver_is_reported_and_disturbs_no_other() {
     let (source, script) = FakeSource::new(Descriptor::new(name("s"), "fake"));
     let (bad, bad_target) = target("bad");

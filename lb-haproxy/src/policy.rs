@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use lb_core::Name;
+pub(crate) use lb_core::duration as seconds;
+use lb_core::{Name, duration::optional as optional_seconds};
 use serde::{Deserialize, Serialize};
 
 /// How one target is to be driven. Every field has a default that is right for most.
@@ -168,58 +169,4 @@ pub(crate) fn is_numbered(server: &Name) -> bool {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Durations as seconds, with fractions, in configuration files.
-pub(crate) mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(crate) fn serialize<S: Serializer>(
-        value: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds).map_err(|_| {
-            D::Error::custom(format!(
-                "{seconds} is no time, expected seconds such as 30 or 0.5"
-            ))
-        })
-    }
-}
-
-/// The same for optional durations.
-mod optional_seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        value.map(|time| time.as_secs_f64()).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        let seconds: Option<f64> = Option::deserialize(deserializer)?;
-        seconds
-            .map(|seconds| {
-                Duration::try_from_secs_f64(seconds).map_err(|_| {
-                    D::Error::custom(format!(
-                        "{seconds} is no time, expected seconds such as 30 or 0.5"
-                    ))
-                })
-            })
-            .transpose()
-    }
 }

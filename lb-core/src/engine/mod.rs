@@ -179,6 +179,23 @@ impl Engine {
         Some(id)
     }
 
+    /// Another source takes the place of the one of its name. What was said stays in effect until the new one has
+    /// told everything.
+    ///
+    /// Returns its number, or `None` when there is no such source.
+    pub fn replace_source(&mut self, now: Time, descriptor: Descriptor) -> Option<SourceId> {
+        let id = self.source_id(&descriptor.name)?;
+        let entry = self.sources.get_mut(&id)?;
+        entry.descriptor = descriptor;
+        let end = AttemptEnd {
+            why: "another source has taken its place and has not told anything yet".to_owned(),
+            kind: EndKind::Passing,
+            retry_at: None,
+        };
+        self.source_ended(now, id, end);
+        Some(id)
+    }
+
     /// The number of a source.
     #[must_use]
     pub fn source_id(&self, name: &Name) -> Option<SourceId> {

@@ -179,6 +179,18 @@ impl Handle {
             .await?
     }
 
+    /// Puts a source in the place of the one of the same name, which is ended first.
+    ///
+    /// What the old one said stays in effect, and its precedence stays, until the new one has told everything: what
+    /// that does not list is gone then, within what the guard lets through.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] when there is no source of that name.
+    pub async fn replace_source(&self, source: Box<dyn Source>) -> Result<(), PlaneError> {
+        self.request(|done| Command::ReplaceSource(source, done))
+            .await?
+    }
+
     /// Adds a target by its driver.
     ///
     /// # Errors

@@ -40,8 +40,8 @@ pub struct ControlPlane {
     new_targets: Vec<(TargetId, Box<dyn Driver>)>,
     tasks: JoinSet<()>,
     members: HashMap<Id, Member>,
-    /// Who waits for which task to be gone.
-    leaving: HashMap<Id, Done<()>>,
+    /// What follows when a task is gone.
+    leaving: HashMap<Id, Leaving>,
     sources: HashMap<SourceId, AbortHandle>,
     targets: HashMap<TargetId, (AbortHandle, mpsc::Sender<Ask>)>,
 }
@@ -63,7 +63,15 @@ pub(super) enum Command {
     Preview(Name, Ask, Done<()>),
     RemoveSource(Name, Done<()>),
     RemoveTarget(Name, Done<()>),
+    ReplaceSource(Box<dyn Source>, Done<()>),
     Shutdown,
+}
+
+/// What follows when the task of a member is gone.
+struct Leaving {
+    /// The source that takes its place.
+    next: Option<(SourceId, Descriptor, Box<dyn Source>)>,
+    done: Done<()>,
 }
 
 /// Whose task it is.
@@ -182,12 +190,13 @@ impl ControlPlane {
             }
             Command::RemoveSource(name, done) => {
                 let id = shared.with(|engine, now| engine.remove_source(now, &name));
-                let task = id.and_then(|id| self.sources.remove(&id));
+                let task = id.and_then(|id| self.sources.get(&id).cloned());
                 let unknown = PlaneError::Unknown {
                     what: "source",
                     name,
                 };
-                return self.end_member(id.map(|_| task).ok_or(unknown), done);
+                let leaving = Leaving { next: None, done };
+                return self.end_member(id.map(|_| task).ok_or(unknown), leaving);
             }
             Command::RemoveTarget(name, done) => {
                 let id = shared.with(|engine, now| engine.remove_target(now, &name));
@@ -200,23 +209,49 @@ impl ControlPlane {
                     what: "target",
                     name,
                 };
-                return self.end_member(id.map(|_| task).ok_or(unknown), done);
+                let leaving = Leaving { next: None, done };
+                return self.end_member(id.map(|_| task).ok_or(unknown), leaving);
+            }
+            Command::ReplaceSource(source, done) => {
+                let descriptor = source.describe();
+                let name = descriptor.name.clone();
+                let id = shared.with(|engine, now| engine.replace_source(now, descriptor.clone()));
+                let Some(id) = id else {
+                    let what = "source";
+                    drop(done.send(Err(PlaneError::Unknown { what, name })));
+                    return;
+                };
+                let next = Some((id, descriptor, source));
+                // The old one must be gone first, so that it says nothing after the new one did.
+                let task = self.sources.get(&id).cloned();
+                return self.end_member(Ok(task), Leaving { next, done });
             }
             Command::Preview(name, ask, done) => done.send(self.ask(name, ask)),
             Command::Shutdown => Ok(()),
         };
     }
 
-    /// Ends the task of a member, if it still runs, and answers when it is gone.
-    fn end_member(&mut self, task: Result<Option<AbortHandle>, PlaneError>, done: Done<()>) {
+    /// Ends the task of a member, if it still runs, and goes on when it is gone.
+    fn end_member(&mut self, task: Result<Option<AbortHandle>, PlaneError>, leaving: Leaving) {
         match task {
             Ok(Some(task)) => {
-                self.leaving.insert(task.id(), done);
+                // Of a source that is replaced twice, or replaced and removed, before its task is gone, the last counts.
+                let before = self.leaving.insert(task.id(), leaving);
+                if let Some(before) = before {
+                    drop(before.done.send(Ok(())));
+                }
                 task.abort();
             }
-            Ok(None) => drop(done.send(Ok(()))),
-            Err(error) => drop(done.send(Err(error))),
+            Ok(None) => self.member_left(leaving),
+            Err(error) => drop(leaving.done.send(Err(error))),
         }
+    }
+
+    fn member_left(&mut self, leaving: Leaving) {
+        if let Some((id, descriptor, source)) = leaving.next {
+            self.start_source(id, descriptor, source);
+        }
+        drop(leaving.done.send(Ok(())));
     }
 
     fn ask(&self, name: Name, ask: Ask) -> Result<(), PlaneError> {
@@ -275,9 +310,7 @@ impl ControlPlane {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), error.is_panic()),
         };
-        if let Some(done) = self.leaving.remove(&id) {
-            drop(done.send(Ok(())));
-        }
+        let leaving = self.leaving.remove(&id);
         match self.members.remove(&id) {
             Some(Member::Source(source)) => {
                 self.sources.remove(&source);
@@ -300,6 +333,9 @@ impl ControlPlane {
                 }
             }
             None => {}
+        }
+        if let Some(leaving) = leaving {
+            self.member_left(leaving);
         }
     }
 }

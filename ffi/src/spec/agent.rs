@@ -1,0 +1,62 @@
+//! What only the daemon needs to know.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of `lb-agent` itself. A program that embeds the control plane has no use for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AgentSpec {
+    /// What is logged and how.
+    pub log: LogSpec,
+    /// Where metrics and status are served over HTTP, such as `127.0.0.1:9469`. Default: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The unix socket on which `lb-agent status` and `lb-agent confirm` find the daemon; only its own user may
+    /// connect. Default `/run/lb/agent.sock`.
+    pub socket: PathBuf,
+}
+
+impl Default for AgentSpec {
+    fn default() -> Self {
+        Self {
+            log: LogSpec::default(),
+            metrics: None,
+            socket: PathBuf::from("/run/lb/agent.sock"),
+        }
+    }
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LogSpec {
+    /// How a line looks. Default `text`.
+    pub format: LogFormat,
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`; for one module also `info,lb_haproxy=debug`.
+    /// Default `info`.
+    pub level: String,
+}
+
+impl Default for LogSpec {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            level: "info".to_owned(),
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}

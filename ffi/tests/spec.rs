@@ -1,0 +1,280 @@
+//! A configuration is read whole or refused with its place, its field, what was found and what was expected.
+
+#![expect(
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::time::Duration;
+
+use lb::spec::{Format, Severity, SourceSpec, Spec, SpecError, TargetSpec};
+
+fn refused(text: &str, format: Format) -> String {
+    match Spec::parse(text, format) {
+        Ok(spec) => panic!("{text:?} was read as {spec:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_mistake_in_toml_is_told_with_its_place_and_what_was_expected() {
+    for (text, expected) in [
+        (
+            "sources = 3",
+            "1:11: sources: invalid type: integer `3`, expected a sequence",
+        ),
+        (
+            "[[sources]]\nname = \"a\"",
+            "1:1: sources[0]: missing field `kind`",
+        ),
+        (
+            "[[sources]]\nkind = \"flie\"",
+            "2:8: sources[0].kind: unknown variant `flie`, expected `file`",
+        ),
+        (
+            "[[sources]]\npath = \"/x\"\nkind = \"file\"\nlabels = 1",
+            "4:1: sources[0].labels: unknown field `labels`, expected",
+        ),
+        (
+            "[[targets]]\nsocket = \"/x\"\nname = \"a b\"",
+            "3:8: targets[0].name: ",
+        ),
+        (
+            "[[targets]]\nname = \"a\"\nsocket = \"nowhere\"",
+            "3:10: targets[0].socket: socket is \"nowhere\", expected an absolute path or host:port",
+        ),
+        (
+            "[[targets]]\nname = \"a\"\nsocket = \"/x\"\n[targets.policy]\ndrain_timeout = \"1 day\"",
+            "5:17: targets[0].policy.drain_timeout: invalid value: string \"1 day\", expected a length of time",
+        ),
+        (
+            "settle = -1",
+            "1:10: settle: invalid value: integer `-1`, expected a length of time",
+        ),
+        (
+            "setle = 1",
+            "1:1: setle: unknown field `setle`, expected one of `agent`, `guard`",
+        ),
+        (
+            "[guard.overall]\nmax_share = \"half\"",
+            "2:13: guard.overall.max_share: invalid type: string \"half\", expected f64",
+        ),
+        (
+            "[agent]\nmetrics = \"localhost\"",
+            "2:11: agent.metrics: invalid socket address syntax",
+        ),
+        ("[[sources]", "1:11: "),
+    ] {
+        let error = refused(text, Format::Toml);
+        assert!(
+            error.starts_with(expected),
+            "{text:?} gave\n{error}\nexpected\n{expected}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn every_mistake_in_json_is_told_with_its_place_and_what_was_expected() {
+    for (text, expected) in [
+        (
+            "{\"sources\":\n 3}",
+            "2:2: sources: invalid type: integer `3`, expected a sequence",
+        ),
+        (
+            "{\"sources\": [{}]}",
+            "1:15: sources[0]: missing field `kind`",
+        ),
+        (
+            "{\"sources\": [\n{\"path\": \"/x\", \"kind\": \"file\",\n\"labels\": 1}]}",
+            "3:8: sources[0].labels: unknown field `labels`, expected",
+        ),
+        (
+            "{\"targets\": [{\"name\": \"a\",\n\"socket\": \"nowhere\"}]}",
+            "2:20: targets[0].socket: socket is \"nowhere\", expected an absolute path or host:port",
+        ),
+        (
+            "{\"settle\": -1}",
+            "1:13: settle: invalid value: integer `-1`, expected a length of time",
+        ),
+        ("{} x", "1:4: trailing characters"),
+        ("[]", "1:"),
+        ("{\"sources\": [", "1:13: "),
+    ] {
+        let error = refused(text, Format::Json);
+        assert!(
+            error.starts_with(expected),
+            "{text:?} gave\n{error}\nexpected\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn the_same_configuration_reads_the_same_from_both_formats() {
+    let toml = r#"
+        settle = "20ms"
+        resync = 60
+        [guard.overall]
+        hold = "1m"
+        [[sources]]
+        kind = "file"
+        name = "static"
+        path = "/etc/lb/routes.toml"
+        [[targets]]
+        name = "edge"
+        socket = "/run/haproxy/admin.sock"
+        timeout = 2.5
+    "#;
+    let json = r#"{
+        "settle": 0.02, "resync": "60s", "guard": {"overall": {"hold": 60}},
+        "sources": [{"name": "static", "kind": "file", "path": "/etc/lb/routes.toml"}],
+        "targets": [{"kind": "haproxy", "name": "edge", "socket": "/run/haproxy/admin.sock", "timeout": "2500ms"}]
+    }"#;
+    let toml = Spec::parse(toml, Format::Toml).unwrap();
+    let json = Spec::parse(json, Format::Json).unwrap();
+    assert_eq!(toml.sources, json.sources);
+    assert_eq!(toml.targets, json.targets);
+    assert_eq!(toml.guard, json.guard);
+    assert_eq!((toml.settle, toml.resync), (json.settle, json.resync));
+    assert_eq!(toml.settle, Duration::from_millis(20));
+    assert_eq!(toml.resync, Duration::from_secs(60));
+}
+
+#[test]
+fn an_empty_text_is_the_defaults_and_single_members_are_read_alone() {
+    for format in [Format::Json, Format::Toml] {
+        let spec = Spec::parse(" \n", format).unwrap();
+        assert!(spec.sources.is_empty() && spec.targets.is_empty());
+        spec.build().unwrap();
+    }
+    let source = SourceSpec::parse(r#"{"kind": "file", "path": "/x"}"#, Format::Json).unwrap();
+    assert_eq!(source.name().as_str(), "file");
+    let target = TargetSpec::parse(r#"{"name": "edge", "socket": "/x"}"#, Format::Json).unwrap();
+    assert_eq!(target.name().as_str(), "edge");
+    let error =
+        TargetSpec::parse(r#"{"name": "edge", "kind": "nginx"}"#, Format::Json).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("kind: unknown variant `nginx`, expected `haproxy`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn check_tells_every_problem_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("agent.toml");
+    std::fs::write(directory.path().join("plain"), "").unwrap();
+    let here = directory.path().display();
+    let text = format!(
+        r#"resync = 0.001
+[agent]
+metrics = "0.0.0.0:9469"
+[[sources]]
+kind = "file"
+path = "{here}/absent.toml"
+[[sources]]
+kind = "file"
+path = "{here}/plain"
+[[targets]]
+name = "edge"
+socket = "{here}/absent.sock"
+[[targets]]
+name = "edge"
+socket = "{here}/plain"
+[[targets]]
+name = "other"
+socket = "{here}/absent.sock"
+"#
+    );
+    std::fs::write(&file, text).unwrap();
+    let spec = Spec::load(&file).unwrap();
+    let found: Vec<String> = spec
+        .check()
+        .iter()
+        .map(|problem| problem.to_string().replace(&format!("{here}/"), ""))
+        .collect();
+    let expected = [
+        "agent.toml:1:10: error: resync: is 1ms, expected 10 ms or more",
+        "agent.toml:3:11: warning: agent.metrics: 0.0.0.0:9469 may be reachable from other machines, and everyone may read",
+        "agent.toml:6:8: warning: sources[0].path: absent.toml: there is no such file",
+        "agent.toml:7:1: error: sources[1].name: source file is there already as sources[0], expected a name of its own",
+        "agent.toml:12:10: warning: targets[0].socket: absent.sock: there is no such file",
+        "agent.toml:14:8: error: targets[1].name: target edge is there already as targets[0], expected a name of its own",
+        "agent.toml:15:10: error: targets[1].socket: plain is not a socket",
+        "agent.toml:18:10: warning: targets[2].socket: absent.sock is the socket of target edge too",
+        "agent.toml:18:10: warning: targets[2].socket: absent.sock: there is no such file",
+    ];
+    assert_eq!(found, expected);
+    assert!(
+        spec.check()
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+    );
+    spec.build().unwrap_err();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let absent = directory.path().join("absent.toml");
+    let error = Spec::load(&absent).unwrap_err();
+    assert!(matches!(&error, SpecError::Read { file, .. } if *file == absent));
+    let huge = directory.path().join("huge.toml");
+    std::fs::write(&huge, vec![b'#'; (1 << 20) + 1]).unwrap();
+    assert!(matches!(
+        Spec::load(&huge).unwrap_err(),
+        SpecError::TooLarge { .. }
+    ));
+    let binary = directory.path().join("binary.toml");
+    std::fs::write(&binary, [0xff, 0xfe]).unwrap();
+    assert!(matches!(
+        Spec::load(&binary).unwrap_err(),
+        SpecError::Read { .. }
+    ));
+}
+
+/// The example that is shipped with the daemon.
+const EXAMPLE: &str = include_str!("../../examples/lb-agent.toml");
+
+#[test]
+fn the_example_reads_and_builds_and_its_defaults_are_the_defaults() {
+    let example = Spec::parse(EXAMPLE, Format::Toml).unwrap();
+    let default = Spec::default();
+    assert_eq!(
+        (
+            example.settle,
+            example.resync,
+            example.initial_limit,
+            example.pass_limit
+        ),
+        (
+            default.settle,
+            default.resync,
+            default.initial_limit,
+            default.pass_limit
+        )
+    );
+    assert_eq!(example.guard.overall, default.guard.overall);
+    assert_eq!(example.agent.log, default.agent.log);
+    assert_eq!(example.agent.socket, default.agent.socket);
+    let minimal = "[[targets]]\nname = \"edge\"\nsocket = \"/run/haproxy/admin.sock\"";
+    assert_eq!(
+        example.targets,
+        Spec::parse(minimal, Format::Toml).unwrap().targets
+    );
+    let kinds: Vec<&str> = example
+        .sources
+        .iter()
+        .map(|source| match source {
+            SourceSpec::File(_) => "file",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["file"]);
+    for problem in example.check() {
+        assert_eq!(problem.severity, Severity::Warning, "{problem}");
+    }
+    example.build().unwrap();
+}
