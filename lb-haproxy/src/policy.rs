@@ -47,6 +47,17 @@ pub struct Policy {
     /// The settings of servers made at run time. HAProxy does not give them those of `default-server` or of the
     /// slots, so what the slots have must be said here.
     pub server: ServerSettings,
+    /// What stands before the number in the names of spare backends: HTTP ones that belong to no service yet and are
+    /// given to services without a backend of their own.
+    pub spare_http: String,
+    /// The same for spare TCP backends.
+    pub spare_tcp: String,
+    /// The file name, without folders, of the map in which frontends look up HTTP routes.
+    pub route_map: String,
+    /// The same for TCP routes, by the server name of the TLS handshake.
+    pub sni_map: String,
+    /// The same for the map that remembers which spare backend serves which service.
+    pub service_map: String,
     /// How often everything is read again to notice changes made by others.
     #[serde(with = "seconds")]
     pub resync: Duration,
@@ -68,6 +79,11 @@ impl Default for Policy {
             dynamic_servers: DynamicServers::default(),
             dynamic_prefix: "dyn-".to_owned(),
             server: ServerSettings::default(),
+            spare_http: "spare-http-".to_owned(),
+            spare_tcp: "spare-tcp-".to_owned(),
+            route_map: "lb-routes.map".to_owned(),
+            sni_map: "lb-sni.map".to_owned(),
+            service_map: "lb-services.map".to_owned(),
             resync: Duration::from_secs(30),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use lb_core::Name;
 use tracing::{debug, warn};
 
-use super::{counters::Counters, error::DriverError, live};
+use super::{apply_map::apply_map, counters::Counters, error::DriverError, live};
 use crate::{
     client::Client,
     observed::Server,
@@ -39,12 +39,15 @@ pub(super) async fn apply(
     let mut seen: BTreeMap<Name, Vec<Server>> = BTreeMap::new();
     let last = plan.stages.len().saturating_sub(1);
     for (number, stage) in plan.stages.iter().enumerate() {
+        for step in &stage.maps {
+            applied += apply_map(client, planner, counters, step, clock()).await?;
+        }
         let steps: Vec<_> = stage
             .steps
             .iter()
             .filter(|step| !failed.contains(&step.server.backend))
             .collect();
-        if steps.is_empty() {
+        if steps.is_empty() && number != last {
             continue;
         }
         let touched: BTreeSet<Name> = steps

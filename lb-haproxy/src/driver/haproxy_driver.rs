@@ -201,6 +201,18 @@ impl HaproxyDriver {
         let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
             return Ok(());
         };
+        if known.doubtful || now >= known.read_all_at + self.config.policy.resync {
+            live::observe_all(&mut session.client, &mut known.planner, now).await?;
+            live::observe_maps(&mut session.client, &mut known.planner).await?;
+            known.read_all_at = now;
+            known.doubtful = false;
+            if !self.ever_connected {
+                self.ever_connected = true;
+                known
+                    .planner
+                    .hold_found_until(now + self.config.policy.adoption_hold);
+            }
+        }
         match &known.desired {
             Some(given) if Arc::ptr_eq(given, desired) => {}
             Some(given) => {
@@ -214,17 +226,6 @@ impl HaproxyDriver {
             }
         }
         known.desired = Some(Arc::clone(desired));
-        if known.doubtful || now >= known.read_all_at + self.config.policy.resync {
-            live::observe_all(&mut session.client, &mut known.planner, now).await?;
-            known.read_all_at = now;
-            known.doubtful = false;
-            if !self.ever_connected {
-                self.ever_connected = true;
-                known
-                    .planner
-                    .hold_found_until(now + self.config.policy.adoption_hold);
-            }
-        }
         Ok(())
     }
 

@@ -12,7 +12,10 @@ use crate::{
     client::{Client, ClientError},
     observed::{Gauges, Server},
     plan::{Planner, Read},
-    proto::{Command, Reply, ServersConn, ServersState, Stat, command_text, verdict},
+    proto::{
+        Command, MapName, Reply, ServersConn, ServersState, Stat, command_text, parse_map_entries,
+        parse_maps, verdict,
+    },
 };
 
 /// Above this many servers to look at, the whole backend is read at once.
@@ -36,6 +39,38 @@ pub(super) async fn observe_all(
     for (backend, servers) in by_backend {
         planner.observe(&backend, servers, now);
     }
+    Ok(())
+}
+
+/// Reads which maps there are and what those that matter have.
+pub(super) async fn observe_maps(
+    client: &mut Client,
+    planner: &mut Planner,
+) -> Result<(), DriverError> {
+    let command = Command::ShowMap(None);
+    let reply = client.exec(&command).await?;
+    let files: Vec<MapName> = parse_maps(accept(&command, &reply)?)?
+        .into_iter()
+        // A file whose name cannot be written in a command is none of ours.
+        .filter_map(|map| map.file.parse().ok())
+        .collect();
+    planner.observe_maps(&files);
+    for map in planner.maps() {
+        observe_map(client, planner, &map).await?;
+    }
+    planner.maps_observed();
+    Ok(())
+}
+
+/// Reads one map.
+pub(super) async fn observe_map(
+    client: &mut Client,
+    planner: &mut Planner,
+    map: &MapName,
+) -> Result<(), DriverError> {
+    let command = Command::ShowMap(Some(map.clone()));
+    let reply = client.exec(&command).await?;
+    planner.observe_map(map, parse_map_entries(accept(&command, &reply)?)?);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use lb_core::{EndpointState, Name, Unmet, UnmetReason, Weight};
 
 use super::{
     backend::{Backend, Role},
+    planner::preferred_place,
     slot::{Slot, poll_interval},
     step::{Expect, Read, Stage, Step, Why},
     want::Want,
@@ -653,18 +654,8 @@ fn serves(slot: &Slot) -> bool {
 /// The free slot for an address: the first at or after the place its address names, so that the same endpoints get
 /// the same slots on every target.
 fn take_slot(free: &mut BTreeSet<usize>, slots: usize, address: SocketAddr) -> Option<usize> {
-    let place = preferred_place(address, slots)?;
+    let place = preferred_place(&address.to_string(), slots)?;
     let at = *free.range(place..).next().or_else(|| free.first())?;
     free.remove(&at);
     Some(at)
-}
-
-/// Where an address would like to be: stable across machines and releases.
-fn preferred_place(address: SocketAddr, slots: usize) -> Option<usize> {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in address.to_string().bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    // The low bits of this hash hardly mix; the high ones do.
-    usize::try_from(hash >> 32).ok()?.checked_rem(slots)
 }

@@ -5,10 +5,11 @@
 mod backend;
 mod decide;
 mod planner;
+mod routes;
 mod slot;
 mod step;
 mod want;
 
 pub use planner::Planner;
-pub use step::{Expect, Plan, Read, Stage, Step, Why};
+pub use step::{Expect, MapStep, Plan, Read, Stage, Step, Why};
 pub use want::Want;

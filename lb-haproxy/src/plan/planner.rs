@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Name, Snapshot, Unmet, UnmetReason, model::Changes};
+use lb_core::{Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
 
 use super::{
-    backend::Backend,
+    backend::{Backend, Role},
     decide::{Context, Decision, decide},
+    routes::Routes,
     step::{Plan, Read, Stage},
 };
 use crate::{
     capability::Capabilities,
     observed::{Gauges, Server},
     policy::Policy,
-    proto::ServerRef,
+    proto::{AdminState, MapEntry, MapName, ServerRef},
+    routes::RouteMap,
 };
 
 /// Decides what to do next, from what is wished for and what was observed.
@@ -32,6 +34,14 @@ pub struct Planner {
     policy: Policy,
     capabilities: Capabilities,
     backends: BTreeMap<Name, Backend>,
+    /// Which backend serves which service.
+    bindings: BTreeMap<Name, Name>,
+    /// Services in the wish, with their modes.
+    services: BTreeMap<Name, Mode>,
+    /// Services whose backend HAProxy does not have.
+    homeless: BTreeSet<Name>,
+    routes: Routes,
+    maps_known: bool,
     /// Whether the wish is partial: a source has not been heard yet.
     partial: bool,
     /// Backends to look at, whatever the time.
@@ -63,6 +73,11 @@ impl Planner {
             policy,
             capabilities,
             backends: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            services: BTreeMap::new(),
+            homeless: BTreeSet::new(),
+            routes: Routes::default(),
+            maps_known: false,
             partial: false,
             dirty: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -80,6 +95,10 @@ impl Planner {
             self.partial = new.is_partial();
             self.dirty.extend(self.backends.keys().cloned());
         }
+        let routes_changed = match changes {
+            Changes::Only { routes, .. } => *routes,
+            Changes::Everything => true,
+        };
         match changes {
             Changes::Only { endpoints, .. } => {
                 for (service, ids) in endpoints {
@@ -102,6 +121,9 @@ impl Planner {
                 }
             }
         }
+        if routes_changed {
+            self.routes.desire(new);
+        }
     }
 
     fn desire_service<'a>(
@@ -111,7 +133,12 @@ impl Planner {
         new: &Snapshot,
         ids: impl Iterator<Item = &'a Name>,
     ) {
-        let name = self.policy.backend_of(service);
+        let mode = new.service(service).map(|known| known.mode());
+        match mode {
+            Some(mode) => self.services.insert(service.clone(), mode),
+            None => self.services.remove(service),
+        };
+        let name = self.bind(service);
         let backend = self
             .backends
             .entry(name.clone())
@@ -128,6 +155,159 @@ impl Planner {
             backend.service = Some(service.clone());
         }
         self.dirty.insert(name);
+    }
+
+    /// The backend of a service: its own, else the spare one it has, else a free spare one, else its own all the same,
+    /// which is then missing.
+    fn bind(&mut self, service: &Name) -> Name {
+        let own = self.policy.backend_of(service);
+        let has_servers = |name: &Name| {
+            self.backends
+                .get(name)
+                .is_some_and(|backend| !backend.slots.is_empty())
+        };
+        let assigned = self
+            .routes
+            .services()
+            .backend_of(service)
+            .filter(|name| has_servers(name));
+        let bound = if has_servers(&own) {
+            own
+        } else if let Some(spare) = assigned {
+            spare.clone()
+        } else if let Some(spare) = self.free_spare(service) {
+            self.routes.assign(service.clone(), spare.clone());
+            spare
+        } else {
+            own
+        };
+        if has_servers(&bound) || !self.services.contains_key(service) {
+            self.homeless.remove(service);
+        } else {
+            self.homeless.insert(service.clone());
+        }
+        let before = self.bindings.insert(service.clone(), bound.clone());
+        if before.as_ref() != Some(&bound) {
+            self.routes.recompile();
+            if let Some(before) = before
+                && let Some(left) = self.backends.get_mut(&before)
+            {
+                let wants = std::mem::take(&mut left.wants);
+                left.service = None;
+                self.dirty.insert(before);
+                let entered = self
+                    .backends
+                    .entry(bound.clone())
+                    .or_insert_with(|| Backend::new(bound.clone()));
+                entered.wants = wants;
+                entered.service = Some(service.clone());
+                self.dirty.insert(bound.clone());
+            }
+        }
+        bound
+    }
+
+    /// A spare backend of the service's mode that serves nobody and rests no more.
+    fn free_spare(&self, service: &Name) -> Option<Name> {
+        let prefix = match self.services.get(service)? {
+            Mode::Tcp => &self.policy.spare_tcp,
+            _ => &self.policy.spare_http,
+        };
+        let taken: BTreeSet<&Name> = self
+            .routes
+            .services()
+            .iter()
+            .map(|(_, backend)| backend)
+            .collect();
+        let free: Vec<&Name> = self
+            .backends
+            .iter()
+            .filter(|(name, backend)| {
+                name.as_str().starts_with(prefix.as_str())
+                    && !taken.contains(name)
+                    && backend.service.is_none()
+                    && !backend.slots.is_empty()
+                    && self.is_vacant(backend)
+            })
+            .map(|(name, _)| name)
+            .collect();
+        let place = preferred_place(service.as_str(), free.len())?;
+        free.get(place).map(|name| (*name).clone())
+    }
+
+    fn is_vacant(&self, backend: &Backend) -> bool {
+        let roles = backend.roles(&self.policy);
+        backend
+            .slots
+            .iter()
+            .zip(&roles)
+            .all(|(slot, role)| match role {
+                Role::Free => slot.server.admin == AdminState::Maint,
+                Role::Foreign => true,
+                _ => false,
+            })
+    }
+
+    /// Gives spare backends back whose service is gone and whose slots are all free, and tries to find one for services
+    /// that still have none.
+    fn rebind(&mut self) {
+        if self.partial {
+            return;
+        }
+        let gone: Vec<(Name, Name)> = self
+            .routes
+            .services()
+            .iter()
+            .filter(|(service, _)| !self.services.contains_key(*service))
+            .filter(|(_, backend)| {
+                self.backends
+                    .get(*backend)
+                    .is_none_or(|backend| self.is_vacant(backend))
+            })
+            .map(|(service, backend)| (service.clone(), backend.clone()))
+            .collect();
+        for (service, spare) in gone {
+            self.routes.release(&service);
+            self.bindings.remove(&service);
+            if let Some(backend) = self.backends.get_mut(&spare) {
+                backend.service = None;
+            }
+        }
+        let homeless: Vec<Name> = self.homeless.iter().cloned().collect();
+        for service in homeless {
+            self.bind(&service);
+        }
+    }
+
+    /// Takes in which maps HAProxy has; those that matter are then to be read.
+    pub fn observe_maps(&mut self, files: &[MapName]) {
+        self.routes.observe_maps(files, &self.policy);
+    }
+
+    /// The maps that matter.
+    #[must_use]
+    pub fn maps(&self) -> Vec<MapName> {
+        self.routes.names().cloned().collect()
+    }
+
+    /// The maps that matter, with what they are to have: for their files.
+    pub fn wanted_maps(&self) -> impl Iterator<Item = (&MapName, &RouteMap)> {
+        self.routes.wanted()
+    }
+
+    /// Takes in what a map has.
+    pub fn observe_map(&mut self, map: &MapName, entries: Vec<MapEntry>) {
+        self.routes.observe(map, entries, !self.maps_known);
+    }
+
+    /// All maps have been read once: from now on assignments are this planner's.
+    pub fn maps_observed(&mut self) {
+        self.maps_known = true;
+    }
+
+    /// Takes in that a map could not be changed: it is left alone for a while.
+    pub fn map_refused(&mut self, map: &MapName, detail: String, now: Duration) {
+        self.routes.refused(map, detail, now);
     }
 
     /// Keeps what is found serving until then, where the wish would empty it: for a planner that begins on a HAProxy
@@ -197,6 +377,7 @@ impl Planner {
     /// `now` is the time since the driver began and must not go backwards. Ask again after every observation, and at
     /// [`Plan::again_at`].
     pub fn plan(&mut self, now: Duration) -> Plan {
+        self.rebind();
         let due = self.due(now);
         let roles = self.look(&due, now);
         let mut plan = Plan::default();
@@ -238,11 +419,24 @@ impl Planner {
             self.contest(name, &waiting.waits_for);
             self.waiting.insert(name.clone(), waiting);
         }
-        plan.stages = [prepare, admit, leave]
+        prepare.maps = self.routes.record(&self.capabilities, now);
+        let known = |service: &Name| {
+            let bound = self.bindings.get(service)?;
+            let backend = self.backends.get(bound)?;
+            (!backend.slots.is_empty()).then(|| bound.clone())
+        };
+        let (maps, try_again) = self.routes.route(known, &self.capabilities, now);
+        let route = Stage {
+            maps,
+            ..Stage::default()
+        };
+        plan.settled = route.is_empty() && prepare.maps.is_empty();
+        plan.again_at = try_again;
+        plan.unmet.extend_from_slice(self.routes.unmet());
+        plan.stages = [prepare, admit, route, leave]
             .into_iter()
-            .filter(|stage| !stage.steps.is_empty())
+            .filter(|stage| !stage.is_empty())
             .collect();
-        plan.settled = true;
         for waiting in self.waiting.values() {
             plan.unmet.extend_from_slice(&waiting.unmet);
             plan.held += waiting.held;
@@ -307,11 +501,7 @@ impl Planner {
 
     /// Looks at the due backends: each server's part, and which addresses have still to leave. Backends that waited for
     /// an address which is free now become due as well.
-    fn look(
-        &mut self,
-        due: &BTreeSet<Name>,
-        now: Duration,
-    ) -> BTreeMap<Name, Vec<super::backend::Role>> {
+    fn look(&mut self, due: &BTreeSet<Name>, now: Duration) -> BTreeMap<Name, Vec<Role>> {
         let mut roles = BTreeMap::new();
         let mut freed = false;
         for name in due {
@@ -385,6 +575,15 @@ impl Planner {
             )];
         }
     }
+}
+
+/// Where a name would like to be among so many: stable across machines and releases.
+pub(super) fn preferred_place(name: &str, places: usize) -> Option<usize> {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // The low bits of this hash hardly mix; the high ones do.
+    usize::try_from(hash >> 32).ok()?.checked_rem(places)
 }
 
 fn append(stage: &mut Stage, mut other: Stage) {

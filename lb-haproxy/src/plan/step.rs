@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use lb_core::{Name, Unmet};
 use serde::Serialize;
 
-use crate::proto::{AdminState, Command, ServerRef, command_text};
+use crate::{
+    proto::{AdminState, Command, MapName, ServerRef, command_text},
+    routes::MapChange,
+};
 
 /// What to do now: stages in order, each verified before the next begins.
 ///
@@ -48,6 +51,9 @@ impl fmt::Display for Plan {
         }
         for (number, stage) in self.stages.iter().enumerate() {
             writeln!(f, "stage {}", number + 1)?;
+            for MapStep { map, change } in &stage.maps {
+                writeln!(f, "  map {map}: {change}  # routes or assignments changed")?;
+            }
             for step in &stage.steps {
                 writeln!(f, "  {step}")?;
             }
@@ -72,10 +78,29 @@ impl fmt::Display for Plan {
 /// Steps that may be sent together, and what must be read back before the next stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stage {
+    /// Maps to change first, one after the other.
+    pub maps: Vec<MapStep>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What HAProxy must show after them.
     pub expect: Vec<Expect>,
+}
+
+/// The change of one map. It is read back afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MapStep {
+    /// The map.
+    pub map: MapName,
+    /// How it changes.
+    pub change: MapChange,
+}
+
+impl Stage {
+    /// Whether nothing is to be sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.maps.is_empty()
+    }
 }
 
 /// One command with its reason.

@@ -1,0 +1,280 @@
+//! The route maps: what they have, what they are to have, and which spare backend serves which service.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lb_core::{Mode, Name, Route, Snapshot, Unmet, UnmetReason};
+
+use super::step::MapStep;
+use crate::{
+    capability::Capabilities,
+    policy::Policy,
+    proto::{MapEntry, MapName},
+    routes::{
+        Compiled, MapChange, RouteMap, ServiceMap, TooManyEntries, compile_http, compile_sni,
+    },
+};
+
+/// The first and the longest pause after a map refused a change.
+const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What a map is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Http,
+    Services,
+    Sni,
+}
+
+/// All route maps of one HAProxy.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Routes {
+    maps: BTreeMap<Kind, Map>,
+    /// The routes wished for, with the mode of their service.
+    wish: Vec<(Route, Mode)>,
+    services: ServiceMap,
+    /// Whether assignments changed since the map of services was last told.
+    reassigned: bool,
+    stale: bool,
+    unmet: Vec<Unmet>,
+}
+
+#[derive(Debug, Clone)]
+struct Map {
+    name: MapName,
+    observed: Vec<MapEntry>,
+    wanted: RouteMap,
+    /// Until when it is left alone, how long that is, and why.
+    refused: Option<(Duration, Duration, String)>,
+    /// Whether it was found to have what it is to have.
+    in_step: bool,
+}
+
+impl Routes {
+    /// Takes in which maps HAProxy has.
+    pub(super) fn observe_maps(&mut self, files: &[MapName], policy: &Policy) {
+        let mut known = std::mem::take(&mut self.maps);
+        for file in files {
+            let last = file.as_str().rsplit('/').next().unwrap_or_default();
+            let kind = if last == policy.route_map {
+                Kind::Http
+            } else if last == policy.sni_map {
+                Kind::Sni
+            } else if last == policy.service_map {
+                Kind::Services
+            } else {
+                continue;
+            };
+            let map = known
+                .remove(&kind)
+                .filter(|map| map.name == *file)
+                .unwrap_or(Map {
+                    name: file.clone(),
+                    observed: Vec::new(),
+                    wanted: RouteMap::default(),
+                    refused: None,
+                    in_step: false,
+                });
+            self.maps.insert(kind, map);
+        }
+        self.stale = true;
+    }
+
+    /// The maps to be read.
+    pub(super) fn names(&self) -> impl Iterator<Item = &MapName> {
+        self.maps.values().map(|map| &map.name)
+    }
+
+    /// The maps with what they are to have, for their files.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&MapName, &RouteMap)> {
+        self.maps.values().map(|map| (&map.name, &map.wanted))
+    }
+
+    /// Takes in what a map has. At the first time, the map of services tells what an earlier life assigned.
+    pub(super) fn observe(&mut self, name: &MapName, entries: Vec<MapEntry>, first: bool) {
+        for (kind, map) in &mut self.maps {
+            if map.name == *name {
+                if *kind == Kind::Services && first {
+                    self.services = ServiceMap::from_entries(&entries).0;
+                    self.reassigned = true;
+                }
+                map.observed = entries;
+                map.in_step = false;
+                return;
+            }
+        }
+    }
+
+    /// Which service has which spare backend.
+    pub(super) fn services(&self) -> &ServiceMap {
+        &self.services
+    }
+
+    pub(super) fn assign(&mut self, service: Name, backend: Name) {
+        self.services.assign(service, backend);
+        self.reassigned = true;
+    }
+
+    pub(super) fn release(&mut self, service: &Name) {
+        self.services.release(service);
+        self.reassigned = true;
+    }
+
+    pub(super) fn desire(&mut self, wish: &Snapshot) {
+        self.wish = wish
+            .routes()
+            .map(|route| {
+                let mode = wish
+                    .service(&route.service)
+                    .map_or(Mode::Http, |service| service.mode());
+                (route.clone(), mode)
+            })
+            .collect();
+        self.stale = true;
+    }
+
+    /// Something that routes lead to has changed its place.
+    pub(super) fn recompile(&mut self) {
+        self.stale = true;
+    }
+
+    pub(super) fn refused(&mut self, name: &MapName, detail: String, now: Duration) {
+        for map in self.maps.values_mut().filter(|map| map.name == *name) {
+            let pause = match &map.refused {
+                Some((_, pause, _)) => (*pause * 2).min(REFUSAL_PAUSE.1),
+                None => REFUSAL_PAUSE.0,
+            };
+            map.refused = Some((now + pause, pause, detail.clone()));
+        }
+    }
+
+    pub(super) fn unmet(&self) -> &[Unmet] {
+        &self.unmet
+    }
+
+    /// The change of the map of services: to be made before a spare backend is filled.
+    pub(super) fn record(&mut self, capabilities: &Capabilities, now: Duration) -> Vec<MapStep> {
+        if std::mem::take(&mut self.reassigned)
+            && let Some(map) = self.maps.get_mut(&Kind::Services)
+        {
+            map.wanted = self.services.to_map();
+            map.in_step = false;
+        }
+        self.changes(&[Kind::Services], capabilities, now)
+    }
+
+    /// The changes of the maps that frontends look into: to be made when what is new serves and before what is old
+    /// leaves. Also tells when to try again what was refused.
+    pub(super) fn route(
+        &mut self,
+        backend_of: impl Fn(&Name) -> Option<Name>,
+        capabilities: &Capabilities,
+        now: Duration,
+    ) -> (Vec<MapStep>, Option<Duration>) {
+        if self.stale {
+            self.stale = false;
+            self.compile(backend_of);
+        }
+        let steps = self.changes(&[Kind::Http, Kind::Sni], capabilities, now);
+        let again = self
+            .maps
+            .values()
+            .filter_map(|map| map.refused.as_ref().map(|(until, ..)| *until))
+            .filter(|until| *until > now)
+            .min();
+        (steps, again)
+    }
+
+    fn changes(
+        &mut self,
+        kinds: &[Kind],
+        capabilities: &Capabilities,
+        now: Duration,
+    ) -> Vec<MapStep> {
+        let mut steps = Vec::new();
+        for kind in kinds {
+            let Some(map) = self.maps.get_mut(kind) else {
+                continue;
+            };
+            if map.in_step {
+                continue;
+            }
+            if map.refused.as_ref().is_some_and(|(until, ..)| now < *until) {
+                continue;
+            }
+            let change = MapChange::new(&map.name, &map.observed, &map.wanted, capabilities);
+            if change.is_none() {
+                map.refused = None;
+                map.in_step = true;
+            } else {
+                steps.push(MapStep {
+                    map: map.name.clone(),
+                    change,
+                });
+            }
+        }
+        steps
+    }
+
+    fn compile(&mut self, backend_of: impl Fn(&Name) -> Option<Name>) {
+        self.unmet.clear();
+        let of_mode = |mode: Mode| {
+            let routes: Vec<&Route> = self
+                .wish
+                .iter()
+                .filter(|(_, its)| *its == mode)
+                .map(|(route, _)| route)
+                .collect();
+            routes
+        };
+        let http = compile_http(of_mode(Mode::Http), &backend_of);
+        let sni = compile_sni(of_mode(Mode::Tcp), &backend_of);
+        let counts = [of_mode(Mode::Http), of_mode(Mode::Tcp)]
+            .map(|routes| routes.first().map(|route| route.service.clone()));
+        for ((kind, compiled), first) in [(Kind::Http, http), (Kind::Sni, sni)]
+            .into_iter()
+            .zip(counts)
+        {
+            self.take(kind, compiled, first);
+        }
+    }
+
+    fn take(
+        &mut self,
+        kind: Kind,
+        compiled: Result<Compiled, TooManyEntries>,
+        first: Option<Name>,
+    ) {
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(too_many) => {
+                let service = too_many.route.service.clone();
+                let detail = too_many.to_string();
+                self.unmet
+                    .push(Unmet::new(service, None, UnmetReason::NoCapacity, detail));
+                return;
+            }
+        };
+        for issue in compiled.issues.iter().filter(|issue| !issue.is_harmless()) {
+            let detail = format!("{issue}: {}", issue.reason);
+            let service = issue.route.service.clone();
+            self.unmet
+                .push(Unmet::new(service, None, UnmetReason::Unsupported, detail));
+        }
+        match (self.maps.get_mut(&kind), first) {
+            (Some(map), _) => {
+                map.wanted = compiled.map;
+                map.in_step = false;
+            }
+            (None, Some(service)) => {
+                let what = if kind == Kind::Sni { "TCP" } else { "HTTP" };
+                let detail = format!(
+                    "HAProxy's configuration names no map for {what} routes; {} routes wait",
+                    compiled.map.len()
+                );
+                self.unmet
+                    .push(Unmet::new(service, None, UnmetReason::NeedsReload, detail));
+            }
+            (None, None) => {}
+        }
+    }
+}
