@@ -67,7 +67,7 @@ impl Routes {
             let map = known
                 .remove(&kind)
                 .filter(|map| map.name == *file)
-                .unwrap_or(Map {
+                .unwrap_or_else(|| Map {
                     name: file.clone(),
                     observed: Vec::new(),
                     wanted: RouteMap::default(),
