@@ -56,6 +56,16 @@ fn place() -> Place {
     place
 }
 
+/// Time enough on a busy machine; what a test waits for in earnest is an event.
+fn patient() -> ClientConfig {
+    let mut config = ClientConfig::default();
+    config.connect = LONG;
+    config.reply = LONG;
+    config.batch = LONG;
+    config
+}
+
+/// For what shall take too long.
 fn brief() -> ClientConfig {
     let mut config = ClientConfig::default();
     config.connect = Duration::from_millis(700);
@@ -65,6 +75,10 @@ fn brief() -> ClientConfig {
 
 fn replies(results: Vec<Result<Reply, ClientError>>) -> Vec<Reply> {
     results.into_iter().map(Result::unwrap).collect()
+}
+
+async fn connect(haproxy: &Haproxy) -> Client {
+    Client::connect(haproxy.admin(), patient()).await.unwrap()
 }
 
 /// A process that is stopped, and goes on when this is dropped.
@@ -111,7 +125,7 @@ async fn many_lines_in_a_batch_get_each_its_own_reply() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         let mut commands = Vec::new();
         for number in 1..=100 {
             let address = format!("127.0.1.{number}:8{number:03}").parse().unwrap();
@@ -183,7 +197,7 @@ async fn a_batch_larger_than_all_buffers_does_not_stand_still() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         // 400 servers are 30 kB a reply: 6 MB of replies while 200 kB of commands are written.
         let mut commands = Vec::new();
         for number in 1..=200 {
@@ -214,7 +228,7 @@ async fn a_map_is_replaced_in_one_transaction() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         let map: MapName = place
             .dir
             .path()
@@ -270,7 +284,7 @@ async fn a_socket_of_too_low_a_level_is_refused_with_the_level_it_needs() {
         let place = place();
         let _haproxy = place.start(&executable).await;
         let operator = SocketAddress::unix(place.dir.path().join("operator.sock")).unwrap();
-        let error = Client::connect(&operator, brief()).await.unwrap_err();
+        let error = Client::connect(&operator, patient()).await.unwrap_err();
         assert!(
             matches!(&error, ClientError::Level { found, .. } if found == "operator"),
             "{error}"
@@ -288,8 +302,10 @@ async fn a_hanging_process_costs_a_deadline_and_its_outcome_is_unknown() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = Client::connect(haproxy.admin(), brief()).await.unwrap();
-        let mut idle = Client::connect(haproxy.admin(), brief()).await.unwrap();
+        let mut hasty = patient();
+        hasty.reply = Duration::from_millis(300);
+        let mut client = Client::connect(haproxy.admin(), hasty).await.unwrap();
+        let mut idle = Client::connect(haproxy.admin(), patient()).await.unwrap();
         let stopped = Stopped::workers(&haproxy).await;
         let commands = [
             Command::SetState(slot(1), AdminState::Drain),
@@ -358,7 +374,7 @@ async fn the_end_of_the_process_is_told_to_the_idle() {
         let place = place();
         let haproxy = place.start(&executable).await;
         let path = place.dir.path().join("admin.sock");
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         let before = socket_identity(&path).unwrap();
         assert_eq!(socket_identity(&path).unwrap(), before);
         let early = timeout(Duration::from_millis(50), client.closed()).await;
@@ -382,10 +398,10 @@ async fn the_old_worker_refuses_changes_and_says_why() {
     for executable in executables() {
         let place = place();
         let mut haproxy = place.start(&executable).await;
-        let mut old = haproxy.connect().await.unwrap();
+        let mut old = connect(&haproxy).await;
         assert!(!old.info().stopping);
         haproxy.reload().await.unwrap();
-        let new = haproxy.connect().await.unwrap();
+        let new = connect(&haproxy).await;
         assert_ne!(new.epoch(), old.epoch());
         let command = Command::SetState(slot(1), AdminState::Drain);
         timeout(LONG, async {
@@ -413,7 +429,7 @@ async fn health_and_weight_do_what_they_say() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         let commands = [
             Command::SetState(slot(3), AdminState::Ready),
             Command::SetHealth(slot(3), Health::Down),
@@ -477,7 +493,7 @@ async fn replies_that_came_before_the_end_are_kept() {
     let path = dir.path().join("s");
     impostor(&path, b"\n> [3]: No such server.\n\n> \n");
     let address = SocketAddress::unix(&path).unwrap();
-    let mut client = Client::connect(&address, brief()).await.unwrap();
+    let mut client = Client::connect(&address, patient()).await.unwrap();
     assert_eq!(client.info().pid, 7);
     let command = Command::SetState(slot(1), AdminState::Maint);
     let results = client.exec_all(&vec![command; 4]).await;
@@ -513,7 +529,7 @@ async fn what_is_no_admin_socket_is_told_from_one() {
         stream.write_all(b"SSH-2.0-x\r\n\n> ").await.unwrap();
     });
     let address = SocketAddress::unix(&path).unwrap();
-    let error = Client::connect(&address, brief()).await.unwrap_err();
+    let error = Client::connect(&address, patient()).await.unwrap_err();
     assert!(matches!(error, ClientError::NotHaproxy { .. }), "{error}");
     server.await.unwrap();
 }
@@ -524,7 +540,7 @@ async fn a_reply_without_end_is_cut_at_the_limit() {
     let path = dir.path().join("s");
     impostor(&path, &[b'x'; 5000]);
     let address = SocketAddress::unix(&path).unwrap();
-    let mut config = brief();
+    let mut config = patient();
     config.session.reply_limit = 1000;
     let mut client = Client::connect(&address, config).await.unwrap();
     let error = client.exec(&Command::ShowInfo).await.unwrap_err();
@@ -545,7 +561,7 @@ async fn a_call_dropped_half_way_ends_the_client() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         let stopped = Stopped::workers(&haproxy).await;
         let call = timeout(Duration::from_millis(20), client.exec(&Command::ShowInfo));
         assert!(call.await.is_err());
@@ -563,7 +579,7 @@ async fn a_batch_with_a_command_that_cannot_be_written_sends_nothing() {
     for executable in executables() {
         let place = place();
         let haproxy = place.start(&executable).await;
-        let mut client = haproxy.connect().await.unwrap();
+        let mut client = connect(&haproxy).await;
         let before = client.counters();
         let commands = [
             Command::SetState(slot(1), AdminState::Drain),

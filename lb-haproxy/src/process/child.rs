@@ -201,7 +201,15 @@ impl Haproxy {
 
     async fn master(&self) -> Result<MasterClient, ProcessError> {
         let address = SocketAddress::Unix(self.options.master.clone());
-        MasterClient::connect(&address, ClientConfig::default())
+        // From 2.7 on the reply to a reload comes when the new worker is there, or is not going to be.
+        let limit = self.options.start;
+        let config = ClientConfig {
+            connect: limit,
+            reply: limit,
+            batch: limit,
+            ..ClientConfig::default()
+        };
+        MasterClient::connect(&address, config)
             .await
             .map_err(ProcessError::Master)
     }

@@ -6,6 +6,7 @@ use std::{
     env,
     net::TcpListener,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use lb_haproxy::{
@@ -65,11 +66,10 @@ impl Place {
     }
 
     pub(crate) fn options(&self, executable: &Executable) -> HaproxyOptions {
-        HaproxyOptions::new(
-            executable.clone(),
-            &self.config,
-            self.admin.clone(),
-            self.dir.path().join("master.sock"),
-        )
+        let master = self.dir.path().join("master.sock");
+        let admin = self.admin.clone();
+        let mut options = HaproxyOptions::new(executable.clone(), &self.config, admin, master);
+        options.start = Duration::from_secs(120);
+        options
     }
 }
