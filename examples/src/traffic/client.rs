@@ -1,6 +1,6 @@
 //! A user's side of a request: no retry, nothing forgiven.
 
-use std::{io, net::SocketAddr, str::FromStr as _, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    content::{Ask, byte_at, piece},
+    content::Ask,
+    expected::{Expected, Question},
     raw,
     server::{ENDPOINT_HEADER, SERVICE_HEADER},
 };
@@ -264,13 +265,6 @@ impl Connection {
     }
 }
 
-/// What is asked, and who is told who answers.
-struct Question<'a, F> {
-    service: &'a str,
-    ask: Ask,
-    begun: F,
-}
-
 fn request(
     uri: String,
     service: &str,
@@ -333,79 +327,4 @@ async fn raw_exchange<F: FnOnce(SocketAddr)>(
         left -= read as u64;
     }
     expected.end()
-}
-
-/// A body as it must be, compared piece by piece.
-struct Expected {
-    endpoint: SocketAddr,
-    identity: Option<String>,
-    length: u64,
-    right: u64,
-}
-
-impl Expected {
-    fn new<F: FnOnce(SocketAddr)>(
-        endpoint: &str,
-        served: &str,
-        question: Question<'_, F>,
-    ) -> Result<Self, Loss> {
-        let Question {
-            service,
-            ask,
-            begun,
-        } = question;
-        let address = SocketAddr::from_str(endpoint)
-            .ok()
-            .filter(|_| served == service);
-        let Some(address) = address else {
-            return Err(Loss::Identity {
-                endpoint: endpoint.to_owned(),
-                service: served.to_owned(),
-            });
-        };
-        begun(address);
-        let identity = (ask.pieces() == 0).then(|| address.to_string());
-        let length = match &identity {
-            Some(identity) => identity.len(),
-            None => ask.pieces() * piece(0).len(),
-        };
-        Ok(Self {
-            endpoint: address,
-            identity,
-            length: length as u64,
-            right: 0,
-        })
-    }
-
-    fn take(&mut self, data: &[u8]) -> Result<(), Loss> {
-        for byte in data {
-            let at = usize::try_from(self.right).unwrap_or(usize::MAX);
-            let wanted = match &self.identity {
-                Some(identity) => identity.as_bytes().get(at).copied(),
-                None => (self.right < self.length).then(|| byte_at(at)),
-            };
-            if wanted != Some(*byte) {
-                return Err(self.wrong());
-            }
-            self.right += 1;
-        }
-        Ok(())
-    }
-
-    fn end(self) -> Result<Answer, Loss> {
-        if self.right != self.length {
-            return Err(self.wrong());
-        }
-        Ok(Answer {
-            endpoint: self.endpoint,
-            length: self.length,
-        })
-    }
-
-    fn wrong(&self) -> Loss {
-        Loss::Body {
-            right: self.right,
-            expected: self.length,
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod content;
 mod download;
+mod expected;
 mod latency;
 mod load;
 mod oracle;

@@ -13,6 +13,9 @@ pub(crate) struct Screen {
     line: bool,
 }
 
+/// How wide [`Screen::standing`] is with two services of short names.
+const WIDTH: usize = 72;
+
 /// Where things stand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
@@ -73,6 +76,14 @@ impl Screen {
         if self.quiet || !self.terminal {
             return;
         }
+        // A line that wraps could not be wiped again.
+        let columns = rustix::termios::tcgetwinsize(stdout()).map_or(80, |size| size.ws_col);
+        let columns = usize::from(columns.max(40)) - 1;
+        let room = columns.saturating_sub(WIDTH);
+        let scene: String = match room {
+            0..20 => String::new(),
+            room => scene.chars().take(room).collect(),
+        };
         let text = format!("{}  {scene}", self.standing(standing));
         self.line = true;
         let mut out = stdout();
