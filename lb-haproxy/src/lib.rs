@@ -40,6 +40,8 @@ pub mod policy;
 pub mod process;
 pub mod proto;
 pub mod routes;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 
 #[cfg(feature = "io")]
 pub use client::{Client, ClientConfig, ClientError, SocketAddress};

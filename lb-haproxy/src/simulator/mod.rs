@@ -1,0 +1,29 @@
+//! A simulated HAProxy: the runtime API, the state machine of its servers, and the traffic they get. Pure but for
+//! [`serve`].
+//!
+//! It exists to be lied to by: everything that makes the real one hard to drive is in it, by version. Its answers are
+//! compared with those of the real versions by `tests/differential.rs`.
+
+mod check;
+
+mod command;
+mod config;
+mod connection;
+mod dynamic;
+mod map_commands;
+mod maps;
+mod profile;
+mod restore;
+mod server;
+mod set_server;
+mod show;
+mod simulation;
+mod traffic;
+mod words;
+mod worker;
+
+pub use config::{BackendModel, Balance, CheckModel, ConfigModel, Level, MapModel, ServerModel};
+pub use connection::ConnectionId;
+pub use profile::Profile;
+pub use simulation::Simulator;
+pub use traffic::{ClientId, Outcome, RequestId, Upstream};
