@@ -104,6 +104,16 @@ async fn every_version_takes_it_without_a_warning() {
                 by_address: true,
             };
         }
+        for (file, mode) in [("routes.map", Mode::Http), ("names.map", Mode::Tcp)] {
+            let bind = Bind::Tcp(([127, 0, 0, 1], free_port()).into());
+            let mut routed = Frontend::new(Name::from_text(file), bind);
+            routed.mode = mode;
+            routed.route_map = Some(format!("{dir}/{file}").parse().unwrap());
+            config.frontends.push(routed);
+            std::fs::write(place.dir.path().join(file), "").unwrap();
+        }
+        config.service_map = Some(format!("{dir}/services.map").parse().unwrap());
+        std::fs::write(place.dir.path().join("services.map"), "").unwrap();
         std::fs::write(&place.config, config.render(&version).unwrap()).unwrap();
         check_config(&executable, &place.config).await.unwrap();
         let haproxy = place.start(&executable).await;
@@ -245,6 +255,26 @@ fn what_cannot_be_written_is_named() {
         ConfigError::OutOfRange { what: "slots", .. }
     ));
     let mut config = base();
+    let web = config.frontends.first_mut().unwrap();
+    web.route_map = Some("/etc/routes.map".parse().unwrap());
+    assert_eq!(
+        refused(&config, &new).to_string(),
+        "frontend web has a default backend and a map of routes, expected one of them"
+    );
+    let web = config.frontends.first_mut().unwrap();
+    web.default_backend = None;
+    assert!(config.render(&new).is_ok());
+    let web = config.frontends.first_mut().unwrap();
+    web.route_map = Some("/etc/a,b.map".parse().unwrap());
+    assert!(matches!(refused(&config, &new), ConfigError::Map(_)));
+    let mut config = base();
+    config.service_map = Some("/etc/services.map".parse().unwrap());
+    config.backends.first_mut().unwrap().name = name("lb-not-found");
+    assert!(matches!(
+        refused(&config, &new),
+        ConfigError::Duplicate { .. }
+    ));
+    let mut config = base();
     config.frontends.first_mut().unwrap().rules = vec![Rule {
         host: RouteHost::Exact("a b\n".into()),
         path: PathMatch::any(),
@@ -280,7 +310,7 @@ proptest! {
 
     #[test]
     fn i6_no_text_becomes_another_line_word_or_comment(
-        text in text(), which in 0_usize..7, direct in any::<bool>(),
+        text in text(), which in 0_usize..9, direct in any::<bool>(),
     ) {
         let version: Version = "3.2.0".parse().unwrap();
         let mut config = full("/run/lb", 8080, 8081);
@@ -299,6 +329,11 @@ proptest! {
                     true => RouteHost::Exact(arc),
                     false => text.parse().ok()?,
                 },
+                7 => {
+                    web.default_backend = None;
+                    web.route_map = Some(text.parse().ok()?);
+                }
+                8 => config.service_map = Some(text.parse().ok()?),
                 _ => web.rules.first_mut()?.path = match direct {
                     true => PathMatch::Exact(arc),
                     false => text.parse().ok()?,

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use lb_core::Name;
 
 use super::{Backend, ConfigError, ConfigPath, Defaults, Frontend, Global, writer::Writer};
-use crate::proto::Version;
+use crate::{
+    proto::{MapName, Version},
+    routes::{NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP, fallback_backends},
+};
 
 /// A whole configuration.
 ///
@@ -31,6 +34,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// Where they go.
     pub backends: Vec<Backend>,
+    /// The map that remembers which backend serves which service: see [`ServiceMap`](crate::routes::ServiceMap).
+    pub service_map: Option<MapName>,
 }
 
 impl Config {
@@ -42,6 +47,7 @@ impl Config {
             defaults: Defaults::default(),
             frontends: Vec::new(),
             backends: Vec::new(),
+            service_map: None,
         }
     }
 
@@ -61,7 +67,21 @@ impl Config {
         for backend in &self.backends {
             backend.write(restored, &mut out)?;
         }
+        if self.has_fallbacks() {
+            for line in fallback_backends(self.service_map.as_ref())? {
+                match line.strip_prefix(' ') {
+                    Some(line) => out.line(format_args!("{}", line.trim_start())),
+                    None => out.section(format_args!("{line}")),
+                }
+            }
+        }
         Ok(out.finish())
+    }
+
+    /// Whether there are maps, and so the backends of requests that no service gets.
+    fn has_fallbacks(&self) -> bool {
+        let mapped = |frontend: &Frontend| frontend.route_map.is_some();
+        self.service_map.is_some() || self.frontends.iter().any(mapped)
     }
 
     fn check_names(&self) -> Result<(), ConfigError> {
@@ -70,6 +90,16 @@ impl Config {
             self.frontends.iter().map(|frontend| &frontend.name),
         )?;
         let backends = unique("backend", self.backends.iter().map(|backend| &backend.name))?;
+        if self.has_fallbacks() {
+            let taken = self.backends.iter().map(|backend| &backend.name);
+            let mut taken = taken.chain(self.frontends.iter().map(|frontend| &frontend.name));
+            if let Some(name) = taken.find(|name| FALLBACKS.contains(&name.as_str())) {
+                return Err(ConfigError::Duplicate {
+                    section: "backend of maps",
+                    name: name.clone(),
+                });
+            }
+        }
         // From 3.3 on HAProxy refuses that, and before it was good for confusion only.
         let mut names = self.frontends.iter().map(|frontend| &frontend.name);
         if let Some(name) = names.find(|name| backends.contains(name)) {
@@ -89,6 +119,8 @@ impl Config {
         Ok(())
     }
 }
+
+const FALLBACKS: [&str; 3] = [NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP];
 
 fn unique<'a>(
     section: &'static str,

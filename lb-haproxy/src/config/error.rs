@@ -2,7 +2,7 @@
 
 use lb_core::Name;
 
-use crate::proto::Version;
+use crate::{proto::Version, routes::UnquotableMap};
 
 /// Why a configuration cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,15 @@ pub enum ConfigError {
         /// What it should have.
         expected: &'static str,
     },
+    /// A default backend beside a map of routes, which has its own.
+    #[error("frontend {frontend} has a default backend and a map of routes, expected one of them")]
+    TwoDefaults {
+        /// The frontend.
+        frontend: Name,
+    },
+    /// A map whose file name cannot stand in a configuration.
+    #[error("map cannot be named in a configuration")]
+    Map(#[from] UnquotableMap),
     /// A host or path with a character that cannot stand in a configuration as it is.
     #[error("{what} {text:?} cannot stand in a configuration")]
     Unwritable {

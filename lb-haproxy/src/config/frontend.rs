@@ -1,10 +1,14 @@
 //! `frontend` sections.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use lb_core::{Mode, Name, PathMatch, RouteHost};
 
 use super::{ConfigError, ConfigPath, defaults::mode_word, writer::Writer};
+use crate::{
+    proto::MapName,
+    routes::{http_route_lines, sni_route_lines},
+};
 
 /// A `frontend` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +24,13 @@ pub struct Frontend {
     pub rules: Vec<Rule>,
     /// Where all others go. Without it they get 503.
     pub default_backend: Option<Name>,
+    /// The map that sends all others where its entries say, changed at run time: see [`routes`](crate::routes).
+    /// It has its own default, so there can be no `default_backend` beside it.
+    pub route_map: Option<MapName>,
 }
+
+/// How long a TCP frontend waits for the beginning of a TLS handshake, which names the server.
+const INSPECT_DELAY: Duration = Duration::from_secs(5);
 
 impl Frontend {
     /// A frontend for HTTP that listens in one place.
@@ -32,6 +42,7 @@ impl Frontend {
             binds: vec![bind],
             rules: Vec::new(),
             default_backend: None,
+            route_map: None,
         }
     }
 
@@ -58,6 +69,20 @@ impl Frontend {
         for rule in &self.rules {
             let condition = rule.condition()?;
             out.line(format_args!("use_backend {}{condition}", rule.backend));
+        }
+        if let Some(map) = &self.route_map {
+            if self.default_backend.is_some() {
+                return Err(ConfigError::TwoDefaults {
+                    frontend: self.name.clone(),
+                });
+            }
+            let lines = match self.mode {
+                Mode::Tcp => sni_route_lines(map, INSPECT_DELAY),
+                _ => http_route_lines(map),
+            };
+            for line in lines? {
+                out.line(format_args!("{line}"));
+            }
         }
         if let Some(backend) = &self.default_backend {
             out.line(format_args!("default_backend {backend}"));

@@ -25,8 +25,7 @@ pub const UNAVAILABLE_TCP: &str = "lb-unavailable-tcp";
 pub fn http_route_lines(map: &MapName) -> Result<Vec<String>, UnquotableMap> {
     let map = plain(map)?;
     let mut lines = vec![
-        "http-request set-var(txn.lb_host) req.fhdr(host),lower,field(1,:/),regsub([.]$,)"
-            .to_owned(),
+        "http-request set-var(txn.lb_host) req.fhdr(host),lower,field(1,:/),rtrim(.)".to_owned(),
         // Wildcards name a limited number of labels, hosts any.
         format!(
             "http-request set-var(txn.lb_base) var(txn.lb_host),field(-1,.,{})",
@@ -73,7 +72,7 @@ pub fn sni_route_lines(
         ),
         // The condition waits until it is known whether this is a TLS handshake.
         "tcp-request content set-var(txn.lb_tls) int(1) if { req.ssl_hello_type 1 }".to_owned(),
-        "tcp-request content set-var(txn.lb_host) req.ssl_sni,lower,regsub([.]$,)".to_owned(),
+        "tcp-request content set-var(txn.lb_host) req.ssl_sni,lower,rtrim(.)".to_owned(),
         format!(
             "tcp-request content set-var(txn.lb_base) var(txn.lb_host),field(-1,.,{})",
             MAX_WILDCARD_LABELS + 1

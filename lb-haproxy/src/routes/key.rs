@@ -56,10 +56,10 @@ pub(super) fn lookup_hosts(request: &str) -> Vec<Cow<'_, str>> {
     hosts
 }
 
-/// How a request's host is compared: lower case, up to the first `:` or `/`, without one trailing dot.
+/// How a request's host is compared: lower case, up to the first `:` or `/`, without trailing dots.
 pub(super) fn request_host(host: &str) -> String {
     let bare = host.split([':', '/']).next().unwrap_or_default();
-    bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
+    bare.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// The path keys that contain a path's part of a lookup or key, the longest first, itself included.
@@ -134,6 +134,7 @@ mod tests {
     fn requests_lose_case_port_and_trailing_dot() {
         for (given, expected) in [
             ("Shop.Example.:8080", "shop.example"),
+            ("shop.example..", "shop.example"),
             ("shop.example/admin", "shop.example"),
             ("[::1]:80", "["),
             ("", ""),
