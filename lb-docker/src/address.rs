@@ -202,13 +202,15 @@ pub(crate) fn choose(
                 *address,
                 format!("network {name} is asked for; {port_reason}"),
             ),
-            _ => (
-                None,
-                format!(
-                    "network {:?} is asked for and cannot be used",
-                    wanted.unwrap_or_default()
-                ),
-            ),
+            found => {
+                let why = found.and_then(|way| way.candidate.refused.as_deref());
+                let wanted = wanted.unwrap_or_default();
+                let why = why.unwrap_or("it leads nowhere");
+                (
+                    None,
+                    format!("network {wanted:?} is asked for and cannot be used: {why}"),
+                )
+            }
         },
         None => unnamed(&ways, &through_ports, &port_reason, reach),
     };
@@ -345,13 +347,25 @@ fn unnamed(
             candidate.address,
             format!("no network leads there, a published port does; {port_reason}"),
         ),
-        None => (
-            None,
-            match (ways.is_empty(), through_ports.is_empty()) {
-                (true, true) => "it is on no network and publishes no port".to_owned(),
-                _ => "no candidate can be used".to_owned(),
-            },
-        ),
+        None => (None, why_none(ways, through_ports)),
+    }
+}
+
+/// Why nothing can be used, with what was looked at.
+fn why_none(ways: &[Way<'_>], through_ports: &[Candidate]) -> String {
+    let refused: Vec<String> = ways
+        .iter()
+        .map(|way| &way.candidate)
+        .chain(through_ports)
+        .map(|candidate| {
+            let why = candidate.refused.as_deref();
+            let why = why.unwrap_or("it is internal, and no label asks for it");
+            format!("{}: {why}", candidate.via)
+        })
+        .collect();
+    match refused.is_empty() {
+        true => "it is on no network and publishes no port".to_owned(),
+        false => refused.join("; "),
     }
 }
 

@@ -1,10 +1,90 @@
 //! Docker and Docker Swarm as sources of the lb load-balancer control plane.
+//!
+//! [`DockerSource`] follows the containers of one engine; [`SwarmSource`] follows the services of a Swarm through
+//! one of its managers. Both only read: ping, info, containers, networks and events, and for Swarm services, tasks
+//! and nodes. [`self_test`] says which of these a proxy before the engine denies.
+//!
+//! ```no_run
+//! use lb_docker::{ComposeService, ConnectionConfig, DockerConfig, DockerSource};
+//!
+//! // The replicas of the compose service `echo`, with no label at all.
+//! let mut config = DockerConfig::default();
+//! config.connection = ConnectionConfig::at("unix:///var/run/docker.sock");
+//! config.services = vec![ComposeService::new("echo")];
+//! let source = DockerSource::new(config);
+//! ```
+//!
+//! # What becomes of a container or task
+//!
+//! | it | its endpoint is |
+//! |---|---|
+//! | runs, and its health check (if it has one) passes | ready |
+//! | is known but does not serve yet: health `starting`, a Swarm task on its way | pending |
+//! | was told to stop (SIGTERM or its own stop signal), or Swarm decided that it goes | draining, for as long as it may take |
+//! | is unhealthy or paused | draining, until it is well again |
+//! | died | down at once, then gone |
+//!
+//! Swarm decides about three seconds before a task gets its signal, and gives addresses before a task runs: drains
+//! and new endpoints are known that early. What the connected node's own engine says of a task's container counts
+//! before the managers' word where it is worse: it comes up to two seconds sooner.
+//!
+//! A compose replica keeps its identity (project, service, number) when its container is made anew. Containers of
+//! `docker compose run` are left out unless [`DockerConfig::one_off`] says otherwise.
+//!
+//! # Labels
+//!
+//! On a container, or on a Swarm service (`deploy.labels` in a stack file). Any of these makes it an endpoint.
+//!
+//! | label | value | without it |
+//! |---|---|---|
+//! | `lb.service` | the service's name | `PROJECT-SERVICE` under compose, the Swarm service's name, else the container's name |
+//! | `lb.port` | the container's port | the only TCP port that it exposes (Swarm: publishes); several are an error that lists them |
+//! | `lb.routes` | routes, separated by commas or spaces: `shop.example/api`, `*.example`, `/static`, `shop.example=/exact` | no route |
+//! | `lb.weight` | 0 to 256 | 100 |
+//! | `lb.network` | the network to use, by name (with or without the project's prefix) or id | see below |
+//! | `lb.check` | the port of the target's own health check | the endpoint's port |
+//! | `lb.drain` | how long requests in flight may take when it leaves: `30s` | its stop timeout, else 10 s (Swarm: its stop grace period and 3 s) |
+//! | `lb.tcp` | `true`: TCP rather than HTTP; hosts of routes are then server names of TLS | HTTP |
+//! | `lb.spread` | Swarm only: `tasks`, `vip` (the service's virtual address) or `nodes` (ingress ports) | [`SwarmConfig::spread`] |
+//!
+//! One container can serve several services: `lb.2.service`, `lb.2.port` and so on. A path prefix ends on a segment
+//! border. The label `lb.address` on a Swarm node gives the address where it can be reached, if Swarm's own is none.
+//!
+//! Other schemes are read by choice ([`LabelScheme`]); of an object that carries several, the first one listed counts.
+//!
+//! | scheme | is understood | gives a diagnostic |
+//! |---|---|---|
+//! | `com.df.*` | `notify` (the gate), `serviceName`, `shortName`, `port`, `servicePath`, `serviceDomain`, `pathType` (`path_beg`, `path_dir`, `path`), `reqMode`, `isDefaultBackend`, `discoveryType`, `scrapeNetwork`, `distribute`; indexes `.1` to `.10` | everything that needs HAProxy's own configuration, raw configuration, deprecated keys |
+//! | `traefik.*` | `enable`, `docker.network`, `swarm.network`, `lbswarm`, HTTP and TCP routers (`rule`, `service`, `priority`, `tls.passthrough`) and services (`server.port`, `server.weight`, `healthcheck.port`); rules of `Host`, `HostSNI`, `Path`, `PathPrefix`, and a `HostRegexp` that is a wildcard, with `&&`, `\|\|` and parentheses | middlewares, entry points, TLS options, sticky sessions, other matchers (the router is then left out, never widened) |
+//! | `easyhaproxy.*` | `DEFINITION.host`, `localport`, `port` (80 and 443), `mode` | certificates, redirects, balance, other ports |
+//! | variables | `VIRTUAL_HOST`, `VIRTUAL_PORT`, `VIRTUAL_PATH`, `VIRTUAL_PROTO` (`http`) | `VIRTUAL_DEST`, regular expressions, several ports |
+//!
+//! Every key under a claimed prefix that is unknown, not valid or cannot be honoured gives a diagnostic that names
+//! object, key and value, and disturbs no other object. A label of a Swarm service that was valid before and is broken
+//! by hand keeps its last good form.
+//!
+//! # Which address
+//!
+//! [`ReachConfig`] says from where. From the engine's machine: the first network by name that leads there, then a
+//! published port; never an overlay network, to which the host has no route. From a container: the first shared
+//! network by name. From elsewhere: published ports. `lb.network` goes before all of these, and is never replaced by
+//! a guess. [`DockerSource::explain`] and [`SwarmSource::explain`] show every candidate and why it was taken or
+//! refused.
+//!
+//! # Layout
+//! - `config`, `connection`: what a user says; which engine is meant
+//! - `api`, `container`, `refresh`: the engine's answers and events; `swarm`: the managers' answers
+//! - `labels`: one file for each scheme; `address`: which address, and why
+//! - `translate`, `book`: facts to records, and what of them was told already
+//! - `engine`, `surroundings`, `surveyor`, `container_source`, `swarm_source`, `self_test`: the edge
 
 #![forbid(unsafe_code)]
 
 mod address;
 mod api;
 mod book;
+#[cfg(test)]
+mod book_tests;
 mod config;
 mod connection;
 mod container;
@@ -13,6 +93,8 @@ mod duration;
 mod engine;
 mod error;
 mod explain;
+#[cfg(test)]
+mod golden;
 mod labels;
 mod moment;
 mod refresh;

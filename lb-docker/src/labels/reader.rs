@@ -37,7 +37,7 @@ impl<'a> Complaints<'a> {
         self.found.push(Diagnostic {
             object: self.object.to_owned(),
             field: Some(key.to_owned()),
-            value: Some(bounded(value)),
+            value: (!value.is_empty()).then(|| bounded(value)),
             message,
             severity,
         });

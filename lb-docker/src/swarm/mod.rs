@@ -4,6 +4,8 @@ mod api;
 mod book;
 mod cluster;
 mod records;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use api::{ListedNode, ListedService, ListedTask};
 pub(crate) use book::SwarmBook;

@@ -128,7 +128,7 @@ impl Service<'_> {
                 )),
                 // One that only comes may not have all its addresses yet.
                 None if state != EndpointState::Pending && said.insert(choice.reason.clone()) => {
-                    complaints.refuse("address", &endpoint_id(task), choice.reason.clone());
+                    complaints.refuse("address", "", choice.reason.clone());
                 }
                 None => {}
             }
@@ -353,7 +353,7 @@ impl Service<'_> {
             Ok(port) => port,
             Err(reason) => return complaints.refuse("spread", "nodes", reason),
         };
-        for (id, node) in self.cluster.nodes.iter().filter(|(_, node)| node.up) {
+        for (id, _) in self.cluster.nodes.iter().filter(|(_, node)| node.up) {
             let place = Place {
                 mode: &NetworkMode::Own,
                 attachments: &[],
@@ -380,8 +380,8 @@ impl Service<'_> {
                 )),
                 None => complaints.refuse(
                     "address",
-                    &format!("node {}", short(id)),
-                    format!("node {}: {}", node_name(id, node.address), choice.reason),
+                    "",
+                    format!("node {}: {}", short(id), choice.reason),
                 ),
             }
             translation.choices.push((wish.service.clone(), choice));
@@ -459,13 +459,6 @@ fn patience(task: &ListedTask) -> Duration {
         .stop_grace_period
         .map_or(ENGINE_STOP_TIMEOUT, Duration::from_nanos);
     BEFORE_SIGNAL.saturating_add(grace)
-}
-
-fn node_name(id: &str, address: Option<std::net::IpAddr>) -> String {
-    match address {
-        Some(address) => format!("{} at {address}", short(id)),
-        None => short(id).to_owned(),
-    }
 }
 
 /// How long Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
