@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-const HEADER: &str = "// Generated from proto/etcd.proto by tests/wire.rs; BLESS=1 writes it anew.\n\n";
+const HEADER: &str =
+    "// Generated from proto/etcd.proto by tests/wire.rs; BLESS=1 writes it anew.\n\n";
 
 /// The generated file is what the protocol file gives: nobody edits one without the other.
 #[test]

@@ -1,0 +1,201 @@
+//! How a layout is written down in a configuration.
+
+use lb_core::Mode;
+use serde::Deserialize;
+
+use super::object::JsonFields;
+
+/// One layout of keys: a well-known one, or rules of your own.
+///
+/// Layouts are asked in order, and within a layout its rules in order; the first whose pattern matches a key
+/// reads its value. In a configuration file: `{ confd = { prefix = "/proxy" } }`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum LayoutConfig {
+    /// `<prefix>/<service>/<endpoint>` = `ip:port`, as in the well-known example with confd; with `service`,
+    /// `<prefix>/<endpoint>`. A value may also be an object as in [`Lb`](Self::Lb).
+    Confd {
+        /// What the keys begin with, such as `/proxy`.
+        prefix: String,
+        /// The service of all endpoints, where the keys do not name it.
+        #[serde(default)]
+        service: Option<String>,
+    },
+    /// lb's own: `<prefix>/endpoints/<service>/<endpoint>` = `ip:port` or an object with `address` and maybe
+    /// `weight`, `state`, `grace`, `check_port`, `mode`, `routes`, `metadata`; `<prefix>/services/<service>` = an
+    /// object with `mode`, `routes`, `metadata`; `<prefix>/routes/<route>` = an object with `service`, `host`,
+    /// `path`, `priority`, `metadata`.
+    Lb {
+        /// What the keys begin with.
+        #[serde(default = "lb_prefix")]
+        prefix: String,
+    },
+    /// Registrator: `<prefix>/<service>/<host>:<container>:<port>` = `ip:port`. Those of UDP are left out.
+    Registrator {
+        /// What the keys begin with, such as `/services`.
+        prefix: String,
+    },
+    /// Rules of your own.
+    Rules(Vec<RuleConfig>),
+    /// SkyDNS and CoreDNS: `<prefix>/<domain, reversed>/<endpoint>` = `{"host", "port", "weight"}`. The service is
+    /// the domain. A weight of 0 counts as none given; priority is not used.
+    Skydns {
+        /// What the keys begin with.
+        #[serde(default = "skydns_prefix")]
+        prefix: String,
+    },
+    /// Traefik's tree of keys: HTTP and TCP routers with hosts and paths, and servers of load balancers.
+    Traefik {
+        /// What the keys begin with.
+        #[serde(default = "traefik_root")]
+        root: String,
+    },
+    /// Vulcand: `<prefix>/backends/<service>/servers/<endpoint>` = `{"URL"}`, `<prefix>/frontends/<route>/frontend`
+    /// = `{"BackendId", "Route"}`.
+    Vulcand {
+        /// What the keys begin with.
+        #[serde(default = "vulcand_prefix")]
+        prefix: String,
+    },
+}
+
+/// One rule: keys like this have values like that.
+///
+/// In a pattern, `{name}` captures what is between slashes or up to the text after it, `{name...}` captures one or
+/// more whole segments, `*` is a capture without a name. The captures `{service}`, `{endpoint}` and `{route}` say
+/// what the key is about; where keys say it otherwise, templates make the names: `{name}` inserts a capture, its
+/// segments joined by dots, `{name:reverse}` the same in reverse order.
+///
+/// A key with an endpoint is about that endpoint; else one with a route is about that route; else about the service.
+///
+/// ```
+/// # use lb_etcd::layout::{LayoutConfig, Layout, RuleConfig, ValueKind};
+/// let rule = RuleConfig::new("/apps/{app}/nodes/{endpoint}", ValueKind::Address).with_service("{app}-web");
+/// let layout = Layout::new(&[LayoutConfig::Rules(vec![rule])])?;
+/// # Ok::<(), lb_etcd::layout::InvalidLayout>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RuleConfig {
+    /// Which keys.
+    pub pattern: String,
+    /// What their values are.
+    pub value: ValueKind,
+    /// The service's name; default `{service}`.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// The endpoint's name within its service; default `{endpoint}`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The route's name; default `{route}`.
+    #[serde(default)]
+    pub route: Option<String>,
+    /// How the service's traffic is understood, where neither key nor value says it.
+    #[serde(default)]
+    pub mode: Option<Mode>,
+}
+
+impl RuleConfig {
+    /// A rule whose pattern captures the names that are needed.
+    #[must_use]
+    pub fn new(pattern: impl Into<String>, value: ValueKind) -> Self {
+        Self {
+            pattern: pattern.into(),
+            value,
+            service: None,
+            endpoint: None,
+            route: None,
+            mode: None,
+        }
+    }
+
+    /// The same with a template for the service's name.
+    #[must_use]
+    pub fn with_service(mut self, template: impl Into<String>) -> Self {
+        self.service = Some(template.into());
+        self
+    }
+
+    /// The same with a template for the endpoint's name.
+    #[must_use]
+    pub fn with_endpoint(mut self, template: impl Into<String>) -> Self {
+        self.endpoint = Some(template.into());
+        self
+    }
+
+    /// The same for a service whose traffic is understood so.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+}
+
+/// What a value is, and so what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ValueKind {
+    /// Of an endpoint: `ip:port`.
+    Address,
+    /// Of an endpoint: `ip:port`, or an object in lb's own form.
+    Endpoint,
+    /// Of an endpoint: its address without the port.
+    Ip,
+    /// Of an endpoint: the port of its address.
+    Port,
+    /// Of an endpoint: `pending`, `ready`, `draining` or `down`.
+    State,
+    /// Of an endpoint: its address as an URL.
+    Url,
+    /// Of an endpoint: 0 to 256.
+    Weight,
+    /// Of an endpoint or a route: a JSON object with facts at these places.
+    Json(JsonFields),
+    /// Of an endpoint or a service: `http` or `tcp`.
+    Mode,
+    /// Of a service: an object in lb's own form.
+    Service,
+    /// Of a route: an object in lb's own form.
+    Route,
+    /// Of a route: its host.
+    Host,
+    /// Of a route: its path.
+    Path,
+    /// Of a route: its priority.
+    Priority,
+    /// Of a route: its rule as Traefik writes it.
+    Rule,
+    /// Of a route: the name of its service.
+    ServiceName,
+    /// Nothing that matters here.
+    Ignore,
+    /// Something that its writer relies on and that cannot be honoured: told as a diagnostic.
+    Unsupported,
+}
+
+fn lb_prefix() -> String {
+    "/lb".to_owned()
+}
+
+fn skydns_prefix() -> String {
+    "/skydns".to_owned()
+}
+
+fn traefik_root() -> String {
+    "traefik".to_owned()
+}
+
+fn vulcand_prefix() -> String {
+    "/vulcand".to_owned()
+}
+
+impl Default for LayoutConfig {
+    fn default() -> Self {
+        Self::Lb {
+            prefix: lb_prefix(),
+        }
+    }
+}

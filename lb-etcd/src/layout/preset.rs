@@ -1,0 +1,133 @@
+//! The well-known layouts as rules.
+
+use lb_core::Mode;
+
+use super::{
+    config::{LayoutConfig, RuleConfig, ValueKind},
+    object::JsonFields,
+};
+
+/// The rules of a layout, in the order in which they are asked.
+pub(crate) fn rules(config: &LayoutConfig) -> Vec<RuleConfig> {
+    match config {
+        LayoutConfig::Confd { prefix, service } => confd(base(prefix), service.as_deref()),
+        LayoutConfig::Lb { prefix } => lb(base(prefix)),
+        LayoutConfig::Registrator { prefix } => registrator(base(prefix)),
+        LayoutConfig::Rules(rules) => rules.clone(),
+        LayoutConfig::Skydns { prefix } => skydns(base(prefix)),
+        LayoutConfig::Traefik { root } => traefik(base(root)),
+        LayoutConfig::Vulcand { prefix } => vulcand(base(prefix)),
+    }
+}
+
+/// `/proxy` and `/proxy/` are the same wish.
+fn base(prefix: &str) -> &str {
+    prefix.trim_end_matches('/')
+}
+
+fn confd(base: &str, service: Option<&str>) -> Vec<RuleConfig> {
+    vec![match service {
+        Some(service) => RuleConfig::new(format!("{base}/{{endpoint}}"), ValueKind::Endpoint)
+            .with_service(service),
+        None => RuleConfig::new(
+            format!("{base}/{{service}}/{{endpoint}}"),
+            ValueKind::Endpoint,
+        ),
+    }]
+}
+
+fn lb(base: &str) -> Vec<RuleConfig> {
+    vec![
+        RuleConfig::new(
+            format!("{base}/endpoints/{{service}}/{{endpoint}}"),
+            ValueKind::Endpoint,
+        ),
+        RuleConfig::new(format!("{base}/services/{{service}}"), ValueKind::Service),
+        RuleConfig::new(format!("{base}/routes/{{route}}"), ValueKind::Route),
+    ]
+}
+
+fn registrator(base: &str) -> Vec<RuleConfig> {
+    vec![
+        RuleConfig::new(
+            format!("{base}/{{service}}/{{host}}:{{container}}:{{port}}:udp"),
+            ValueKind::Ignore,
+        ),
+        RuleConfig::new(
+            format!("{base}/{{service}}/{{endpoint}}"),
+            ValueKind::Address,
+        ),
+    ]
+}
+
+fn skydns(base: &str) -> Vec<RuleConfig> {
+    let fields = JsonFields {
+        host: Some("/host".to_owned()),
+        port: Some("/port".to_owned()),
+        weight: Some("/weight".to_owned()),
+        zero_weight_is_unset: true,
+        ..JsonFields::default()
+    };
+    vec![
+        RuleConfig::new(
+            format!("{base}/{{domain...}}/{{endpoint}}"),
+            ValueKind::Json(fields),
+        )
+        .with_service("{domain:reverse}"),
+    ]
+}
+
+fn traefik(base: &str) -> Vec<RuleConfig> {
+    use ValueKind::{Address, Ignore, Priority, Rule, ServiceName, Unsupported, Url, Weight};
+    let mut rules = Vec::new();
+    for (kind, mode, value, name) in [
+        ("http", Mode::Http, Url, "url"),
+        ("tcp", Mode::Tcp, Address, "address"),
+    ] {
+        let servers =
+            format!("{base}/{kind}/services/{{service}}/loadbalancer/servers/{{endpoint}}");
+        let router = format!("{base}/{kind}/routers/{{route}}");
+        rules.extend([
+            RuleConfig::new(format!("{servers}/{name}"), value).with_mode(mode),
+            RuleConfig::new(format!("{servers}/weight"), Weight).with_mode(mode),
+            RuleConfig::new(format!("{router}/rule"), Rule).with_mode(mode),
+            RuleConfig::new(format!("{router}/service"), ServiceName).with_mode(mode),
+            RuleConfig::new(format!("{router}/priority"), Priority).with_mode(mode),
+            // Listeners and certificates are the target's configuration.
+            RuleConfig::new(format!("{router}/entrypoints"), Ignore),
+            RuleConfig::new(format!("{router}/entrypoints/*"), Ignore),
+            RuleConfig::new(format!("{router}/tls"), Ignore),
+            RuleConfig::new(format!("{router}/tls/{{rest...}}"), Ignore),
+            RuleConfig::new(
+                format!("{base}/{kind}/services/*/loadbalancer/passhostheader"),
+                Ignore,
+            ),
+        ]);
+    }
+    rules.push(RuleConfig::new(format!("{base}/{{rest...}}"), Unsupported));
+    rules
+}
+
+fn vulcand(base: &str) -> Vec<RuleConfig> {
+    let server = JsonFields {
+        url: Some("/URL".to_owned()),
+        ..JsonFields::default()
+    };
+    let frontend = JsonFields {
+        service: Some("/BackendId".to_owned()),
+        rule: Some("/Route".to_owned()),
+        ..JsonFields::default()
+    };
+    vec![
+        RuleConfig::new(
+            format!("{base}/backends/{{service}}/servers/{{endpoint}}"),
+            ValueKind::Json(server),
+        ),
+        RuleConfig::new(format!("{base}/backends/*/backend"), ValueKind::Ignore),
+        RuleConfig::new(
+            format!("{base}/frontends/{{route}}/frontend"),
+            ValueKind::Json(frontend),
+        ),
+        RuleConfig::new(format!("{base}/{{rest...}}"), ValueKind::Unsupported),
+    ]
+}

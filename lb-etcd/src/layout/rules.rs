@@ -1,0 +1,307 @@
+//! Compiled layouts: from a key and its value to facts.
+
+use std::str;
+
+use lb_core::{Name, Severity};
+
+use super::{
+    config::{LayoutConfig, RuleConfig, ValueKind},
+    fact::{Complaint, Fact, Facts},
+    object,
+    pattern::{InvalidPattern, Pattern, Template},
+    preset, scalar,
+};
+
+/// Compiled layouts: what each key and value means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    rules: Vec<Rule>,
+    prefix: String,
+}
+
+/// Why layouts cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidLayout {
+    /// There is no layout, or none has a rule.
+    #[error("no layout has a rule, expected at least one")]
+    Empty,
+    /// A pattern or template is malformed.
+    #[error("rule {rule:?} cannot be used")]
+    Pattern {
+        /// The pattern of the rule.
+        rule: String,
+        /// What is wrong with it.
+        #[source]
+        cause: InvalidPattern,
+    },
+    /// A rule does not say what its keys are about, or its values do not fit that.
+    #[error("rule {rule:?} {problem}")]
+    Rule {
+        /// The pattern of the rule.
+        rule: String,
+        /// What is wrong, and what was expected.
+        problem: &'static str,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    pattern: Pattern,
+    value: ValueKind,
+    about: About,
+    mode: Option<Fact>,
+}
+
+/// How a rule names what its keys are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum About {
+    Endpoint { service: Template, id: Template },
+    Nothing,
+    Route { id: Template },
+    Service { service: Template },
+}
+
+/// What a key is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
+    Endpoint { service: Name, id: Name },
+    Route { id: Name },
+    Service { service: Name },
+}
+
+/// What a key with its value means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The value cannot be used. What the key is about is known unless the key itself was the problem.
+    Bad {
+        subject: Option<Subject>,
+        complaint: Complaint,
+    },
+    /// Nothing that matters here.
+    Nothing,
+    /// Facts.
+    Said { subject: Subject, facts: Facts },
+}
+
+impl Layout {
+    /// Compiles layouts.
+    ///
+    /// # Errors
+    /// [`InvalidLayout`] names the rule that cannot be used.
+    pub fn new(configs: &[LayoutConfig]) -> Result<Self, InvalidLayout> {
+        let mut rules = Vec::new();
+        for config in configs {
+            for rule in preset::rules(config) {
+                rules.push(Rule::new(&rule)?);
+            }
+        }
+        let prefix = rules
+            .iter()
+            .map(|rule| rule.pattern.literal_prefix())
+            .reduce(common_prefix)
+            .ok_or(InvalidLayout::Empty)?
+            .to_owned();
+        Ok(Self { rules, prefix })
+    }
+
+    /// The text that every key of these layouts begins with. May be empty.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn read(&self, key: &[u8], value: &[u8]) -> Reading {
+        let Ok(key) = str::from_utf8(key) else {
+            return Reading::Bad {
+                subject: None,
+                complaint: Complaint::value("expected a key in UTF-8"),
+            };
+        };
+        let found = self
+            .rules
+            .iter()
+            .find_map(|rule| rule.pattern.matches(key).map(|captures| (rule, captures)));
+        let Some((rule, captures)) = found else {
+            return Reading::Bad {
+                subject: None,
+                complaint: Complaint::value(
+                    "no pattern of the layout matches the key, it is not used",
+                )
+                .tolerated(),
+            };
+        };
+        let subject = match &rule.about {
+            About::Endpoint { service, id } => Subject::Endpoint {
+                service: service.name(&captures),
+                id: endpoint_name(id.name(&captures)),
+            },
+            About::Route { id } => Subject::Route {
+                id: id.name(&captures),
+            },
+            About::Service { service } => Subject::Service {
+                service: service.name(&captures),
+            },
+            About::Nothing if rule.value == ValueKind::Unsupported => {
+                return Reading::Bad {
+                    subject: None,
+                    complaint: Complaint::value("not supported, it is not honoured").tolerated(),
+                };
+            }
+            About::Nothing => return Reading::Nothing,
+        };
+        match rule.facts(value) {
+            Ok(facts) => Reading::Said { subject, facts },
+            Err(complaint) => Reading::Bad {
+                subject: Some(subject),
+                complaint,
+            },
+        }
+    }
+}
+
+impl Rule {
+    fn new(config: &RuleConfig) -> Result<Self, InvalidLayout> {
+        let in_pattern = |cause| InvalidLayout::Pattern {
+            rule: config.pattern.clone(),
+            cause,
+        };
+        let in_rule = |problem| InvalidLayout::Rule {
+            rule: config.pattern.clone(),
+            problem,
+        };
+        let pattern = Pattern::parse(&config.pattern).map_err(in_pattern)?;
+        let template = |given: &Option<String>, capture: &str| match given {
+            Some(text) => Template::parse(text, &pattern).map(Some),
+            None if pattern.captures(capture) => {
+                Template::parse(&format!("{{{capture}}}"), &pattern).map(Some)
+            }
+            None => Ok(None),
+        };
+        let service = template(&config.service, "service").map_err(in_pattern)?;
+        let endpoint = template(&config.endpoint, "endpoint").map_err(in_pattern)?;
+        let route = template(&config.route, "route").map_err(in_pattern)?;
+
+        let about = match (service, endpoint, route) {
+            _ if matches!(config.value, ValueKind::Ignore | ValueKind::Unsupported) => {
+                About::Nothing
+            }
+            (Some(service), Some(id), _) => About::Endpoint { service, id },
+            (None, Some(_), _) => {
+                return Err(in_rule(
+                    "has no service, expected {service} in it or a template",
+                ));
+            }
+            (_, None, Some(id)) => About::Route { id },
+            (Some(service), None, None) => About::Service { service },
+            (None, None, None) => {
+                return Err(in_rule(
+                    "is about nothing, expected {endpoint}, {route} or {service} in it or a template",
+                ));
+            }
+        };
+        if !config.value.fits(&about) {
+            return Err(in_rule(
+                "has a kind of value that does not fit what its keys are about",
+            ));
+        }
+        Ok(Self {
+            pattern,
+            value: config.value.clone(),
+            about,
+            mode: config.mode.map(Fact::Mode),
+        })
+    }
+
+    fn facts(&self, value: &[u8]) -> Result<Facts, Complaint> {
+        let text =
+            str::from_utf8(value).map_err(|_| Complaint::value("expected a value in UTF-8"))?;
+        if text.len() > object::MAX_LEN {
+            return Err(Complaint::value(format!(
+                "expected at most {} bytes, found {}",
+                object::MAX_LEN,
+                text.len()
+            )));
+        }
+        let plain = text.trim();
+        let mut facts: Facts =
+            match &self.value {
+                ValueKind::Address => Fact::Address(scalar::address(plain)?).into(),
+                ValueKind::Endpoint => object::endpoint(text)?,
+                ValueKind::Host => Fact::RouteHost(scalar::host(plain)?).into(),
+                ValueKind::Ignore | ValueKind::Unsupported => Facts::default(),
+                ValueKind::Ip => Fact::Host(plain.parse().map_err(|_| {
+                    Complaint::value("expected an IP address; names are not resolved")
+                })?)
+                .into(),
+                ValueKind::Json(fields) => object::mapped(text, fields)?,
+                ValueKind::Mode => Fact::Mode(scalar::mode(plain)?).into(),
+                ValueKind::Path => Fact::RoutePath(scalar::path(plain)?).into(),
+                ValueKind::Port => Fact::Port(scalar::port(plain)?).into(),
+                ValueKind::Priority => Fact::RoutePriority(scalar::priority(plain)?).into(),
+                ValueKind::Route => object::route(text)?,
+                ValueKind::Rule => Fact::RouteMatches(super::rule::matches(plain)?).into(),
+                ValueKind::Service => object::service(text)?,
+                ValueKind::ServiceName => Fact::RouteService(scalar::service(plain)?).into(),
+                ValueKind::State => Fact::State(scalar::state(plain)?).into(),
+                ValueKind::Url => scalar::url(plain)?,
+                ValueKind::Weight => Fact::Weight(scalar::weight(plain)?).into(),
+            };
+        debug_assert!(
+            facts
+                .complaints
+                .iter()
+                .all(|complaint| complaint.severity == Severity::Warning)
+        );
+        if !facts.said.iter().any(|fact| matches!(fact, Fact::Mode(_))) {
+            facts.said.extend(self.mode.clone());
+        }
+        Ok(facts)
+    }
+}
+
+impl ValueKind {
+    fn fits(&self, about: &About) -> bool {
+        match self {
+            Self::Address
+            | Self::Endpoint
+            | Self::Ip
+            | Self::Port
+            | Self::State
+            | Self::Url
+            | Self::Weight => {
+                matches!(about, About::Endpoint { .. })
+            }
+            Self::Json(_) => matches!(about, About::Endpoint { .. } | About::Route { .. }),
+            Self::Mode => matches!(about, About::Endpoint { .. } | About::Service { .. }),
+            Self::Service => matches!(about, About::Service { .. }),
+            Self::Route
+            | Self::Host
+            | Self::Path
+            | Self::Priority
+            | Self::Rule
+            | Self::ServiceName => {
+                matches!(about, About::Route { .. })
+            }
+            Self::Ignore | Self::Unsupported => matches!(about, About::Nothing),
+        }
+    }
+}
+
+/// Names that begin so are taken by the records of routes and services.
+fn endpoint_name(name: Name) -> Name {
+    if name.as_str().starts_with("route:") || name.as_str().starts_with("service:") {
+        Name::from_text(&format!("/{name}"))
+    } else {
+        name
+    }
+}
+
+fn common_prefix<'a>(a: &'a str, b: &'a str) -> &'a str {
+    let shared = a
+        .char_indices()
+        .zip(b.chars())
+        .find(|((_, a), b)| a != b)
+        .map_or(a.len().min(b.len()), |((at, _), _)| at);
+    a.get(..shared).unwrap_or_default()
+}

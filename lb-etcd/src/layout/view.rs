@@ -1,0 +1,590 @@
+//! What the keys seen so far mean together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use lb_core::{
+    Diagnostic, Endpoint, EndpointState, Mode, Name, Record, RecordKey, Route, RouteHost, Severity,
+};
+
+use super::{
+    fact::{Complaint, Fact},
+    rules::{Layout, Reading, Subject},
+};
+
+/// The most diagnostics of one step; more are counted only.
+const MAX_DIAGNOSTICS: usize = 128;
+
+/// The longest part of a value that a diagnostic shows, in characters.
+const SHOWN: usize = 200;
+
+/// What all keys seen so far mean: endpoints, services and routes, kept up to date at a cost that follows the change.
+///
+/// A pure value: give it the changes of one revision, and it says which records changed. A key whose new value
+/// cannot be used keeps its last good meaning until it is deleted.
+///
+/// ```
+/// use lb_etcd::layout::{Change, Layout, LayoutConfig, View};
+///
+/// let confd = LayoutConfig::Confd { prefix: "/proxy".into(), service: None };
+/// let mut view = View::new(Layout::new(&[confd])?);
+/// let step = view.apply([Change::put("/proxy/frontend/web1", "192.0.2.7:9001")]);
+/// assert_eq!(step.set[0].key.to_string(), "frontend/web1");
+/// let step = view.apply([Change::delete("/proxy/frontend/web1")]);
+/// assert_eq!(step.remove[0].to_string(), "frontend/web1");
+/// # Ok::<(), lb_etcd::layout::InvalidLayout>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct View {
+    layout: Arc<Layout>,
+    keys: HashMap<Arc<[u8]>, Meaning>,
+    services: BTreeMap<Name, ServiceView>,
+    routes: BTreeMap<Name, Entity>,
+    records: usize,
+}
+
+/// One change of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value now; `None` when the key is gone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What changes of keys mean for records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Records added or changed.
+    pub set: Vec<Record>,
+    /// Records gone.
+    pub remove: Vec<RecordKey>,
+    /// What was wrong with keys and values.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What a key says, and about whom.
+#[derive(Debug, Clone)]
+struct Meaning {
+    subject: Subject,
+    facts: Box<[Fact]>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct ServiceView {
+    own: Entity,
+    endpoints: BTreeMap<Name, Entity>,
+}
+
+/// Something that keys speak of, with the record last made of it.
+#[derive(Debug, Clone, Default)]
+struct Entity {
+    /// In order, so that of two keys that disagree always the same wins.
+    keys: Vec<Arc<[u8]>>,
+    record: Option<Box<Record>>,
+}
+
+impl View {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(layout: impl Into<Arc<Layout>>) -> Self {
+        Self {
+            layout: layout.into(),
+            keys: HashMap::new(),
+            services: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            records: 0,
+        }
+    }
+
+    /// How many keys have a meaning.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// How many records they make.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.records
+    }
+
+    /// All records.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let services = self.services.values();
+        let entities = services
+            .flat_map(|service| std::iter::once(&service.own).chain(service.endpoints.values()));
+        entities
+            .chain(self.routes.values())
+            .filter_map(|entity| entity.record.as_deref().cloned())
+            .collect()
+    }
+
+    /// Takes changes that happened at once.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Step {
+        self.apply_after(changes, None)
+    }
+
+    /// The same; where a value cannot be used, its key keeps the meaning it had in `before`.
+    pub(crate) fn apply_after(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+        before: Option<&Self>,
+    ) -> Step {
+        let mut complaints = Complaints::default();
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            self.take(change, before, &mut touched, &mut complaints);
+        }
+        let mut step = Step::default();
+        self.touch_with_mode(&mut touched);
+        for subject in touched {
+            self.refresh(&subject, &mut step, &mut complaints);
+        }
+        step.diagnostics = complaints.finish();
+        step
+    }
+
+    fn take(
+        &mut self,
+        change: Change,
+        before: Option<&Self>,
+        touched: &mut BTreeSet<Subject>,
+        complaints: &mut Complaints,
+    ) {
+        let Change { key, value } = change;
+        let Some(value) = value else {
+            touched.extend(self.forget(&key));
+            return;
+        };
+        match self.layout.read(&key, &value) {
+            Reading::Nothing => touched.extend(self.forget(&key)),
+            Reading::Bad { subject, complaint } => {
+                let kept = self.keys.contains_key(key.as_slice())
+                    || self.adopt(&key, subject.as_ref(), before, touched);
+                complaints.add(&key, &value, complaint, kept);
+            }
+            Reading::Said { subject, facts } => {
+                for complaint in facts.complaints {
+                    complaints.add(&key, &value, complaint, false);
+                }
+                let facts = facts.said.into_boxed_slice();
+                touched.insert(subject.clone());
+                self.mean(&key, Meaning { subject, facts });
+            }
+        }
+    }
+
+    /// Takes over what a key meant in an earlier view, if it meant something there.
+    fn adopt(
+        &mut self,
+        key: &[u8],
+        subject: Option<&Subject>,
+        before: Option<&Self>,
+        touched: &mut BTreeSet<Subject>,
+    ) -> bool {
+        let Some(meaning) = before.and_then(|view| view.keys.get(key)) else {
+            return false;
+        };
+        if subject != Some(&meaning.subject) {
+            return false;
+        }
+        touched.insert(meaning.subject.clone());
+        self.mean(key, meaning.clone());
+        true
+    }
+
+    /// A key means the same subject for as long as the layout is the same.
+    fn mean(&mut self, key: &[u8], meaning: Meaning) {
+        if let Some(known) = self.keys.get_mut(key) {
+            *known = meaning;
+            return;
+        }
+        let key: Arc<[u8]> = key.into();
+        let meaning = self.share_names(meaning);
+        let entity = self.entity(&meaning.subject);
+        if let Err(at) = entity.keys.binary_search(&key) {
+            entity.keys.insert(at, Arc::clone(&key));
+        }
+        self.keys.insert(key, meaning);
+    }
+
+    /// Names are shared: a service of many endpoints has its name in memory once.
+    fn share_names(&self, meaning: Meaning) -> Meaning {
+        let Meaning { subject, facts } = meaning;
+        let known = |name: Name| match self.services.get_key_value(&name) {
+            Some((known, _)) => known.clone(),
+            None => name,
+        };
+        let subject = match subject {
+            Subject::Endpoint { service, id } => Subject::Endpoint {
+                service: known(service),
+                id,
+            },
+            Subject::Service { service } => Subject::Service {
+                service: known(service),
+            },
+            Subject::Route { id } => Subject::Route { id },
+        };
+        Meaning { subject, facts }
+    }
+
+    fn forget(&mut self, key: &[u8]) -> Option<Subject> {
+        let (key, meaning) = self.keys.remove_entry(key)?;
+        let entity = self.entity(&meaning.subject);
+        if let Ok(at) = entity.keys.binary_search(&key) {
+            entity.keys.remove(at);
+        }
+        Some(meaning.subject)
+    }
+
+    fn entity(&mut self, subject: &Subject) -> &mut Entity {
+        match subject {
+            Subject::Endpoint { service, id } => self
+                .services
+                .entry(service.clone())
+                .or_default()
+                .endpoints
+                .entry(id.clone())
+                .or_default(),
+            Subject::Route { id } => self.routes.entry(id.clone()).or_default(),
+            Subject::Service { service } => {
+                &mut self.services.entry(service.clone()).or_default().own
+            }
+        }
+    }
+
+    fn facts_of<'v>(&'v self, entity: &'v Entity) -> impl Iterator<Item = &'v Fact> {
+        entity
+            .keys
+            .iter()
+            .filter_map(|key| self.keys.get(key))
+            .flat_map(|meaning| meaning.facts.iter())
+    }
+
+    /// A service's mode is told by the records of its endpoints and routes: where it changed, they change too.
+    fn touch_with_mode(&self, touched: &mut BTreeSet<Subject>) {
+        let services: Vec<Name> = touched
+            .iter()
+            .filter_map(|subject| match subject {
+                Subject::Service { service } => Some(service.clone()),
+                Subject::Endpoint { .. } | Subject::Route { .. } => None,
+            })
+            .collect();
+        for service in services {
+            let Some(view) = self.services.get(&service) else {
+                continue;
+            };
+            let before = view.own.record.as_ref().map(|record| record.mode);
+            if before.unwrap_or_default() == self.mode_of(&service).unwrap_or_default() {
+                continue;
+            }
+            touched.extend(view.endpoints.keys().map(|id| Subject::Endpoint {
+                service: service.clone(),
+                id: id.clone(),
+            }));
+            touched.extend(
+                self.routes
+                    .iter()
+                    .filter(|(_, entity)| {
+                        entity
+                            .record
+                            .as_ref()
+                            .is_some_and(|record| record.key.service == service)
+                    })
+                    .map(|(id, _)| Subject::Route { id: id.clone() }),
+            );
+        }
+    }
+
+    fn mode_of(&self, service: &Name) -> Option<Mode> {
+        let own = &self.services.get(service)?.own;
+        self.facts_of(own).find_map(|fact| match fact {
+            Fact::Mode(mode) => Some(*mode),
+            _ => None,
+        })
+    }
+
+    /// Makes the record of a subject anew and says what that changed.
+    fn refresh(&mut self, subject: &Subject, step: &mut Step, complaints: &mut Complaints) {
+        let keys = self.entity(subject).keys.clone();
+        let made = if keys.is_empty() {
+            None
+        } else {
+            match self.record(subject) {
+                Ok(record) => Some(Box::new(record)),
+                Err(complaint) => {
+                    if let Some(key) = keys.first() {
+                        complaints.add_incomplete(key, complaint);
+                    }
+                    None
+                }
+            }
+        };
+        let entity = self.entity(subject);
+        let before = std::mem::replace(&mut entity.record, made.clone());
+        self.records += usize::from(made.is_some());
+        self.records -= usize::from(before.is_some());
+        if let Some(before) = &before
+            && made.as_ref().is_none_or(|made| made.key != before.key)
+        {
+            step.remove.push(before.key.clone());
+        }
+        if let Some(made) = made
+            && Some(&made) != before.as_ref()
+        {
+            step.set.push(*made);
+        }
+        self.prune(subject);
+    }
+
+    fn prune(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Endpoint { service, .. } | Subject::Service { service } => {
+                let Some(view) = self.services.get_mut(service) else {
+                    return;
+                };
+                if let Subject::Endpoint { id, .. } = subject
+                    && view
+                        .endpoints
+                        .get(id)
+                        .is_some_and(|entity| entity.keys.is_empty())
+                {
+                    view.endpoints.remove(id);
+                }
+                if view.endpoints.is_empty()
+                    && view.own.keys.is_empty()
+                    && view.own.record.is_none()
+                {
+                    self.services.remove(service);
+                }
+            }
+            Subject::Route { id } => {
+                if self
+                    .routes
+                    .get(id)
+                    .is_some_and(|entity| entity.keys.is_empty())
+                {
+                    self.routes.remove(id);
+                }
+            }
+        }
+    }
+
+    fn record(&self, subject: &Subject) -> Result<Record, Complaint> {
+        match subject {
+            Subject::Endpoint { service, id } => self.endpoint_record(service, id),
+            Subject::Route { id } => self.route_record(id),
+            Subject::Service { service } => self.service_record(service),
+        }
+    }
+
+    fn endpoint_record(&self, service: &Name, id: &Name) -> Result<Record, Complaint> {
+        let incomplete =
+            || Complaint::value("no address of the endpoint is known yet, expected one");
+        let view = self.services.get(service).ok_or_else(incomplete)?;
+        let entity = view.endpoints.get(id).ok_or_else(incomplete)?;
+        let (mut address, mut ip, mut port) = (None, None, None);
+        let (mut weight, mut state, mut check_port, mut mode, mut wishes) =
+            (None, None, None, None, None);
+        for fact in self.facts_of(entity) {
+            match fact {
+                Fact::Address(found) => address = address.or(Some(*found)),
+                Fact::Host(found) => ip = ip.or(Some(*found)),
+                Fact::Port(found) => port = port.or(Some(*found)),
+                Fact::Weight(found) => weight = weight.or(Some(*found)),
+                Fact::State(found) => state = state.or(Some(*found)),
+                Fact::CheckPort(found) => check_port = check_port.or(Some(*found)),
+                Fact::Mode(found) => mode = mode.or(Some(*found)),
+                Fact::Routes(found) => wishes = wishes.or(Some(found)),
+                Fact::RouteHost(_)
+                | Fact::RouteMatches(_)
+                | Fact::RoutePath(_)
+                | Fact::RoutePriority(_)
+                | Fact::RouteService(_) => {}
+            }
+        }
+        let address = address
+            .or_else(|| Some(SocketAddr::new(ip?, port?)))
+            .ok_or_else(incomplete)?;
+        let address = super::scalar::usable(address)?;
+        let endpoint = Endpoint::new(address)
+            .with_weight(weight.unwrap_or_default())
+            .with_state(state.unwrap_or(EndpointState::Ready))
+            .with_check_port(check_port);
+        let key = RecordKey::new(service.clone(), id.clone());
+        let routes: Vec<Route> = wishes
+            .into_iter()
+            .flat_map(|wishes| wishes.iter())
+            .map(|wish| {
+                Route::new(wish.host.clone(), wish.path.clone(), service.clone())
+                    .with_priority(wish.priority)
+            })
+            .collect();
+        let record = Record::new(key, endpoint)
+            .with_mode(mode.or_else(|| self.mode_of(service)).unwrap_or_default());
+        Ok(if routes.is_empty() {
+            record
+        } else {
+            record.with_routes(routes)
+        })
+    }
+
+    fn service_record(&self, service: &Name) -> Result<Record, Complaint> {
+        let view = self
+            .services
+            .get(service)
+            .ok_or_else(|| Complaint::value("no such service"))?;
+        let routes: Vec<Route> = self
+            .facts_of(&view.own)
+            .find_map(|fact| match fact {
+                Fact::Routes(wishes) => Some(wishes),
+                _ => None,
+            })
+            .into_iter()
+            .flat_map(|wishes| wishes.iter())
+            .map(|wish| {
+                Route::new(wish.host.clone(), wish.path.clone(), service.clone())
+                    .with_priority(wish.priority)
+            })
+            .collect();
+        let key = RecordKey::new(service.clone(), Name::from_text("service:"));
+        let record = Record::declare(key).with_mode(self.mode_of(service).unwrap_or_default());
+        Ok(if routes.is_empty() {
+            record
+        } else {
+            record.with_routes(routes)
+        })
+    }
+
+    fn route_record(&self, id: &Name) -> Result<Record, Complaint> {
+        let incomplete = || {
+            Complaint::value(
+                "the route is not complete yet, expected its service and its rule, host or path",
+            )
+        };
+        let entity = self.routes.get(id).ok_or_else(incomplete)?;
+        let (mut service, mut matches, mut host, mut path) = (None, None, None, None);
+        let (mut priority, mut mode) = (None, None);
+        for fact in self.facts_of(entity) {
+            match fact {
+                Fact::RouteService(found) => service = service.or(Some(found)),
+                Fact::RouteMatches(found) => matches = matches.or(Some(found)),
+                Fact::RouteHost(found) => host = host.or(Some(found)),
+                Fact::RoutePath(found) => path = path.or(Some(found)),
+                Fact::RoutePriority(found) => priority = priority.or(Some(*found)),
+                Fact::Mode(found) => mode = mode.or(Some(*found)),
+                Fact::Address(_)
+                | Fact::CheckPort(_)
+                | Fact::Host(_)
+                | Fact::Port(_)
+                | Fact::Routes(_)
+                | Fact::State(_)
+                | Fact::Weight(_) => {}
+            }
+        }
+        let service = service.ok_or_else(incomplete)?;
+        let priority = priority.unwrap_or_default();
+        let routes: Vec<Route> = match matches {
+            Some(matches) => matches
+                .iter()
+                .map(|(host, path)| {
+                    Route::new(host.clone(), path.clone(), service.clone()).with_priority(priority)
+                })
+                .collect(),
+            None if host.is_none() && path.is_none() => return Err(incomplete()),
+            None => {
+                let host = host.cloned().unwrap_or(RouteHost::Any);
+                let path = path.cloned().unwrap_or_default();
+                vec![Route::new(host, path, service.clone()).with_priority(priority)]
+            }
+        };
+        let key = RecordKey::new(service.clone(), Name::from_text(&format!("route:{id}")));
+        let mode = mode.or_else(|| self.mode_of(service)).unwrap_or_default();
+        Ok(Record::declare(key).with_mode(mode).with_routes(routes))
+    }
+}
+
+impl Change {
+    /// A key was created or changed.
+    #[must_use]
+    pub fn put(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            key: key.into(),
+            value: Some(value.into()),
+        }
+    }
+
+    /// A key is gone.
+    #[must_use]
+    pub fn delete(key: impl Into<Vec<u8>>) -> Self {
+        Self {
+            key: key.into(),
+            value: None,
+        }
+    }
+}
+
+/// Diagnostics, up to a bound.
+#[derive(Debug, Default)]
+struct Complaints {
+    told: Vec<Diagnostic>,
+    untold: usize,
+}
+
+impl Complaints {
+    fn add(&mut self, key: &[u8], value: &[u8], complaint: Complaint, kept: bool) {
+        let mut message = complaint.message;
+        if kept {
+            message.push_str("; what the key last meant is kept");
+        }
+        self.push(Diagnostic {
+            object: shown(key),
+            field: complaint.field,
+            value: Some(complaint.found.unwrap_or_else(|| shown(value))),
+            message,
+            severity: complaint.severity,
+        });
+    }
+
+    fn add_incomplete(&mut self, key: &[u8], complaint: Complaint) {
+        self.push(Diagnostic {
+            object: shown(key),
+            field: complaint.field,
+            value: complaint.found,
+            message: complaint.message,
+            severity: Severity::Warning,
+        });
+    }
+
+    fn push(&mut self, diagnostic: Diagnostic) {
+        if self.told.len() < MAX_DIAGNOSTICS {
+            self.told.push(diagnostic);
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    fn finish(mut self) -> Vec<Diagnostic> {
+        if self.untold > 0 {
+            self.told.push(Diagnostic {
+                object: "keys".to_owned(),
+                field: None,
+                value: None,
+                message: format!("{} more diagnostics are not shown", self.untold),
+                severity: Severity::Warning,
+            });
+        }
+        self.told
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let start = bytes.get(..4 * SHOWN).unwrap_or(bytes);
+    String::from_utf8_lossy(start).chars().take(SHOWN).collect()
+}
