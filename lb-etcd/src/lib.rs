@@ -2,7 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
+mod config;
 mod duration;
+mod error;
 pub mod layout;
+mod listing;
+mod progress;
+mod source;
+mod status;
 
+pub use config::{AuthConfig, ConnectionConfig, EtcdConfig, Secret, TlsConfig};
 pub use duration::InvalidDuration;
+pub use error::EtcdError;
+pub use source::EtcdSource;
+pub use status::{EtcdStatus, EtcdStatusReader};

@@ -13,6 +13,9 @@ pub struct ResponseHeader {
     /// The store's revision when it answered.
     #[prost(int64, tag = "3")]
     pub revision: i64,
+    /// The term of the leader; it never falls within a cluster's life.
+    #[prost(uint64, tag = "4")]
+    pub raft_term: u64,
 }
 /// A key with its value.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

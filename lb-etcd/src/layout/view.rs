@@ -127,26 +127,69 @@ impl View {
 
     /// Takes changes that happened at once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Step {
-        self.apply_after(changes, None)
+        let mut complaints = Complaints::default();
+        let mut step = self.step(changes, None, &mut complaints);
+        step.diagnostics = complaints.finish();
+        step
     }
 
-    /// The same; where a value cannot be used, its key keeps the meaning it had in `before`.
-    pub(crate) fn apply_after(
+    /// Takes a part of a listing; of what is not complete yet, only [`incomplete`](Self::incomplete) tells. Where a
+    /// value cannot be used, its key keeps the meaning it had in `before`.
+    pub(crate) fn load(
         &mut self,
         changes: impl IntoIterator<Item = Change>,
         before: Option<&Self>,
-    ) -> Step {
+    ) -> Vec<Diagnostic> {
+        let mut complaints = Complaints {
+            of_values_only: true,
+            ..Complaints::default()
+        };
+        self.step(changes, before, &mut complaints);
+        complaints.finish()
+    }
+
+    /// What keys speak of without saying enough.
+    pub(crate) fn incomplete(&self) -> Vec<Diagnostic> {
         let mut complaints = Complaints::default();
+        let endpoints = self.services.iter().flat_map(|(service, view)| {
+            view.endpoints.iter().map(|(id, entity)| {
+                let subject = Subject::Endpoint {
+                    service: service.clone(),
+                    id: id.clone(),
+                };
+                (subject, entity)
+            })
+        });
+        let routes = self
+            .routes
+            .iter()
+            .map(|(id, entity)| (Subject::Route { id: id.clone() }, entity));
+        for (subject, entity) in endpoints.chain(routes) {
+            if entity.record.is_none()
+                && let Some(key) = entity.keys.first()
+                && let Err(complaint) = self.record(&subject)
+            {
+                complaints.add_incomplete(key, complaint);
+            }
+        }
+        complaints.finish()
+    }
+
+    fn step(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+        before: Option<&Self>,
+        complaints: &mut Complaints,
+    ) -> Step {
         let mut touched = BTreeSet::new();
         for change in changes {
-            self.take(change, before, &mut touched, &mut complaints);
+            self.take(change, before, &mut touched, complaints);
         }
         let mut step = Step::default();
         self.touch_with_mode(&mut touched);
         for subject in touched {
-            self.refresh(&subject, &mut step, &mut complaints);
+            self.refresh(&subject, &mut step, complaints);
         }
-        step.diagnostics = complaints.finish();
         step
     }
 
@@ -533,6 +576,7 @@ impl Change {
 /// Diagnostics, up to a bound.
 #[derive(Debug, Default)]
 struct Complaints {
+    of_values_only: bool,
     told: Vec<Diagnostic>,
     untold: usize,
 }
@@ -553,6 +597,9 @@ impl Complaints {
     }
 
     fn add_incomplete(&mut self, key: &[u8], complaint: Complaint) {
+        if self.of_values_only {
+            return;
+        }
         self.push(Diagnostic {
             object: shown(key),
             field: complaint.field,

@@ -1,0 +1,20 @@
+//! The part of etcd's version 3 interface that lb uses, over gRPC.
+
+mod call;
+mod connector;
+mod release;
+mod session;
+#[expect(
+    clippy::enum_variant_names,
+    clippy::trivially_copy_pass_by_ref,
+    dead_code,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "generated"
+)]
+pub(crate) mod wire;
+
+pub(crate) use call::chain;
+pub(crate) use connector::Connector;
+pub(crate) use release::progress_is_ordered;
+pub(crate) use session::{Session, Stream};

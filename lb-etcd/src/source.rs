@@ -1,0 +1,360 @@
+//! The source: list at a revision, watch from the next.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use lb_core::{Cursor, Descriptor, Name, Sink, Source, SourceError, Update};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use crate::{
+    client::{Connector, Session, Stream, progress_is_ordered, wire},
+    config::EtcdConfig,
+    error::EtcdError,
+    layout::{Layout, Step, View},
+    listing,
+    progress::{Ended, Follower, Position, Relist, Told, may_resume},
+    status::EtcdStatusReader,
+};
+
+/// How many requests for progress fit into the longest silence.
+const PROGRESS_REQUESTS: u32 = 3;
+
+/// Follows keys of an etcd cluster.
+///
+/// ```no_run
+/// use lb_etcd::{EtcdConfig, EtcdSource, layout::LayoutConfig};
+///
+/// let confd = LayoutConfig::Confd { prefix: "/proxy".into(), service: None };
+/// let config = EtcdConfig::new(["http://127.0.0.1:2379"]).with_layouts([confd]);
+/// let source = EtcdSource::new("etcd".parse()?, config)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Cursors have the cluster's number as epoch and etcd's revision as revision. A revision is told as one batch.
+#[derive(Debug)]
+pub struct EtcdSource {
+    name: Name,
+    config: EtcdConfig,
+    connector: Connector,
+    layout: Arc<Layout>,
+    /// What has been told so far; `None` before the first listing.
+    told: Option<Telling>,
+    status: EtcdStatusReader,
+}
+
+/// What has been told, and where the history goes on.
+#[derive(Debug)]
+struct Telling {
+    view: View,
+    position: Position,
+    /// The cursor of the last update that was sent.
+    reported: Cursor,
+    /// Whether the view is ahead of what was sent: an attempt was cut in between.
+    torn: bool,
+}
+
+impl EtcdSource {
+    /// A source of this name. Connects to nobody yet.
+    ///
+    /// # Errors
+    /// [`EtcdError`] names the setting or the rule of a layout that cannot work.
+    pub fn new(name: Name, config: EtcdConfig) -> Result<Self, EtcdError> {
+        let connector = Connector::new(config.connection.clone())?;
+        let layout = Arc::new(Layout::new(&config.layouts)?);
+        if config.liveness < Duration::from_millis(100) {
+            return Err(EtcdError::Config {
+                field: "liveness",
+                value: format!("{:?}", config.liveness),
+                expected: "100ms or more",
+            });
+        }
+        if config.page_keys == 0 {
+            return Err(EtcdError::Config {
+                field: "page_keys",
+                value: "0".to_owned(),
+                expected: "1 or more",
+            });
+        }
+        Ok(Self {
+            name,
+            config,
+            connector,
+            layout,
+            told: None,
+            status: EtcdStatusReader::default(),
+        })
+    }
+
+    /// Reads the source's state, also while a control plane owns the source.
+    #[must_use]
+    pub fn status(&self) -> EtcdStatusReader {
+        self.status.clone()
+    }
+
+    async fn attempt(&mut self, resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
+        let session = self.connector.open().await?;
+        self.status.change(|status| {
+            status.endpoint = Some(Arc::clone(session.endpoint()));
+            session.version().clone_into(&mut status.version);
+        });
+        let result = match self.begin(&session, resume, sink).await {
+            Ok(()) => self.follow(&session, sink).await,
+            Err(error) => Err(error),
+        };
+        if matches!(
+            &result,
+            Err(SourceError::Transient { .. } | SourceError::Denied { .. })
+        ) {
+            self.connector.distrust();
+        }
+        result
+    }
+
+    /// Resumes where that is possible, else lists everything.
+    async fn begin(
+        &mut self,
+        session: &Session,
+        resume: Option<Cursor>,
+        sink: &Sink,
+    ) -> Result<(), SourceError> {
+        let why = match self.resumable(session, resume.as_ref()).await? {
+            Ok(at) => {
+                self.status.change(|status| status.resumes += 1);
+                sink.send(Update::Resumed { at }).await?;
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        if why != Relist::First {
+            tracing::warn!(source = %self.name, endpoint = %session.endpoint(), %why, "listing all keys again");
+        }
+
+        let known = self.told.as_ref().map(|telling| &telling.view);
+        let listed = listing::list(session, &self.config, &self.layout, known).await?;
+        let at = Cursor::new(
+            Arc::clone(&listed.position.cluster),
+            listed.position.revision,
+        );
+        let records = listed.view.records();
+        self.status.change(|status| {
+            status.cluster = Arc::clone(&listed.position.cluster);
+            status.applied_revision = listed.position.revision;
+            status.server_revision = listed.position.revision;
+            status.keys = listed.view.key_count();
+            status.records = records.len();
+            status.listings += 1;
+            status.last_listing = Some(why.to_string());
+        });
+        let telling = self.told.insert(Telling {
+            view: listed.view,
+            position: listed.position,
+            reported: at.clone(),
+            torn: true,
+        });
+        sink.send(Update::Reset { at, records }).await?;
+        telling.torn = false;
+        for diagnostic in listed.diagnostics {
+            sink.send(Update::Diagnostic(diagnostic)).await?;
+        }
+        Ok(())
+    }
+
+    /// The cursor, if the watch can go on from what has been told up to it; else why not.
+    async fn resumable(
+        &self,
+        session: &Session,
+        resume: Option<&Cursor>,
+    ) -> Result<Result<Cursor, Relist>, SourceError> {
+        let (Some(cursor), Some(telling)) = (resume, &self.told) else {
+            return Ok(Err(Relist::First));
+        };
+        if telling.torn || telling.reported != *cursor {
+            return Ok(Err(Relist::First));
+        }
+        let position = &telling.position;
+        let prefix = self.layout.prefix();
+        let witness = position.witness.as_ref();
+        let probe = wire::RangeRequest {
+            key: witness.map_or_else(
+                || listing::range_start(prefix),
+                |witness| witness.key.clone(),
+            ),
+            limit: 1,
+            revision: i64::try_from(position.revision).unwrap_or_default(),
+            count_only: witness.is_none(),
+            ..wire::RangeRequest::default()
+        };
+        match session.range(probe).await {
+            Ok(answer) => Ok(may_resume(position, &answer).map(|()| cursor.clone())),
+            Err(EtcdError::Compacted { .. }) => Ok(Err(Relist::Compacted)),
+            Err(EtcdError::Call { message, .. }) if message.contains("future revision") => {
+                Ok(Err(Relist::Restored {
+                    before: position.revision,
+                    now: 0,
+                }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn follow(&mut self, session: &Session, sink: &Sink) -> Result<(), SourceError> {
+        let Some(telling) = &mut self.told else {
+            return Err(SourceError::transient("nothing was listed"));
+        };
+        let liveness = self.config.liveness;
+        let (key, range_end) = listing::range(self.layout.prefix());
+        let create = wire::WatchCreateRequest {
+            key,
+            range_end,
+            start_revision: i64::try_from(telling.position.revision + 1).unwrap_or(i64::MAX),
+            progress_notify: true,
+            fragment: true,
+        };
+        let mut stream = session.watch(create).await?;
+        let mut follower = Follower::new(
+            telling.position.clone(),
+            progress_is_ordered(session.version()),
+            self.config.connection.max_message_bytes,
+        );
+        let period = liveness / PROGRESS_REQUESTS;
+        let mut requests = interval_at(next(period), period);
+        requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+        loop {
+            let heard = timeout(liveness, hear(&mut stream, &mut requests));
+            let answer = heard.await.map_err(|_| EtcdError::Silent {
+                call: "watch",
+                endpoint: Arc::clone(session.endpoint()),
+                after: liveness,
+            })??;
+            let told = match follower.handle(answer) {
+                Ok(told) => told,
+                Err(ended) => return Err(end(&ended, session)),
+            };
+            for told in told {
+                telling.tell(told, &follower, sink, &self.config).await?;
+            }
+            telling.position = follower.position.clone();
+            let view = &telling.view;
+            self.status.change(|status| {
+                status.applied_revision = follower.position.revision;
+                status.server_revision = follower.server_revision;
+                status.keys = view.key_count();
+                status.records = view.record_count();
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl Source for EtcdSource {
+    fn describe(&self) -> Descriptor {
+        Descriptor::new(self.name.clone(), "etcd")
+            .with_liveness(self.config.liveness)
+            .with_resume()
+    }
+
+    async fn watch(&mut self, resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
+        let result = self.attempt(resume, sink).await;
+        self.status.change(|status| {
+            status.endpoint = None;
+            status.last_error = result.as_ref().err().map(|error| shown(error));
+        });
+        result
+    }
+}
+
+impl Telling {
+    /// Applies and sends; a cut in between leaves the telling torn, so that the next attempt lists.
+    async fn tell(
+        &mut self,
+        told: Told,
+        follower: &Follower,
+        sink: &Sink,
+        config: &EtcdConfig,
+    ) -> Result<(), SourceError> {
+        let (revision, changes) = match told {
+            Told::Created => return Ok(()),
+            Told::CaughtUp => {
+                let at = Cursor::new(
+                    Arc::clone(&self.position.cluster),
+                    follower.position.revision,
+                );
+                self.torn = true;
+                sink.send(Update::Progress { at: at.clone() }).await?;
+                self.reported = at;
+                self.torn = false;
+                return Ok(());
+            }
+            Told::Batch { revision, changes } => (revision, changes),
+        };
+        self.torn = true;
+        let Step {
+            set,
+            remove,
+            diagnostics,
+        } = self.view.apply(changes);
+        if self.view.key_count() > config.max_keys {
+            return Err(listing::too_many_keys(config.max_keys).into());
+        }
+        if !set.is_empty() || !remove.is_empty() {
+            let at = Cursor::new(Arc::clone(&self.position.cluster), revision);
+            let batch = Update::Batch {
+                at: at.clone(),
+                set,
+                remove,
+            };
+            sink.send(batch).await?;
+            self.reported = at;
+        }
+        for diagnostic in diagnostics {
+            sink.send(Update::Diagnostic(diagnostic)).await?;
+        }
+        // A cut after this batch goes on behind it, so that nothing older is told again.
+        self.position.revision = revision;
+        self.position.witness = None;
+        self.torn = false;
+        Ok(())
+    }
+}
+
+/// The next answer; asks for progress while there is none.
+async fn hear(
+    stream: &mut Stream<wire::WatchRequest, wire::WatchResponse>,
+    requests: &mut tokio::time::Interval,
+) -> Result<wire::WatchResponse, EtcdError> {
+    loop {
+        tokio::select! {
+            answer = stream.next() => return answer,
+            _ = requests.tick() => {
+                let progress = wire::watch_request::RequestUnion::ProgressRequest(wire::WatchProgressRequest {});
+                stream.ask(wire::WatchRequest { request_union: Some(progress) });
+            }
+        }
+    }
+}
+
+fn end(ended: &Ended, session: &Session) -> SourceError {
+    let endpoint = session.endpoint();
+    match ended {
+        Ended::Relist(why) => SourceError::CursorGone {
+            what: format!("{why}, says {endpoint}"),
+        },
+        Ended::Cancelled { reason } => session.watch_cancelled(reason).into(),
+        Ended::TooLarge { limit } => SourceError::config(format!(
+            "one revision is larger than max_message_bytes, {limit}; expected a greater limit or smaller transactions"
+        )),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: when to ask for progress"
+)]
+fn next(period: Duration) -> Instant {
+    Instant::now() + period
+}
+
+fn shown(error: &SourceError) -> String {
+    crate::client::chain(error)
+}

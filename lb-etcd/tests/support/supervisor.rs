@@ -1,0 +1,173 @@
+//! A plain supervisor: keeps the last good state and the cursor, and tries again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use lb_core::{Cursor, Diagnostic, Record, RecordKey, Sink, Source, SourceError, Update};
+use lb_etcd::{EtcdSource, EtcdStatusReader};
+
+use super::eventually;
+
+/// What was seen so far.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub records: BTreeMap<RecordKey, Record>,
+    pub cursor: Option<Cursor>,
+    pub resets: usize,
+    pub resumes: usize,
+    pub progress: usize,
+    /// How many records each batch set and removed.
+    pub batches: Vec<(usize, usize)>,
+    pub errors: Vec<String>,
+    pub diagnostics: Vec<Diagnostic>,
+    /// The fewest records there were after the first reset.
+    pub fewest: Option<usize>,
+}
+
+/// Runs a source until it is dropped.
+#[derive(Debug)]
+pub struct Supervisor {
+    seen: Arc<Mutex<Seen>>,
+    pub status: EtcdStatusReader,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Supervisor {
+    pub fn start(mut source: EtcdSource) -> Self {
+        let status = source.status();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (sink, mut updates) = Sink::channel(16);
+        let reader = {
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                while let Some(update) = updates.recv().await {
+                    seen.lock().unwrap().take(update);
+                }
+            })
+        };
+        let runner = {
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                let mut cursor_gone = false;
+                loop {
+                    let resume = seen.lock().unwrap().cursor.clone().filter(|_| !cursor_gone);
+                    let result = source.watch(resume, &sink).await;
+                    let error = result.expect_err("an attempt does not just end");
+                    cursor_gone = matches!(error, SourceError::CursorGone { .. });
+                    seen.lock().unwrap().errors.push(chain(&error));
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            })
+        };
+        Self {
+            seen,
+            status,
+            tasks: vec![reader, runner],
+        }
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until what was seen fulfils a condition.
+    pub async fn until(&self, expected: &str, condition: impl Fn(&Seen) -> bool) -> Seen {
+        let found = std::panic::AssertUnwindSafe(eventually(expected, || {
+            Some(self.seen()).filter(&condition)
+        }));
+        // What was seen instead tells most when it never comes.
+        tokio::select! {
+            found = found.0 => found,
+            () = tokio::time::sleep(super::PATIENCE - Duration::from_secs(1)) => {
+                let mut seen = self.seen();
+                seen.records.clear();
+                panic!("never happened: {expected}; seen {seen:#?}, status {:#?}", self.status.read());
+            }
+        }
+    }
+
+    /// The address of an endpoint, if it is known.
+    pub fn address(&self, key: &str) -> Option<String> {
+        let seen = self.seen.lock().unwrap();
+        let record = seen
+            .records
+            .iter()
+            .find(|(known, _)| known.to_string() == key)?
+            .1;
+        Some(record.endpoint.as_ref()?.address.to_string())
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Seen {
+    pub fn take(&mut self, update: Update) {
+        match update {
+            Update::Reset { at, records } => {
+                self.resets += 1;
+                self.records = records
+                    .into_iter()
+                    .map(|record| (record.key.clone(), record))
+                    .collect();
+                self.at(at);
+            }
+            Update::Resumed { at } => {
+                assert_eq!(Some(&at), self.cursor.as_ref(), "resumed where we are");
+                self.resumes += 1;
+            }
+            Update::Batch { at, set, remove } => {
+                self.batches.push((set.len(), remove.len()));
+                for key in remove {
+                    self.records.remove(&key);
+                }
+                for record in set {
+                    self.records.insert(record.key.clone(), record);
+                }
+                self.at(at);
+            }
+            Update::Progress { at } => {
+                self.progress += 1;
+                self.at(at);
+            }
+            Update::Diagnostic(diagnostic) => self.diagnostics.push(diagnostic),
+        }
+        if self.resets > 0 {
+            let now = self.records.len();
+            self.fewest = Some(self.fewest.map_or(now, |fewest| fewest.min(now)));
+        }
+    }
+
+    fn at(&mut self, at: Cursor) {
+        if let Some(before) = &self.cursor
+            && before.epoch == at.epoch
+            && self.resets == 1
+        {
+            assert!(before.revision <= at.revision, "{before} then {at}");
+        }
+        self.cursor = Some(at);
+    }
+
+    pub fn error_has(&self, text: &str) -> bool {
+        self.errors.iter().any(|error| error.contains(text))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(below) = cause {
+        text.push_str(": ");
+        text.push_str(&below.to_string());
+        cause = below.source();
+    }
+    text
+}
