@@ -34,7 +34,7 @@ pub struct EtcdConfig {
         deserialize_with = "duration::deserialize"
     )]
     pub liveness: Duration,
-    /// How many keys are listed at once. Default 1000.
+    /// How many keys are listed at first at once; more while their answers are small. Default 1000.
     #[serde(default = "default_page_keys")]
     pub page_keys: u32,
     /// The most keys below the layouts' prefix; with more, the source fails rather than fill the memory.

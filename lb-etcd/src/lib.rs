@@ -9,6 +9,7 @@ mod error;
 pub mod layout;
 mod listing;
 mod progress;
+pub mod registration;
 mod source;
 mod status;
 

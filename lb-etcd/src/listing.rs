@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lb_core::Diagnostic;
+use prost::Message;
 
 use crate::{
     client::{Session, wire},
@@ -20,6 +21,12 @@ const MIN_PAGE: i64 = 16;
 
 /// The most values of one listing that are told to be unusable.
 const MAX_DIAGNOSTICS: usize = 256;
+
+/// Pages grow while they are smaller than this, in bytes: for each page, etcd walks over all keys of the range.
+const GROW_BELOW: usize = 1024 * 1024;
+
+/// How often the first page's size they may become.
+const GROWTH: i64 = 32;
 
 /// Everything there is at one revision.
 #[derive(Debug)]
@@ -75,6 +82,10 @@ async fn pages(
             }
             answer => answer?,
         };
+        let most = i64::from(config.page_keys) * GROWTH;
+        if answer.encoded_len() < GROW_BELOW && limit >= i64::from(config.page_keys) {
+            limit = (limit * 2).min(most);
+        }
         let header = answer.header.unwrap_or_default();
         let at = position.get_or_insert_with(|| Position {
             cluster: cluster_name(header.cluster_id),

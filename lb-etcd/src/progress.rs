@@ -41,7 +41,7 @@ pub(crate) enum Relist {
     /// Another cluster answers.
     OtherCluster { before: Arc<str>, now: Arc<str> },
     /// The revision or the term went back, or a key is not what it was: the store was restored from a backup.
-    Restored { before: u64, now: u64 },
+    Restored { before: u64, now: Option<u64> },
 }
 
 impl fmt::Display for Relist {
@@ -52,10 +52,16 @@ impl fmt::Display for Relist {
             Self::OtherCluster { before, now } => {
                 write!(f, "another cluster answers: {now} instead of {before}")
             }
-            Self::Restored { before, now } => write!(
-                f,
-                "the store was restored from a backup: it was at revision {before}, now {now} of another history"
-            ),
+            Self::Restored { before, now } => {
+                write!(
+                    f,
+                    "the store was restored from a backup: it was at revision {before}, now "
+                )?;
+                match now {
+                    Some(now) => write!(f, "at {now} of another history"),
+                    None => f.write_str("before that"),
+                }
+            }
         }
     }
 }
@@ -72,7 +78,7 @@ pub(crate) fn may_resume(position: &Position, answer: &wire::RangeResponse) -> R
     }
     let restored = Relist::Restored {
         before: position.revision,
-        now: revision(header.revision),
+        now: Some(revision(header.revision)),
     };
     if revision(header.revision) < position.revision || header.raft_term < position.term {
         return Err(restored);
@@ -80,6 +86,25 @@ pub(crate) fn may_resume(position: &Position, answer: &wire::RangeResponse) -> R
     match &position.witness {
         Some(witness) if witness.changed != answer.kvs.first().map(Changed::of) => Err(restored),
         _ => Ok(()),
+    }
+}
+
+impl Relist {
+    /// The same, knowing what was listed because of it.
+    pub(crate) fn in_hindsight(self, before: Option<&Position>, listed: &Position) -> Self {
+        match (self, before) {
+            (Self::Restored { .. }, Some(before)) if before.cluster != listed.cluster => {
+                Self::OtherCluster {
+                    before: Arc::clone(&before.cluster),
+                    now: Arc::clone(&listed.cluster),
+                }
+            }
+            (Self::Restored { before, now: None }, _) => Self::Restored {
+                before,
+                now: Some(listed.revision),
+            },
+            (why, _) => why,
+        }
     }
 }
 
@@ -208,7 +233,7 @@ impl Follower {
         if at < self.position.revision {
             return Err(Ended::Relist(Relist::Restored {
                 before: self.position.revision,
-                now: at,
+                now: Some(at),
             }));
         }
         self.server_revision = self.server_revision.max(at);

@@ -125,16 +125,17 @@ impl EtcdSource {
             }
             Err(why) => why,
         };
-        if why != Relist::First {
-            tracing::warn!(source = %self.name, endpoint = %session.endpoint(), %why, "listing all keys again");
-        }
-
         let known = self.told.as_ref().map(|telling| &telling.view);
         let listed = listing::list(session, &self.config, &self.layout, known).await?;
         let at = Cursor::new(
             Arc::clone(&listed.position.cluster),
             listed.position.revision,
         );
+        let before = self.told.as_ref().map(|telling| &telling.position);
+        let why = why.in_hindsight(before, &listed.position);
+        if why != Relist::First {
+            tracing::warn!(source = %self.name, endpoint = %session.endpoint(), %why, "listed all keys again");
+        }
         let records = listed.view.records();
         self.status.change(|status| {
             status.cluster = Arc::clone(&listed.position.cluster);
@@ -190,7 +191,7 @@ impl EtcdSource {
             Err(EtcdError::Call { message, .. }) if message.contains("future revision") => {
                 Ok(Err(Relist::Restored {
                     before: position.revision,
-                    now: 0,
+                    now: None,
                 }))
             }
             Err(error) => Err(error.into()),
@@ -258,7 +259,10 @@ impl Source for EtcdSource {
         let result = self.attempt(resume, sink).await;
         self.status.change(|status| {
             status.endpoint = None;
-            status.last_error = result.as_ref().err().map(|error| shown(error));
+            status.last_error = result
+                .as_ref()
+                .err()
+                .map(|error| crate::client::chain(error));
         });
         result
     }
@@ -353,8 +357,4 @@ fn end(ended: &Ended, session: &Session) -> SourceError {
 )]
 fn next(period: Duration) -> Instant {
     Instant::now() + period
-}
-
-fn shown(error: &SourceError) -> String {
-    crate::client::chain(error)
 }

@@ -1,4 +1,8 @@
 //! The checked-in messages are those of `proto/etcd.proto`.
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests: whatever is not as it should be ends them"
+)]
 
 use std::{fs, path::Path};
 

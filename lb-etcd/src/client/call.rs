@@ -15,7 +15,6 @@ pub(crate) struct Call {
 }
 
 pub(crate) const AUTHENTICATE: Call = Call::new("authenticate", "/etcdserverpb.Auth/Authenticate");
-pub(crate) const DELETE: Call = Call::new("delete", "/etcdserverpb.KV/DeleteRange");
 pub(crate) const LEASE_GRANT: Call = Call::new("lease grant", "/etcdserverpb.Lease/LeaseGrant");
 pub(crate) const LEASE_KEEP_ALIVE: Call =
     Call::new("lease keep-alive", "/etcdserverpb.Lease/LeaseKeepAlive");
@@ -91,6 +90,9 @@ fn text(status: &Status) -> String {
     let mut text = status.message().to_owned();
     if let Some(cause) = std::error::Error::source(status) {
         let causes = chain(cause);
+        if causes.starts_with(&text) {
+            return causes;
+        }
         if !text.contains(&causes) {
             text.push_str(": ");
             text.push_str(&causes);

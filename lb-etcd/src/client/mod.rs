@@ -5,10 +5,8 @@ mod connector;
 mod release;
 mod session;
 #[expect(
-    clippy::enum_variant_names,
     clippy::trivially_copy_pass_by_ref,
-    dead_code,
-    missing_debug_implementations,
+    unnameable_types,
     unreachable_pub,
     reason = "generated"
 )]

@@ -61,14 +61,6 @@ impl Session {
         self.unary(call::RANGE, request).await
     }
 
-    pub(crate) async fn delete(&self, key: &str) -> Result<wire::DeleteRangeResponse, EtcdError> {
-        let request = wire::DeleteRangeRequest {
-            key: key.as_bytes().to_vec(),
-            range_end: Vec::new(),
-        };
-        self.unary(call::DELETE, request).await
-    }
-
     pub(crate) async fn txn(
         &self,
         request: wire::TxnRequest,

@@ -132,13 +132,6 @@ pub struct PutRequest {
     #[prost(int64, tag = "3")]
     pub lease: i64,
 }
-/// The key is set.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PutResponse {
-    /// Who answers, at which revision.
-    #[prost(message, optional, tag = "1")]
-    pub header: ::core::option::Option<ResponseHeader>,
-}
 /// Deletes a range of keys.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteRangeRequest {
@@ -148,16 +141,6 @@ pub struct DeleteRangeRequest {
     /// The key after the last; empty: only the first.
     #[prost(bytes = "vec", tag = "2")]
     pub range_end: ::prost::alloc::vec::Vec<u8>,
-}
-/// The keys are deleted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeleteRangeResponse {
-    /// Who answers, at which revision.
-    #[prost(message, optional, tag = "1")]
-    pub header: ::core::option::Option<ResponseHeader>,
-    /// How many were deleted.
-    #[prost(int64, tag = "2")]
-    pub deleted: i64,
 }
 /// One operation of a transaction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -302,6 +302,6 @@ fn common_prefix<'a>(a: &'a str, b: &'a str) -> &'a str {
         .char_indices()
         .zip(b.chars())
         .find(|((_, a), b)| a != b)
-        .map_or(a.len().min(b.len()), |((at, _), _)| at);
+        .map_or_else(|| a.len().min(b.len()), |((at, _), _)| at);
     a.get(..shared).unwrap_or_default()
 }

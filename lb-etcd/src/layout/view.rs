@@ -252,6 +252,8 @@ impl View {
         let meaning = self.share_names(meaning);
         let entity = self.entity(&meaning.subject);
         if let Err(at) = entity.keys.binary_search(&key) {
+            // Nearly all entities have one key, and a vector's first growth makes room for four.
+            entity.keys.reserve_exact(1);
             entity.keys.insert(at, Arc::clone(&key));
         }
         self.keys.insert(key, meaning);

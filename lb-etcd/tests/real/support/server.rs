@@ -11,7 +11,7 @@ use std::{
 use super::{PATIENCE, api::Api};
 
 /// The etcd binaries to test with: those that `LB_ETCD_MATRIX` names, else the one on the path.
-pub fn binaries() -> Vec<PathBuf> {
+pub(crate) fn binaries() -> Vec<PathBuf> {
     let named: Vec<PathBuf> = std::env::var("LB_ETCD_MATRIX")
         .unwrap_or_default()
         .split_whitespace()
@@ -32,7 +32,7 @@ pub fn binaries() -> Vec<PathBuf> {
 
 /// One member. It ends with its value, by its own process id.
 #[derive(Debug)]
-pub struct Member {
+pub(crate) struct Member {
     binary: PathBuf,
     name: String,
     directory: tempfile::TempDir,
@@ -47,27 +47,27 @@ pub struct Member {
 
 /// Files for a member that speaks TLS with its clients.
 #[derive(Debug, Clone)]
-pub struct Tls {
-    pub cert: PathBuf,
-    pub key: PathBuf,
+pub(crate) struct Tls {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
     /// With this, clients must show a certificate.
-    pub client_ca: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// What differs from a plain member.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
-    pub tls: Option<Tls>,
-    pub extra: Vec<String>,
+pub(crate) struct Options {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) extra: Vec<String>,
 }
 
 impl Member {
     /// A cluster of one.
-    pub fn single(binary: &Path) -> Self {
+    pub(crate) fn single(binary: &Path) -> Self {
         Self::single_with(binary, Options::default())
     }
 
-    pub fn single_with(binary: &Path, options: Options) -> Self {
+    pub(crate) fn single_with(binary: &Path, options: Options) -> Self {
         let mut last = String::new();
         for _ in 0..5 {
             let (client, peer) = (free_port(), free_port());
@@ -83,7 +83,7 @@ impl Member {
     }
 
     /// A cluster of three.
-    pub fn three(binary: &Path) -> Vec<Self> {
+    pub(crate) fn three(binary: &Path) -> Vec<Self> {
         let ports: Vec<_> = (0..3).map(|_| (free_port(), free_port())).collect();
         let cluster: Vec<String> = ports
             .iter()
@@ -136,54 +136,50 @@ impl Member {
         }
     }
 
-    pub fn api(&self) -> Api {
+    pub(crate) fn api(&self) -> Api {
         Api {
             address: self.client,
         }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.client)
     }
 
-    pub fn port(&self) -> u16 {
-        self.client.port()
-    }
-
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    pub fn start(&mut self) -> Result<(), String> {
+    pub(crate) fn start(&mut self) -> Result<(), String> {
         self.spawn();
         self.wait_until_ready()
     }
 
     /// As if the machine went away.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal("STOP");
     }
 
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal("CONT");
     }
 
     /// The next start begins another cluster, on the same ports.
-    pub fn become_another_cluster(&mut self) {
+    pub(crate) fn become_another_cluster(&mut self) {
         fs::remove_dir_all(self.data()).unwrap();
         self.token = "second".to_owned();
     }
 
     /// Copies the data of a member that does not run.
-    pub fn back_up(&self) -> tempfile::TempDir {
+    pub(crate) fn back_up(&self) -> tempfile::TempDir {
         assert!(self.child.is_none());
         let backup = tempfile::tempdir().unwrap();
         copy(&self.data(), backup.path());
@@ -191,14 +187,14 @@ impl Member {
     }
 
     /// Puts a copy of data back.
-    pub fn restore(&self, backup: &tempfile::TempDir) {
+    pub(crate) fn restore(&self, backup: &tempfile::TempDir) {
         assert!(self.child.is_none());
         fs::remove_dir_all(self.data()).unwrap();
         copy(backup.path(), &self.data());
     }
 
     /// What the binary says it is.
-    pub fn version(&self) -> String {
+    pub(crate) fn version(&self) -> String {
         let output = Command::new(&self.binary)
             .arg("--version")
             .output()
@@ -309,7 +305,7 @@ impl Drop for Member {
 
 /// The member that leads, by its place.
 #[expect(clippy::disallowed_methods, reason = "tests wait for real servers")]
-pub fn leader(members: &[Member], asked: usize) -> usize {
+pub(crate) fn leader(members: &[Member], asked: usize) -> usize {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         if let Some((_, leader)) = members[asked].api().leader()
@@ -325,7 +321,7 @@ pub fn leader(members: &[Member], asked: usize) -> usize {
     panic!("no member leads");
 }
 
-pub fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }

@@ -10,29 +10,29 @@ use serde_json::{Value, json};
 
 /// Talks to one member.
 #[derive(Debug, Clone, Copy)]
-pub struct Api {
-    pub address: SocketAddr,
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
 }
 
 impl Api {
-    pub fn put(&self, key: &str, value: &str) -> u64 {
+    pub(crate) fn put(&self, key: &str, value: &str) -> u64 {
         let body = json!({ "key": encode(key), "value": encode(value) });
         revision(&self.call("/v3/kv/put", &body).unwrap())
     }
 
-    pub fn put_leased(&self, key: &str, value: &str, lease: i64) {
+    pub(crate) fn put_leased(&self, key: &str, value: &str, lease: i64) {
         let body =
             json!({ "key": encode(key), "value": encode(value), "lease": lease.to_string() });
         self.call("/v3/kv/put", &body).unwrap();
     }
 
-    pub fn delete(&self, key: &str) -> u64 {
+    pub(crate) fn delete(&self, key: &str) -> u64 {
         let answer = self.call("/v3/kv/deleterange", &json!({ "key": encode(key) }));
         revision(&answer.unwrap())
     }
 
     /// Sets (or deletes) several keys at one revision.
-    pub fn txn(&self, changes: &[(String, Option<String>)]) -> u64 {
+    pub(crate) fn txn(&self, changes: &[(String, Option<String>)]) -> u64 {
         let operations: Vec<Value> = changes
             .iter()
             .map(|(key, value)| match value {
@@ -49,7 +49,7 @@ impl Api {
         )
     }
 
-    pub fn get(&self, key: &str) -> Option<String> {
+    pub(crate) fn get(&self, key: &str) -> Option<String> {
         let answer = self
             .call("/v3/kv/range", &json!({ "key": encode(key) }))
             .unwrap();
@@ -58,7 +58,7 @@ impl Api {
     }
 
     /// The keys below a prefix.
-    pub fn keys(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         let mut end = prefix.as_bytes().to_vec();
         *end.last_mut().unwrap() += 1;
         let body =
@@ -70,7 +70,7 @@ impl Api {
             .collect()
     }
 
-    pub fn compact(&self, revision: u64) {
+    pub(crate) fn compact(&self, revision: u64) {
         self.call(
             "/v3/kv/compaction",
             &json!({ "revision": revision.to_string(), "physical": true }),
@@ -78,20 +78,20 @@ impl Api {
         .unwrap();
     }
 
-    pub fn grant(&self, ttl: u64) -> i64 {
+    pub(crate) fn grant(&self, ttl: u64) -> i64 {
         let answer = self
             .call("/v3/lease/grant", &json!({ "TTL": ttl.to_string() }))
             .unwrap();
         answer["ID"].as_str().unwrap().parse().unwrap()
     }
 
-    pub fn revoke(&self, lease: i64) {
+    pub(crate) fn revoke(&self, lease: i64) {
         self.call("/v3/lease/revoke", &json!({ "ID": lease.to_string() }))
             .unwrap();
     }
 
     /// All leases there are.
-    pub fn leases(&self) -> Vec<i64> {
+    pub(crate) fn leases(&self) -> Vec<i64> {
         let answer = self.call("/v3/lease/leases", &json!({})).unwrap();
         let leases = answer["leases"].as_array().cloned().unwrap_or_default();
         leases
@@ -101,7 +101,7 @@ impl Api {
     }
 
     /// This member's number and the leader's.
-    pub fn leader(&self) -> Option<(u64, u64)> {
+    pub(crate) fn leader(&self) -> Option<(u64, u64)> {
         let answer = self.call("/v3/maintenance/status", &json!({})).ok()?;
         let number = |value: &Value| value.as_str()?.parse::<u64>().ok();
         Some((
@@ -112,7 +112,7 @@ impl Api {
 
     /// Turns on authentication, with a user `root` of password `root` and a user `reader` of password `secret` that
     /// may read everything.
-    pub fn enable_auth(&self) {
+    pub(crate) fn enable_auth(&self) {
         for (path, body) in [
             (
                 "/v3/auth/user/add",
@@ -144,22 +144,27 @@ impl Api {
     }
 
     /// A token of `root`, for calls while authentication is on.
-    pub fn authenticate(&self) -> String {
+    pub(crate) fn authenticate(&self) -> String {
         let body = json!({ "name": "root", "password": "root" });
         let answer = self.call("/v3/auth/authenticate", &body).unwrap();
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    pub fn put_as(&self, token: &str, key: &str, value: &str) {
+    pub(crate) fn put_as(&self, token: &str, key: &str, value: &str) {
         let body = json!({ "key": encode(key), "value": encode(value) });
         self.call_as(Some(token), "/v3/kv/put", &body).unwrap();
     }
 
-    pub fn call(&self, path: &str, body: &Value) -> Result<Value, String> {
+    pub(crate) fn call(&self, path: &str, body: &Value) -> Result<Value, String> {
         self.call_as(None, path, body)
     }
 
-    pub fn call_as(&self, token: Option<&str>, path: &str, body: &Value) -> Result<Value, String> {
+    pub(crate) fn call_as(
+        &self,
+        token: Option<&str>,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, String> {
         let body = body.to_string();
         let token = token
             .map(|token| format!("Authorization: {token}\r\n"))
@@ -178,7 +183,7 @@ impl Api {
         }
     }
 
-    pub fn http(&self, request: &str) -> Result<String, String> {
+    pub(crate) fn http(&self, request: &str) -> Result<String, String> {
         let patience = Duration::from_secs(20);
         let text = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect_timeout(&self.address, patience).map_err(text)?;
@@ -201,11 +206,11 @@ fn revision(answer: &Value) -> u64 {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     encode_bytes(text.as_bytes())
 }
 
-pub fn encode_bytes(bytes: &[u8]) -> String {
+pub(crate) fn encode_bytes(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
         let bits = chunk
@@ -224,7 +229,7 @@ pub fn encode_bytes(bytes: &[u8]) -> String {
     out
 }
 
-pub fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let (mut bits, mut held) = (0_u32, 0);
     for digit in text.bytes().filter(|byte| *byte != b'=') {

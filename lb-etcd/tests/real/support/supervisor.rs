@@ -13,30 +13,30 @@ use super::eventually;
 
 /// What was seen so far.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
-    pub records: BTreeMap<RecordKey, Record>,
-    pub cursor: Option<Cursor>,
-    pub resets: usize,
-    pub resumes: usize,
-    pub progress: usize,
+pub(crate) struct Seen {
+    pub(crate) records: BTreeMap<RecordKey, Record>,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) resets: usize,
+    pub(crate) resumes: usize,
+    pub(crate) progress: usize,
     /// How many records each batch set and removed.
-    pub batches: Vec<(usize, usize)>,
-    pub errors: Vec<String>,
-    pub diagnostics: Vec<Diagnostic>,
+    pub(crate) batches: Vec<(usize, usize)>,
+    pub(crate) errors: Vec<String>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// The fewest records there were after the first reset.
-    pub fewest: Option<usize>,
+    pub(crate) fewest: Option<usize>,
 }
 
 /// Runs a source until it is dropped.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     seen: Arc<Mutex<Seen>>,
-    pub status: EtcdStatusReader,
+    pub(crate) status: EtcdStatusReader,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Supervisor {
-    pub fn start(mut source: EtcdSource) -> Self {
+    pub(crate) fn start(mut source: EtcdSource) -> Self {
         let status = source.status();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (sink, mut updates) = Sink::channel(16);
@@ -69,12 +69,12 @@ impl Supervisor {
         }
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
     }
 
     /// Waits until what was seen fulfils a condition.
-    pub async fn until(&self, expected: &str, condition: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn until(&self, expected: &str, condition: impl Fn(&Seen) -> bool) -> Seen {
         let found = std::panic::AssertUnwindSafe(eventually(expected, || {
             Some(self.seen()).filter(&condition)
         }));
@@ -90,7 +90,7 @@ impl Supervisor {
     }
 
     /// The address of an endpoint, if it is known.
-    pub fn address(&self, key: &str) -> Option<String> {
+    pub(crate) fn address(&self, key: &str) -> Option<String> {
         let seen = self.seen.lock().unwrap();
         let record = seen
             .records
@@ -110,7 +110,7 @@ impl Drop for Supervisor {
 }
 
 impl Seen {
-    pub fn take(&mut self, update: Update) {
+    pub(crate) fn take(&mut self, update: Update) {
         match update {
             Update::Reset { at, records } => {
                 self.resets += 1;
@@ -156,7 +156,7 @@ impl Seen {
         self.cursor = Some(at);
     }
 
-    pub fn error_has(&self, text: &str) -> bool {
+    pub(crate) fn error_has(&self, text: &str) -> bool {
         self.errors.iter().any(|error| error.contains(text))
     }
 }

@@ -1,16 +1,14 @@
 //! The source against one real etcd: what is written there is seen, whole and in order.
 
-mod support;
-
 use std::{collections::BTreeSet, time::Duration};
 
-use lb_core::{Sink, Source, Update};
-use lb_etcd::{EtcdConfig, EtcdSource};
-use support::{
+use crate::support::{
     eventually,
     server::{Member, binaries},
     supervisor::Supervisor,
 };
+use lb_core::{Sink, Source, Update};
+use lb_etcd::{EtcdConfig, EtcdSource};
 
 fn source(endpoint: &str) -> EtcdSource {
     let mut config = EtcdConfig::new([endpoint]);
@@ -103,7 +101,7 @@ async fn i12_fragments_are_never_seen_half() {
         let api = member.api();
         let mut source = source(&member.endpoint());
         let (sink, mut updates) = Sink::channel(1);
-        let mut seen = support::supervisor::Seen::default();
+        let mut seen = crate::support::supervisor::Seen::default();
         for wanted in [0, 12] {
             // Far more than the 1.5 MB that the server puts into one answer.
             for round in 0..wanted {
@@ -111,7 +109,7 @@ async fn i12_fragments_are_never_seen_half() {
             }
             let attempt = source.watch(seen.cursor.clone(), &sink);
             tokio::pin!(attempt);
-            let deadline = tokio::time::sleep(support::PATIENCE);
+            let deadline = tokio::time::sleep(crate::support::PATIENCE);
             tokio::pin!(deadline);
             while seen.resets == 0 || seen.batches.len() < wanted {
                 tokio::select! {
@@ -234,7 +232,7 @@ async fn an_attempt_can_be_cut_anywhere() {
         let api = member.api();
         let mut source = source(&member.endpoint());
         let (sink, mut updates) = Sink::channel(1);
-        let mut seen = support::supervisor::Seen::default();
+        let mut seen = crate::support::supervisor::Seen::default();
         for round in 0..60_u64 {
             api.put(
                 &endpoint(usize::try_from(round % 7).unwrap()),
@@ -255,7 +253,7 @@ async fn an_attempt_can_be_cut_anywhere() {
         }
         let attempt = source.watch(seen.cursor.clone(), &sink);
         tokio::pin!(attempt);
-        let converged = |seen: &support::supervisor::Seen| {
+        let converged = |seen: &crate::support::supervisor::Seen| {
             let mut ports: Vec<u16> = seen
                 .records
                 .values()
@@ -264,7 +262,7 @@ async fn an_attempt_can_be_cut_anywhere() {
             ports.sort_unstable();
             ports == (1053..1060).collect::<Vec<u16>>()
         };
-        let deadline = tokio::time::sleep(support::PATIENCE);
+        let deadline = tokio::time::sleep(crate::support::PATIENCE);
         tokio::pin!(deadline);
         while !converged(&seen) {
             tokio::select! {

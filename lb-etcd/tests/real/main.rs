@@ -1,0 +1,16 @@
+//! The crate against real etcd servers, started by the tests on loopback.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests: whatever is not as it should be ends them"
+)]
+
+mod faults;
+mod follow;
+mod links;
+mod registration;
+mod scale;
+mod support;
+mod tls;
