@@ -147,6 +147,10 @@ impl Member {
         format!("{scheme}://{}", self.client)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.client.port()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
