@@ -9,6 +9,8 @@ mod error;
 pub mod layout;
 mod listing;
 mod progress;
+#[cfg(feature = "register")]
+pub mod register;
 pub mod registration;
 mod source;
 mod status;

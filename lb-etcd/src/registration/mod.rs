@@ -10,4 +10,4 @@ mod write;
 pub use entry::{Advert, Entry, Phase};
 pub use health::{Health, Probe};
 pub use serf::{InvalidSerf, Member, SerfEvent, SerfHandler};
-pub use task::{Registration, RegistrationConfig, RegistrationStatus};
+pub use task::{Leave, Registration, RegistrationConfig, RegistrationStatus};

@@ -73,12 +73,21 @@ impl RegistrationConfig {
 #[derive(Debug)]
 pub struct Registration {
     health: watch::Sender<Option<bool>>,
-    leaving: watch::Sender<bool>,
+    leaving: watch::Sender<Option<Leave>>,
     status: watch::Receiver<RegistrationStatus>,
     /// Ends with the registration, as the keeper does.
     _prober: JoinSet<()>,
     keeper: JoinSet<Result<(), EtcdError>>,
     patience: Duration,
+}
+
+/// How an endpoint leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Leave {
+    /// It still serves what runs: it drains first.
+    Drain,
+    /// It does not serve any more: it is removed at once.
+    Now,
 }
 
 /// Where a registration is.
@@ -117,7 +126,7 @@ impl Registration {
             });
         }
         let (health, health_seen) = watch::channel(None);
-        let (leaving, leaving_seen) = watch::channel(false);
+        let (leaving, leaving_seen) = watch::channel(None);
         let (status_told, status) = watch::channel(RegistrationStatus {
             written: None,
             lease: None,
@@ -161,13 +170,32 @@ impl Registration {
         self.status.clone()
     }
 
-    /// Says that the endpoint drains, waits as long as it may, then removes it. It takes the drain time, and where
-    /// etcd does not answer, a bounded time more; the keys then end with their lease.
+    /// Begins to leave; [`left`](Self::left) waits for the end. Calling it again can hasten the leave, never slow it.
+    pub fn begin_leave(&self, how: Leave) {
+        self.leaving.send_if_modified(|known| {
+            let hastened = known.is_none_or(|known| known < how);
+            if hastened {
+                *known = Some(how);
+            }
+            hastened
+        });
+    }
+
+    /// Says that the endpoint drains, waits as long as it may, then removes it.
+    ///
+    /// # Errors
+    /// As for [`left`](Self::left).
+    pub async fn leave(mut self) -> Result<(), EtcdError> {
+        self.begin_leave(Leave::Drain);
+        self.left().await
+    }
+
+    /// Waits until the endpoint has left. It takes the drain time, and where etcd does not answer, a bounded time
+    /// more; the keys then end with their lease. Without a leave begun before, it waits that long and gives up.
     ///
     /// # Errors
     /// [`EtcdError`] when etcd could not be told.
-    pub async fn leave(mut self) -> Result<(), EtcdError> {
-        self.leaving.send_replace(true);
+    pub async fn left(&mut self) -> Result<(), EtcdError> {
         match timeout(self.patience, self.keeper.join_next()).await {
             Ok(Some(Ok(outcome))) => outcome,
             // It was ended with its runtime, and there is nobody left to be told.
@@ -186,7 +214,7 @@ struct Keeper {
     config: RegistrationConfig,
     connector: Connector,
     health: watch::Receiver<Option<bool>>,
-    leaving: watch::Receiver<bool>,
+    leaving: watch::Receiver<Option<Leave>>,
     status: watch::Sender<RegistrationStatus>,
     lease: Option<i64>,
 }
@@ -202,7 +230,7 @@ impl Keeper {
         let mut backoff = Duration::from_millis(50);
         let mut last_words = self.config.connection.endpoints.len();
         loop {
-            if *self.leaving.borrow() && self.lease.is_none() {
+            if self.leaving.borrow().is_some() && self.lease.is_none() {
                 return Ok(());
             }
             let error = match self.session().await {
@@ -219,7 +247,7 @@ impl Keeper {
             } else {
                 self.connector.distrust();
             }
-            if *self.leaving.borrow() {
+            if self.leaving.borrow().is_some() {
                 last_words -= 1;
                 if last_words == 0 {
                     return Err(error);
@@ -237,7 +265,7 @@ impl Keeper {
             let mut leaving = self.leaving.clone();
             tokio::select! {
                 () = sleep(jittered(backoff)) => {}
-                _ = leaving.wait_for(|leaving| *leaving) => {}
+                _ = leaving.wait_for(Option::is_some) => {}
             }
         }
     }
@@ -258,6 +286,9 @@ impl Keeper {
 
         let mut written = None;
         loop {
+            if *self.leaving.borrow_and_update() == Some(Leave::Now) {
+                return self.revoke(&session, lease).await;
+            }
             let phase = self.phase();
             if written != Some(phase) {
                 session
@@ -307,13 +338,20 @@ impl Keeper {
         period: Duration,
     ) -> Result<Over, EtcdError> {
         let mut left = self.config.drain;
-        while !left.is_zero() {
+        let mut hastened = self.leaving.clone();
+        while !left.is_zero() && *hastened.borrow() != Some(Leave::Now) {
             let step = left.min(period);
-            sleep(step).await;
-            left -= step;
+            tokio::select! {
+                () = sleep(step) => left -= step,
+                _ = hastened.wait_for(|how| *how == Some(Leave::Now)) => {}
+            }
             signs.ask(wire::LeaseKeepAliveRequest { id: lease });
             self.sign(session, signs, lease).await?;
         }
+        self.revoke(session, lease).await
+    }
+
+    async fn revoke(&self, session: &Session, lease: i64) -> Result<Over, EtcdError> {
         session.lease_revoke(lease).await?;
         self.status.send_modify(|status| {
             status.written = None;
@@ -352,7 +390,7 @@ impl Keeper {
     }
 
     fn phase(&self) -> Phase {
-        if *self.leaving.borrow() {
+        if self.leaving.borrow().is_some() {
             return Phase::Draining;
         }
         match *self.health.borrow() {

@@ -11,6 +11,8 @@ mod conformance;
 mod faults;
 mod follow;
 mod links;
+#[cfg(feature = "register")]
+mod program;
 mod registration;
 mod scale;
 mod support;
