@@ -14,6 +14,8 @@ pub mod register;
 pub mod registration;
 mod source;
 mod status;
+#[cfg(feature = "v2")]
+pub mod v2;
 
 pub use config::{AuthConfig, ConnectionConfig, EtcdConfig, Secret, TlsConfig};
 pub use duration::InvalidDuration;

@@ -125,6 +125,16 @@ impl View {
             .collect()
     }
 
+    /// The keys with a meaning that begin with this text.
+    #[cfg(feature = "v2")]
+    pub(crate) fn keys_below(&self, prefix: &str) -> Vec<Vec<u8>> {
+        let keys = self
+            .keys
+            .keys()
+            .filter(|key| key.starts_with(prefix.as_bytes()));
+        keys.map(|key| key.to_vec()).collect()
+    }
+
     /// Takes changes that happened at once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Step {
         let mut complaints = Complaints::default();

@@ -17,3 +17,5 @@ mod registration;
 mod scale;
 mod support;
 mod tls;
+#[cfg(feature = "v2")]
+mod v2;

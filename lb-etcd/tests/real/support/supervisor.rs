@@ -36,8 +36,18 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn start(mut source: EtcdSource) -> Self {
+    pub(crate) fn start(source: EtcdSource) -> Self {
         let status = source.status();
+        Self::run(source, status)
+    }
+
+    /// Any source, without a status of its own.
+    #[cfg(feature = "v2")]
+    pub(crate) fn start_other(source: impl Source) -> Self {
+        Self::run(source, EtcdStatusReader::default())
+    }
+
+    fn run(mut source: impl Source, status: EtcdStatusReader) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (sink, mut updates) = Sink::channel(16);
         let reader = {
