@@ -28,7 +28,10 @@
 //! - `progress`: from answers of a watch to batches, and when to list again; pure
 //! - `listing`, `source`, `status`: the source
 //! - [`registration`]: endpoints under leases, their health, and the events of serf
-#![cfg_attr(feature = "register", doc = "- [`register`]: the program `lb-register`")]
+#![cfg_attr(
+    feature = "register",
+    doc = "- [`register`]: the program `lb-register`"
+)]
 #![cfg_attr(feature = "v2", doc = "- [`v2`]: the keys API of etcd 2, read-only")]
 //!
 //! # Features

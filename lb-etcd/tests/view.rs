@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 /// Two layouts side by side: one of whole objects, one of facts spread over keys.
 fn view() -> View {
-    let configs: Vec<LayoutConfig> = serde_json::from_str(r#"[{"lb": {"prefix": "/lb"}}, {"traefik": {"root": "/t"}}]"#).unwrap();
+    let configs: Vec<LayoutConfig> =
+        serde_json::from_str(r#"[{"lb": {"prefix": "/lb"}}, {"traefik": {"root": "/t"}}]"#)
+            .unwrap();
     View::new(Layout::new(&configs).unwrap())
 }
 
@@ -43,12 +45,18 @@ fn change() -> impl Strategy<Value = (String, Option<String>)> {
         1 => Just(None),
         3 => prop::sample::select(values.to_vec()).prop_map(|value| Some(value.to_owned())),
     ];
-    (prop::sample::select(keys.to_vec()).prop_map(str::to_owned), value)
+    (
+        prop::sample::select(keys.to_vec()).prop_map(str::to_owned),
+        value,
+    )
 }
 
 fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
     let count = records.len();
-    let map: BTreeMap<_, _> = records.into_iter().map(|record| (record.key.clone(), record)).collect();
+    let map: BTreeMap<_, _> = records
+        .into_iter()
+        .map(|record| (record.key.clone(), record))
+        .collect();
     assert_eq!(map.len(), count, "each record once");
     map
 }
