@@ -174,6 +174,9 @@ pub enum ValueKind {
     Ignore,
     /// Something that its writer relies on and that cannot be honoured: told as a diagnostic.
     Unsupported,
+    /// Of a route: something without which it would serve whom it should not, and that cannot be honoured. The route
+    /// is left out for as long as the key is there.
+    Withhold,
 }
 
 fn lb_prefix() -> String {

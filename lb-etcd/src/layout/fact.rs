@@ -36,6 +36,8 @@ pub(crate) enum Fact {
     State(EndpointState),
     /// The endpoint's weight.
     Weight(Weight),
+    /// The route cannot be served as it is meant.
+    Withheld,
 }
 
 /// A route that an endpoint or a service asks for itself.

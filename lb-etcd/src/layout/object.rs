@@ -127,7 +127,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Facts, Complaint> {
     let mut facts = Facts::default();
     let address: SocketAddr = object
         .take("address", scalar::address)?
-        .ok_or_else(|| Complaint::field("address", "nothing", "expected ip:port"))?;
+        .ok_or_else(|| missing("address", "expected ip:port"))?;
     facts.said.push(Fact::Address(address));
     let weight = object.take("weight", scalar::weight)?;
     facts.said.extend(weight.map(Fact::Weight));
@@ -144,10 +144,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Facts, Complaint> {
         (state, grace) => {
             facts.said.extend(state.map(Fact::State));
             if grace.is_some() {
-                let complaint = Complaint {
-                    field: Some("grace".to_owned()),
-                    ..Complaint::value("used only with state draining")
-                };
+                let complaint = missing("state", "a grace is used only with draining");
                 facts.complaints.push(complaint.tolerated());
             }
         }
@@ -172,7 +169,7 @@ pub(crate) fn route(text: &str) -> Result<Facts, Complaint> {
     let mut facts = Facts::default();
     let service: Name = object
         .take("service", scalar::service)?
-        .ok_or_else(|| Complaint::field("service", "nothing", "expected the name of a service"))?;
+        .ok_or_else(|| missing("service", "expected the name of a service"))?;
     facts.said.push(Fact::RouteService(service));
     let host = object.take("host", scalar::host)?;
     let path = object.take("path", scalar::path)?;
@@ -267,6 +264,13 @@ impl Object {
                 Complaint::field(&field, shown(&found), "no such field, it is not used");
             facts.complaints.push(complaint.tolerated());
         }
+    }
+}
+
+fn missing(field: &str, expected: &str) -> Complaint {
+    Complaint {
+        field: Some(field.to_owned()),
+        ..Complaint::value(expected)
     }
 }
 

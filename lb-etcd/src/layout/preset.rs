@@ -78,7 +78,9 @@ fn skydns(base: &str) -> Vec<RuleConfig> {
 }
 
 fn traefik(base: &str) -> Vec<RuleConfig> {
-    use ValueKind::{Address, Ignore, Priority, Rule, ServiceName, Unsupported, Url, Weight};
+    use ValueKind::{
+        Address, Ignore, Priority, Rule, ServiceName, Unsupported, Url, Weight, Withhold,
+    };
     let mut rules = Vec::new();
     for (kind, mode, value, name) in [
         ("http", Mode::Http, Url, "url"),
@@ -93,6 +95,9 @@ fn traefik(base: &str) -> Vec<RuleConfig> {
             RuleConfig::new(format!("{router}/rule"), Rule).with_mode(mode),
             RuleConfig::new(format!("{router}/service"), ServiceName).with_mode(mode),
             RuleConfig::new(format!("{router}/priority"), Priority).with_mode(mode),
+            // Whoever asks for a password or an address range must not be served without.
+            RuleConfig::new(format!("{router}/middlewares"), Withhold),
+            RuleConfig::new(format!("{router}/middlewares/*"), Withhold),
             // Listeners and certificates are the target's configuration.
             RuleConfig::new(format!("{router}/entrypoints"), Ignore),
             RuleConfig::new(format!("{router}/entrypoints/*"), Ignore),

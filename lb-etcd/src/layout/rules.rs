@@ -2,7 +2,7 @@
 
 use std::str;
 
-use lb_core::{Name, Severity};
+use lb_core::Name;
 
 use super::{
     config::{LayoutConfig, RuleConfig, ValueKind},
@@ -246,13 +246,13 @@ impl Rule {
                 ValueKind::State => Fact::State(scalar::state(plain)?).into(),
                 ValueKind::Url => scalar::url(plain)?,
                 ValueKind::Weight => Fact::Weight(scalar::weight(plain)?).into(),
+                ValueKind::Withhold => Facts {
+                    said: vec![Fact::Withheld],
+                    complaints: vec![Complaint::value(
+                        "cannot be honoured, the route is left out while this key is there",
+                    )],
+                },
             };
-        debug_assert!(
-            facts
-                .complaints
-                .iter()
-                .all(|complaint| complaint.severity == Severity::Warning)
-        );
         if !facts.said.iter().any(|fact| matches!(fact, Fact::Mode(_))) {
             facts.said.extend(self.mode.clone());
         }
@@ -280,7 +280,8 @@ impl ValueKind {
             | Self::Path
             | Self::Priority
             | Self::Rule
-            | Self::ServiceName => {
+            | Self::ServiceName
+            | Self::Withhold => {
                 matches!(about, About::Route { .. })
             }
             Self::Ignore | Self::Unsupported => matches!(about, About::Nothing),

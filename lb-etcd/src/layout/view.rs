@@ -461,7 +461,8 @@ impl View {
                 | Fact::RouteMatches(_)
                 | Fact::RoutePath(_)
                 | Fact::RoutePriority(_)
-                | Fact::RouteService(_) => {}
+                | Fact::RouteService(_)
+                | Fact::Withheld => {}
             }
         }
         let address = address
@@ -534,6 +535,11 @@ impl View {
                 Fact::RoutePath(found) => path = path.or(Some(found)),
                 Fact::RoutePriority(found) => priority = priority.or(Some(*found)),
                 Fact::Mode(found) => mode = mode.or(Some(*found)),
+                Fact::Withheld => {
+                    return Err(Complaint::value(
+                        "the route is left out, as it cannot be served as it is meant",
+                    ));
+                }
                 Fact::Address(_)
                 | Fact::CheckPort(_)
                 | Fact::Host(_)

@@ -1,6 +1,7 @@
 //! Registering an endpoint in etcd, under a lease that ends with it.
 
 mod entry;
+mod event;
 mod gate;
 mod health;
 mod serf;

@@ -48,7 +48,7 @@ struct Node {
     dir: bool,
     value: Option<String>,
     #[serde(default)]
-    nodes: Vec<Node>,
+    nodes: Vec<Self>,
     #[serde(rename = "modifiedIndex", default)]
     modified_index: u64,
 }

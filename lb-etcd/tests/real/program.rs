@@ -8,7 +8,7 @@ use std::{
 use crate::support::{
     api::Api,
     eventually,
-    server::{Member, binaries},
+    server::{Member, binaries, free_port},
 };
 
 const KEY: &str = "/lb/endpoints/web/web-1";
@@ -142,5 +142,71 @@ async fn it_handles_events_of_serf() {
             assert!(program.end().await.success());
             assert_eq!(api.get("/proxy/frontend/web1").as_deref(), expected);
         }
+    }
+}
+
+/// A real serf agent, with the program as its event handler. It ends with its value.
+fn agent(name: &str, ports: [u16; 2], handler: &str) -> Program {
+    let [bind, rpc] = ports.map(|port| format!("127.0.0.1:{port}"));
+    let mut command = Command::new("serf");
+    command
+        .args(["agent", "-profile=local", "-tag", "port=9001"])
+        .arg(format!("-node={name}"))
+        .arg(format!("-bind={bind}"))
+        .arg(format!("-rpc-addr={rpc}"))
+        .arg(format!("-event-handler={handler}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Program(command.spawn().unwrap())
+}
+
+/// Of two members that joined, one dies without a word: the other's agent removes its key, as the script of the
+/// example with confd did.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_agents_of_serf_write_and_remove() {
+    if Command::new("serf")
+        .arg("version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
+        println!("SKIPPED: no serf; install it");
+        return;
+    }
+    for binary in binaries() {
+        let member = Member::single(&binary);
+        let api = member.api();
+        let handler = format!(
+            "member-join,member-failed={} serf --etcd {} --entry /proxy/frontend/{{name}}={{address}}:{{tag.port}}",
+            env!("CARGO_BIN_EXE_lb-register"),
+            member.endpoint()
+        );
+        let ports = || [free_port().port(), free_port().port()];
+        let first = ports();
+        let _stays = agent("web1", first, &handler);
+        eventually("the first member", || api.get("/proxy/frontend/web1")).await;
+        let second = ports();
+        let dies = agent("web2", second, &handler);
+        let address = format!("127.0.0.1:{}", first[0]);
+        eventually("the second member joins", || {
+            let joined = Command::new("serf")
+                .arg("join")
+                .arg(format!("-rpc-addr=127.0.0.1:{}", second[1]))
+                .arg(&address)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            joined.unwrap().success().then_some(())
+        })
+        .await;
+        let value = eventually("the second member", || api.get("/proxy/frontend/web2")).await;
+        assert_eq!(value, "127.0.0.1:9001");
+        drop(dies);
+        eventually("no second member", || {
+            api.get("/proxy/frontend/web2").is_none().then_some(())
+        })
+        .await;
+        assert!(api.get("/proxy/frontend/web1").is_some());
     }
 }

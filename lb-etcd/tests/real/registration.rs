@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_core::EndpointState;
 use lb_etcd::{
-    ConnectionConfig, EtcdConfig, EtcdSource,
+    AuthConfig, ConnectionConfig, EtcdConfig, EtcdSource,
     registration::{
         Advert, Entry, Health, Phase, Probe, Registration, RegistrationConfig, SerfEvent,
         SerfHandler,
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::support::{
     eventually,
-    server::{Member, binaries, free_port, leader},
+    server::{Member, Options, binaries, free_port, leader},
     supervisor::{Seen, Supervisor},
 };
 
@@ -297,5 +297,45 @@ async fn serf_events_are_written() {
             assert_eq!(api.get("/proxy/frontend/web2").as_deref(), expected);
         }
         assert_eq!(api.keys("/proxy/"), Vec::<String>::new());
+    }
+}
+
+/// Tokens that expire under a registration are renewed: it stays, under the same lease or another.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_renewed() {
+    for binary in binaries() {
+        let options = Options {
+            extra: vec!["--auth-token-ttl".to_owned(), "1".to_owned()],
+            ..Options::default()
+        };
+        let members = [Member::single_with(&binary, options)];
+        let api = members[0].api();
+        api.enable_auth();
+        let mut config = config(&members, advert().entry());
+        config.connection.auth = Some(AuthConfig::new("root", "root"));
+        // Signs of life are further apart than a token lives without use.
+        config.ttl = Duration::from_secs(9);
+        let registration = Registration::start(config).unwrap();
+        let mut status = registration.status();
+        status
+            .wait_for(|status| status.written.is_some())
+            .await
+            .unwrap();
+        let told = tokio::time::timeout(
+            Duration::from_secs(8),
+            status.wait_for(|status| status.error.is_some()),
+        )
+        .await;
+        let error = told.ok().and_then(|status| status.ok()?.error.clone());
+        println!("{}: {error:?}", members[0].version());
+        status
+            .wait_for(|status| status.error.is_none() && status.written.is_some())
+            .await
+            .unwrap();
+        registration.leave().await.unwrap();
+        let token = api.authenticate();
+        let range = serde_json::json!({ "key": crate::support::api::encode(KEY) });
+        let answer = api.call_as(Some(&token), "/v3/kv/range", &range).unwrap();
+        assert_eq!(answer.get("count"), None);
     }
 }

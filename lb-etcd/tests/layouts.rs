@@ -1,0 +1,125 @@
+//! Golden tests of key layouts: in `tests/layouts/*.txt`, what follows the lines with `>` is what they mean.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests: whatever is not as it should be ends them"
+)]
+
+use std::{fmt::Write, fs, path::Path};
+
+use lb_core::{EndpointState, Mode, PathMatch, Record, RouteHost};
+use lb_etcd::layout::{Change, Layout, LayoutConfig, Step, View};
+
+/// Each layout means what its file says. `BLESS=1` writes the files anew.
+#[test]
+fn layouts_mean_what_their_files_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layouts");
+    let mut checked = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let found = fs::read_to_string(&path).unwrap();
+        let expected = play(&found);
+        if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
+            fs::write(&path, &expected).unwrap();
+        } else {
+            assert!(
+                found == expected,
+                "{} says otherwise:\n{expected}",
+                path.display()
+            );
+        }
+        checked += 1;
+    }
+    assert!(checked >= 8, "{checked} files");
+}
+
+/// Answers each input of a file. Inputs between blank lines happen at once.
+fn play(text: &str) -> String {
+    let mut out = String::new();
+    let mut view: Option<View> = None;
+    let mut changes = Vec::new();
+    for line in text.lines().chain([""]) {
+        if let Some(config) = line.strip_prefix("> layouts ") {
+            let configs: Vec<LayoutConfig> = serde_json::from_str(config).unwrap();
+            match Layout::new(&configs) {
+                Ok(layout) => {
+                    writeln!(out, "{line}\nprefix {:?}\n", layout.prefix()).unwrap();
+                    view = Some(View::new(layout));
+                }
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                    writeln!(
+                        out,
+                        "{line}\nrefused {error}{}\n",
+                        cause.unwrap_or_default()
+                    )
+                    .unwrap();
+                }
+            }
+        } else if let Some(put) = line.strip_prefix("> put ") {
+            let (key, value) = put.split_once(' ').unwrap_or((put, ""));
+            changes.push(Change::put(key, value));
+            writeln!(out, "{line}").unwrap();
+        } else if let Some(key) = line.strip_prefix("> delete ") {
+            changes.push(Change::delete(key));
+            writeln!(out, "{line}").unwrap();
+        } else if line.starts_with('#') {
+            writeln!(out, "{line}").unwrap();
+        } else if line.is_empty() && !changes.is_empty() {
+            let view = view
+                .as_mut()
+                .unwrap_or_else(|| panic!("layouts come first"));
+            answer(&mut out, view.apply(std::mem::take(&mut changes)));
+            out.push('\n');
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+fn answer(out: &mut String, step: Step) {
+    for key in &step.remove {
+        writeln!(out, "remove {key}").unwrap();
+    }
+    for record in &step.set {
+        writeln!(out, "set {}", show(record)).unwrap();
+    }
+    for diagnostic in &step.diagnostics {
+        writeln!(out, "{:?} {diagnostic}", diagnostic.severity).unwrap();
+    }
+    if step == Step::default() {
+        writeln!(out, "nothing").unwrap();
+    }
+}
+
+fn show(record: &Record) -> String {
+    let mut out = record.key.to_string();
+    if let Some(endpoint) = &record.endpoint {
+        write!(out, " {} weight {}", endpoint.address, endpoint.weight).unwrap();
+        match endpoint.state {
+            EndpointState::Ready => {}
+            other => write!(out, " {other:?}").unwrap(),
+        }
+        if let Some(port) = endpoint.check_port {
+            write!(out, " check-port {port}").unwrap();
+        }
+    }
+    if record.mode == Mode::Tcp {
+        out.push_str(" tcp");
+    }
+    for route in record.routes.iter() {
+        let (host, path): (RouteHost, PathMatch) = (route.host.clone(), route.path.clone());
+        write!(
+            out,
+            "\n  route {}{path} to {}",
+            String::from(host),
+            route.service
+        )
+        .unwrap();
+        if route.priority != 0 {
+            write!(out, " priority {}", route.priority).unwrap();
+        }
+    }
+    out
+}
