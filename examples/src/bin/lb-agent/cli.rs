@@ -1,0 +1,177 @@
+//! What can be said on the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lb::spec::LogFormat;
+use lb_core::{Name, duration};
+
+/// Where the configuration is looked for.
+const CONFIG: &str = "/etc/lb/agent.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  lb-agent check -c agent.toml     what is wrong with the file, without connecting to anybody
+  lb-agent plan -c agent.toml      what a run would do to each HAProxy now, without doing it
+  lb-agent -c agent.toml           run, until SIGTERM; SIGHUP reads the file again
+  lb-agent status                  what the running agent sees and does
+  lb-agent confirm web             let through the mass removal of service web that the guard holds back
+
+The smallest configuration file:
+  [[sources]]
+  kind = \"file\"
+  path = \"/etc/lb/services.toml\"
+
+  [[targets]]
+  name = \"edge\"
+  socket = \"/run/haproxy/admin.sock\"
+
+Exit status: 0 done; 1 it failed, and standard error says why; 2 the command line is wrong, or
+`plan --exit-code` found something to do; 3 `status --healthy` found something wrong.";
+
+/// Keeps HAProxy in step with containers, registry keys or a file, without a reload and without a lost request.
+///
+/// Ending it changes nothing: HAProxy goes on serving what it serves, and the next run adopts what it finds.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The configuration file: JSON if its name ends in .json, else TOML
+    #[arg(short, long, global = true, value_name = "FILE", env = "LB_CONFIG", default_value = CONFIG)]
+    pub(crate) config: PathBuf,
+    /// What to log: off, error, warn, info, debug, trace, or for one module also info,lb_haproxy=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = "LB_LOG")]
+    pub(crate) log: Option<String>,
+    /// How to log
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogStyle>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogStyle {
+    /// One JSON object a line
+    Json,
+    /// For people; in colour on a terminal unless NO_COLOR is set
+    Text,
+}
+
+impl From<LogStyle> for LogFormat {
+    fn from(style: LogStyle) -> Self {
+        match style {
+            LogStyle::Json => Self::Json,
+            LogStyle::Text => Self::Text,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Keep the targets in step until told to end (the default)
+    ///
+    /// SIGTERM and SIGINT end it: HAProxy goes on serving what it serves. SIGHUP reads the configuration file again
+    /// and changes only the sources and targets that are written differently there; a file with an error is refused,
+    /// and everything stays as it is. Under systemd, use Type=notify.
+    Run,
+    /// Say what is wrong with the configuration file, without connecting to anybody
+    Check(CheckArgs),
+    /// Say what a run would do to each target now, without doing it
+    Plan(PlanArgs),
+    /// Say what the running agent sees and does
+    Status(StatusArgs),
+    /// Let through the mass removals that the guard holds back
+    Confirm(ConfirmArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Fail on warnings too
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Only for this target
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<Name>,
+    /// How long to wait for the sources, and then for each target
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) timeout: Duration,
+    /// Exit with 2 when there is something to do
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+    /// Exit with 3, and say why, unless all sources are live and all targets have what they should have
+    #[arg(long)]
+    pub(crate) healthy: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    /// The service; without it, everything that is held back
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: Option<Name>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// How the running agent is found.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The running agent's socket [default: as the configuration file says, else /run/lb/agent.sock]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "expected a time such as 500ms, 10s or 1m30s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_and_takes_the_common_options() {
+        let cli = Cli::parse_from(["lb-agent", "-c", "x.toml"]);
+        assert!(cli.command.is_none());
+        let cli = Cli::parse_from(["lb-agent", "run", "--config", "x.toml", "--log", "debug"]);
+        assert!(matches!(cli.command, Some(Command::Run)));
+        assert_eq!(cli.common.config, PathBuf::from("x.toml"));
+        let plan = Cli::parse_from(["lb-agent", "plan", "--timeout", "500ms"]);
+        let Some(Command::Plan(args)) = plan.command else {
+            panic!("{plan:?}");
+        };
+        assert_eq!(args.timeout, Duration::from_millis(500));
+        assert!(Cli::try_parse_from(["lb-agent", "plan", "--timeout", "5"]).is_err());
+    }
+}

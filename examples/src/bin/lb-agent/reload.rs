@@ -1,0 +1,218 @@
+//! Carries a changed configuration over to a control plane that runs.
+
+use std::fmt::Display;
+
+use lb::spec::{SourceSpec, Spec, TargetSpec};
+use lb_core::{Handle, Name};
+
+use crate::failure::chain;
+
+/// Something to do to one source or target.
+#[derive(Debug, Clone, PartialEq)]
+enum Change<'s, T> {
+    Add(&'s T),
+    Remove(&'s Name),
+    Replace(&'s T),
+}
+
+/// Makes the control plane what `next` says, touching only what is written differently there. Returns what is in
+/// effect then: what could not be changed stays as it was.
+pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> Spec {
+    let mut effect = next.clone();
+    for change in changes(&now.sources, &next.sources, SourceSpec::name) {
+        let name = change.name(SourceSpec::name).clone();
+        let outcome = source(handle, change).await;
+        if !told("source", &name, outcome) {
+            keep(&now.sources, &mut effect.sources, &name, SourceSpec::name);
+        }
+    }
+    for change in changes(&now.targets, &next.targets, TargetSpec::name) {
+        let name = change.name(TargetSpec::name).clone();
+        let outcome = target(handle, change).await;
+        if !told("target", &name, outcome) {
+            keep(&now.targets, &mut effect.targets, &name, TargetSpec::name);
+        }
+    }
+    for setting in fixed(now, &next) {
+        tracing::warn!("{setting} changes when the agent starts again");
+    }
+    effect
+}
+
+async fn source(handle: &Handle, change: Change<'_, SourceSpec>) -> Result<&'static str, String> {
+    match change {
+        Change::Add(spec) => {
+            let source = spec.clone().build().map_err(|error| chain(&error))?;
+            handle
+                .add_source(source)
+                .await
+                .map_err(|error| chain(&error))?;
+            Ok("added")
+        }
+        Change::Remove(name) => {
+            handle
+                .remove_source(name)
+                .await
+                .map_err(|error| chain(&error))?;
+            Ok("removed")
+        }
+        Change::Replace(spec) => {
+            let source = spec.clone().build().map_err(|error| chain(&error))?;
+            handle
+                .replace_source(source)
+                .await
+                .map_err(|error| chain(&error))?;
+            Ok("changed")
+        }
+    }
+}
+
+async fn target(handle: &Handle, change: Change<'_, TargetSpec>) -> Result<&'static str, String> {
+    match change {
+        Change::Add(spec) => {
+            let driver = spec.clone().build().map_err(|error| chain(&error))?;
+            handle
+                .add_target(driver)
+                .await
+                .map_err(|error| chain(&error))?;
+            Ok("added")
+        }
+        Change::Remove(name) => {
+            handle
+                .remove_target(name)
+                .await
+                .map_err(|error| chain(&error))?;
+            Ok("removed")
+        }
+        Change::Replace(spec) => {
+            // Built first: what cannot be built leaves the old one in place. The new driver adopts what it finds.
+            let driver = spec.clone().build().map_err(|error| chain(&error))?;
+            handle
+                .remove_target(spec.name())
+                .await
+                .map_err(|error| chain(&error))?;
+            handle
+                .add_target(driver)
+                .await
+                .map_err(|error| chain(&error))?;
+            Ok("changed")
+        }
+    }
+}
+
+impl<'s, T> Change<'s, T> {
+    fn name(&self, name: fn(&T) -> &Name) -> &'s Name {
+        match self {
+            Self::Add(spec) | Self::Replace(spec) => name(spec),
+            Self::Remove(name) => name,
+        }
+    }
+}
+
+/// What leads from `now` to `next`. What is new comes before what goes, so that an endpoint that moves from one
+/// source to another never vanishes.
+fn changes<'s, T: PartialEq>(
+    now: &'s [T],
+    next: &'s [T],
+    name: fn(&T) -> &Name,
+) -> Vec<Change<'s, T>> {
+    let find = |list: &'s [T], wanted: &Name| list.iter().find(|spec| name(spec) == wanted);
+    let mut changes = Vec::new();
+    for spec in next {
+        match find(now, name(spec)) {
+            None => changes.push(Change::Add(spec)),
+            Some(before) if before != spec => changes.push(Change::Replace(spec)),
+            Some(_) => {}
+        }
+    }
+    for spec in now {
+        if find(next, name(spec)).is_none() {
+            changes.push(Change::Remove(name(spec)));
+        }
+    }
+    changes
+}
+
+/// Puts back what could not be changed, so that the next reload tries it again.
+fn keep<T: Clone>(now: &[T], effect: &mut Vec<T>, wanted: &Name, name: fn(&T) -> &Name) {
+    effect.retain(|spec| name(spec) != wanted);
+    effect.extend(now.iter().find(|spec| name(spec) == wanted).cloned());
+}
+
+fn told(what: &str, name: &Name, outcome: Result<&'static str, impl Display>) -> bool {
+    match outcome {
+        Ok(done) => {
+            tracing::info!("{what} {name} {done}");
+            true
+        }
+        Err(error) => {
+            tracing::error!("{what} {name} stays as it is: {error}");
+            false
+        }
+    }
+}
+
+/// Settings that are written differently but cannot be changed while the agent runs.
+fn fixed(now: &Spec, next: &Spec) -> Vec<&'static str> {
+    let order = |spec: &Spec| -> Vec<Name> {
+        let common = |name: &Name| {
+            let has = |other: &Spec| other.sources.iter().any(|source| source.name() == name);
+            has(now) && has(next)
+        };
+        let names = spec.sources.iter().map(SourceSpec::name);
+        names.filter(|name| common(name)).cloned().collect()
+    };
+    [
+        ("agent.metrics", now.agent.metrics != next.agent.metrics),
+        ("agent.socket", now.agent.socket != next.agent.socket),
+        (
+            "agent.log.format",
+            now.agent.log.format != next.agent.log.format,
+        ),
+        ("guard", now.guard != next.guard),
+        ("initial_limit", now.initial_limit != next.initial_limit),
+        ("pass_limit", now.pass_limit != next.pass_limit),
+        ("resync", now.resync != next.resync),
+        ("settle", now.settle != next.settle),
+        ("the order of the sources", order(now) != order(next)),
+    ]
+    .into_iter()
+    .filter_map(|(setting, differs)| differs.then_some(setting))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lb::spec::Format;
+
+    use super::*;
+
+    fn spec(text: &str) -> Spec {
+        Spec::parse(text, Format::Toml).unwrap()
+    }
+
+    fn file(name: &str, path: &str) -> String {
+        format!("[[sources]]\nkind = \"file\"\nname = \"{name}\"\npath = \"{path}\"\n")
+    }
+
+    #[test]
+    fn only_what_is_written_differently_is_touched_and_the_new_comes_first() {
+        let now = spec(&(file("a", "/a") + &file("b", "/b") + &file("c", "/c")));
+        let next = spec(&(file("c", "/other") + &file("d", "/d") + &file("a", "/a")));
+        let changes = changes(&now.sources, &next.sources, SourceSpec::name);
+        let expected = [
+            Change::Replace(&next.sources[0]),
+            Change::Add(&next.sources[1]),
+            Change::Remove(now.sources[1].name()),
+        ];
+        assert_eq!(changes, expected);
+        assert_eq!(fixed(&now, &next), ["the order of the sources"]);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_changed_are_named() {
+        let next = spec("settle = 1\n[agent]\nsocket = \"/x\"");
+        assert_eq!(fixed(&spec(""), &next), ["agent.socket", "settle"]);
+        assert!(fixed(&next, &next).is_empty());
+    }
+}

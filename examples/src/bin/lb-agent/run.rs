@@ -1,0 +1,149 @@
+//! `lb-agent run`.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use lb::spec::{Severity, Spec};
+use lb_core::{Handle, Running};
+use tokio::task::JoinSet;
+
+use crate::{
+    cli::Common,
+    failure::Failure,
+    logs::Logs,
+    notify::{Notifier, watchdog_interval},
+    page::Pages,
+    plan::refuse_errors,
+    reload, serve,
+    signals::{Signals, Wish},
+    socket::Listening,
+    watch::{self, Latencies},
+};
+
+/// How long ending may take. What has not ended by then is cut: a pass may be cut anywhere.
+const END: Duration = Duration::from_secs(5);
+
+/// Runs until told to end.
+pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::listen()?;
+    let spec = Spec::load(&common.config)?;
+    let logs = Logs::start(common, &spec.agent.log)?;
+    refuse_errors(&spec)?;
+    warn(&spec);
+    let notifier = Notifier::from_env();
+    // Taken before anything is touched: a second agent on one configuration ends here.
+    let listening = Listening::at(&spec.agent.socket).await?;
+    let metrics = match spec.agent.metrics {
+        Some(address) => Some(serve::bind(address).await?),
+        None => None,
+    };
+
+    let plane = spec.clone().build()?;
+    let handle = plane.handle();
+    let latencies = Arc::new(Latencies::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch::follow(handle.subscribe(), Arc::clone(&latencies)));
+    let running = plane.spawn();
+    let pages = Arc::new(Pages {
+        handle: handle.clone(),
+        config: common.config.clone(),
+        latencies,
+    });
+    if let Some(listener) = metrics {
+        let address = listener
+            .local_addr()
+            .map_err(|cause| Failure::with("agent.metrics", cause))?;
+        tracing::info!(%address, "serving metrics");
+        tasks.spawn(serve::tcp(listener, Arc::clone(&pages)));
+    }
+    tasks.spawn(serve::unix(listening, pages));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %common.config.display(),
+        sources = spec.sources.len(),
+        targets = spec.targets.len(),
+        "started"
+    );
+    notifier.say("READY=1");
+
+    let mut agent = Agent {
+        common,
+        spec,
+        logs,
+        handle,
+        notifier,
+    };
+    let signal = agent.obey(&mut signals).await;
+    agent.notifier.say("STOPPING=1");
+    tracing::info!(signal, "ending; targets go on serving what they serve");
+    end(running, tasks).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Agent<'c> {
+    common: &'c Common,
+    /// What is in effect.
+    spec: Spec,
+    logs: Logs,
+    handle: Handle,
+    notifier: Notifier,
+}
+
+impl Agent<'_> {
+    /// Does what signals say until one says to end; returns its name.
+    async fn obey(&mut self, signals: &mut Signals) -> &'static str {
+        let watchdog = watchdog_interval();
+        loop {
+            let alive = async {
+                match watchdog {
+                    Some(interval) => tokio::time::sleep(interval).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::End(signal) => return signal,
+                    Wish::Reload => self.reload().await,
+                },
+                () = alive => {
+                    // Asking takes the control plane's lock: whoever answers is not stuck.
+                    let _ = self.handle.status();
+                    self.notifier.say("WATCHDOG=1");
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self) {
+        let file = self.common.config.display();
+        let read = Spec::load(&self.common.config)
+            .map_err(Failure::from)
+            .and_then(|spec| refuse_errors(&spec).map(|()| spec));
+        let next = match read {
+            Ok(next) => next,
+            Err(failure) => {
+                tracing::error!(config = %file, "everything stays as it is: {failure}");
+                return;
+            }
+        };
+        warn(&next);
+        self.logs.change(&next.agent.log);
+        self.spec = reload::change(&self.handle, &self.spec, next).await;
+        tracing::info!(config = %file, "configuration file read again");
+    }
+}
+
+/// Says what works, but maybe not as meant.
+fn warn(spec: &Spec) {
+    for problem in spec.check() {
+        if problem.severity == Severity::Warning {
+            tracing::warn!("{problem}");
+        }
+    }
+}
+
+async fn end(running: Running, mut tasks: JoinSet<()>) {
+    if tokio::time::timeout(END, running.shutdown()).await.is_err() {
+        tracing::warn!("not everything ended within {END:?}; the rest is cut");
+    }
+    tasks.shutdown().await;
+}

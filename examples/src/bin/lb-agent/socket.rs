@@ -1,0 +1,105 @@
+//! The agent's own unix socket: only its own user may connect.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::failure::Failure;
+
+/// A listening socket, whose file goes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Which file it is, so that another's is never removed.
+    file: (u64, u64),
+    owner: u32,
+}
+
+impl Listening {
+    /// Takes the path, unless somebody listens there.
+    pub(crate) async fn at(path: &Path) -> Result<Self, Failure> {
+        let failed = |cause| Failure::with(format!("agent.socket: {}", path.display()), cause);
+        match UnixStream::connect(path).await {
+            Ok(_) => {
+                let shown = path.display();
+                return Err(Failure::new(format!(
+                    "agent.socket: an agent is running at {shown} already"
+                )));
+            }
+            // Left behind by an agent that was killed.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(failed)?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        Self::bind(path).map_err(failed)
+    }
+
+    fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+            fs::DirBuilder::new()
+                .mode(0o755)
+                .recursive(true)
+                .create(directory)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let file = fs::metadata(path)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            file: (file.dev(), file.ino()),
+            owner: file.uid(),
+        })
+    }
+
+    /// The next connection of the own user or of root: whoever connected before the mode was set is sent away too.
+    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            let peer = stream.peer_cred()?.uid();
+            if peer == self.owner || peer == 0 {
+                return Ok(stream);
+            }
+            tracing::warn!(peer, "a connection of another user was refused");
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let ours = fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
+        if ours {
+            // Whoever comes next finds out that nobody listens.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_private_is_not_taken_from_a_running_agent_and_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new").join("agent.sock");
+        let first = Listening::at(&path).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let taken = Listening::at(&path).await.unwrap_err().to_string();
+        assert!(taken.contains("running"), "{taken}");
+        drop(first);
+        assert!(!path.exists());
+
+        // One left behind by a killed agent is replaced.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let _second = Listening::at(&path).await.unwrap();
+    }
+}
