@@ -23,8 +23,9 @@ use crate::{
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
 const MAX_ROUNDS: usize = 64;
 
-/// How often the socket's path is looked at, to notice that a new worker has taken it.
-const LOOK_AT_SOCKET: Duration = Duration::from_secs(1);
+/// How often somebody new who connects is asked who answers: after a reload that is another worker, though the socket and
+/// the connections to the old one stay as they were.
+const ASK_WHO: Duration = Duration::from_secs(1);
 
 /// Keeps one HAProxy converged through its runtime socket.
 ///
@@ -157,9 +158,7 @@ impl HaproxyDriver {
         }
         // Taken before connecting: a worker that takes the path in between is then noticed, not missed.
         let identity = identity(&self.config.socket);
-        let mut config = ClientConfig::default();
-        config.connect = self.config.timeout;
-        config.reply = self.config.timeout;
+        let config = client_config(self.config.timeout);
         let client = Client::connect(&self.config.socket, config).await?;
         let epoch = client.epoch();
         if client.info().stopping {
@@ -308,17 +307,30 @@ impl Driver for HaproxyDriver {
         let resync_at = self.began + known_at.unwrap_or_default() + self.config.policy.resync;
         let resync = tokio::time::sleep_until(resync_at.into());
         tokio::pin!(resync);
+        let config = client_config(self.config.timeout);
         loop {
             tokio::select! {
                 () = session.client.closed() => return,
                 () = &mut resync => return,
-                () = tokio::time::sleep(LOOK_AT_SOCKET) => {
-                    if session.identity != identity(&self.config.socket) {
-                        return;
+                () = tokio::time::sleep(ASK_WHO) => {
+                    // A connection of its own, so that giving up half-way leaves the session as it is.
+                    let other = Client::connect(&self.config.socket, config).await;
+                    if other.is_ok_and(|other| other.epoch() != session.client.epoch()) {
+                        break;
                     }
                 }
             }
         }
+        info!(target_name = %self.config.name, "a new worker has taken over");
+        self.disconnect();
+    }
+}
+
+fn client_config(timeout: Duration) -> ClientConfig {
+    ClientConfig {
+        connect: timeout,
+        reply: timeout,
+        ..ClientConfig::default()
     }
 }
 
