@@ -29,7 +29,7 @@ bench: setup ## measure against the raw socket's floor in the same run; writes t
 	@cargo bench --package lb-examples --bench control_plane
 
 .PHONY: fuzz
-fuzz: ## fuzz every target for SECONDS each (default 10); needs a nightly toolchain and cargo-fuzz
+fuzz: ## fuzz every target, SECONDS_EACH=10; needs a nightly toolchain
 	@.ci/fuzz $(or $(SECONDS_EACH),10)
 
 .PHONY: matrix
