@@ -1,3 +1,4 @@
 //! What the fuzz targets do with their bytes; the tests of the workspace replay the corpora through the same.
 
+pub mod etcd;
 pub mod haproxy;

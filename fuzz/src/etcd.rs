@@ -1,0 +1,109 @@
+//! Keys and values of etcd, as hostile as they can be. Each function panics where what it states does not hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_core::{Record, RecordKey};
+use lb_etcd::layout::{Change, Layout, LayoutConfig, RuleConfig, Step, ValueKind, View};
+
+/// The first byte chooses a layout; then each line is a key and, after a tab, its value; without a tab it is gone.
+///
+/// Whatever comes, the steps add up to the view, every address can be served at, diagnostics are bounded, and when
+/// all keys are gone nothing is left.
+pub fn layout(data: &[u8]) {
+    let Some((choice, lines)) = data.split_first() else {
+        return;
+    };
+    let Ok(layout) = Layout::new(&[chosen(*choice)]) else {
+        panic!("well-known layouts can be used");
+    };
+    let mut view = View::new(layout);
+    let mut told = BTreeMap::new();
+    let mut keys = BTreeSet::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(2, |byte| *byte == b'\t');
+        let key = parts.next().unwrap_or_default();
+        keys.insert(key);
+        let step = view.apply([Change {
+            key: key.to_vec(),
+            value: parts.next().map(<[u8]>::to_vec),
+        }]);
+        add_up(&mut told, step);
+        assert_eq!(told.len(), view.record_count(), "records");
+    }
+    let listed: BTreeSet<RecordKey> = view
+        .records()
+        .into_iter()
+        .map(|record| record.key)
+        .collect();
+    assert_eq!(listed, told.keys().cloned().collect(), "listing");
+
+    let step = view.apply(keys.into_iter().map(Change::delete));
+    add_up(&mut told, step);
+    assert!(told.is_empty() && view.key_count() == 0, "nothing is left");
+}
+
+/// The first line is a pattern, the second a template, the third a key. What is no pattern is refused; what matches
+/// has the pattern's prefix, and gives names that are names.
+pub fn pattern(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut lines = text.splitn(3, '\n');
+    let (Some(pattern), Some(template), Some(key)) = (lines.next(), lines.next(), lines.next())
+    else {
+        return;
+    };
+    let rule = RuleConfig::new(pattern, ValueKind::Address)
+        .with_service(template)
+        .with_endpoint(template);
+    let Ok(layout) = Layout::new(&[LayoutConfig::Rules(vec![rule])]) else {
+        return;
+    };
+    let prefix = layout.prefix().to_owned();
+    let mut view = View::new(layout);
+    let step = view.apply([Change::put(key, "192.0.2.7:80")]);
+    match step.set.as_slice() {
+        [] => assert!(!step.diagnostics.is_empty(), "what does not match is told"),
+        [record] => {
+            assert!(
+                key.starts_with(&prefix),
+                "{key:?} has the prefix {prefix:?}"
+            );
+            assert!(!record.key.service.as_str().is_empty(), "a name");
+        }
+        _ => panic!("one key is one endpoint"),
+    }
+}
+
+fn chosen(choice: u8) -> LayoutConfig {
+    let (prefix, root) = ("/p".to_owned(), "t".to_owned());
+    match choice % 6 {
+        0 => LayoutConfig::Lb { prefix },
+        1 => LayoutConfig::Confd {
+            prefix,
+            service: None,
+        },
+        2 => LayoutConfig::Registrator { prefix },
+        3 => LayoutConfig::Skydns { prefix },
+        4 => LayoutConfig::Traefik { root },
+        _ => LayoutConfig::Vulcand { prefix },
+    }
+}
+
+fn add_up(told: &mut BTreeMap<RecordKey, Record>, step: Step) {
+    assert!(step.diagnostics.len() <= 129, "diagnostics are bounded");
+    for key in step.remove {
+        assert!(told.remove(&key).is_some(), "{key} was there");
+    }
+    for record in step.set {
+        if let Some(endpoint) = &record.endpoint {
+            assert!(
+                endpoint.address.port() != 0,
+                "{endpoint:?} can be served at"
+            );
+            assert!(!endpoint.address.ip().is_unspecified(), "{endpoint:?}");
+        }
+        let before = told.insert(record.key.clone(), record.clone());
+        assert_ne!(before, Some(record), "what did not change is not told");
+    }
+}
