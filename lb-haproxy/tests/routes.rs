@@ -26,7 +26,7 @@ use lb_haproxy::{
     config::{Backend, Bind, Config, ConfigPath, Frontend, Slots},
     driver::{MapError, converge_map},
     process::{Executable, Haproxy},
-    proto::{Command, MapName, parse_map_entries},
+    proto::{Accepted, Command, MapName, parse_map_entries, verdict},
     routes::{MapChange, RouteMap, ServiceMap, compile_http, compile_sni},
 };
 use support::{Place, executables, free_port};
@@ -408,6 +408,61 @@ async fn a_map_that_haproxy_does_not_have_is_an_error() {
             matches!(result, Err(MapError::Refused { .. })),
             "{result:?}"
         );
+        bed.haproxy.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn doubled_entries_and_abandoned_transactions_do_not_stay_in_the_way() {
+    for executable in executables() {
+        let wanted = fleet(200, "s1");
+        let bed = Bed::start(&executable, &wanted, &["s0", "s1", "s2"]).await;
+        let mut client = bed.client().await;
+        let mut browser = Browser::connect(bed.http).await;
+        // Another hand adds an entry that exists, and one that nobody wants.
+        for key in ["h1.example/p1/", "foreign.example/"] {
+            let add = Command::AddMap {
+                map: bed.routes.clone(),
+                version: None,
+                key: key.parse().unwrap(),
+                value: "s2".parse().unwrap(),
+            };
+            assert!(client.exec(&add).await.unwrap().is_empty());
+        }
+        bed.converge(&mut client, &wanted).await;
+        assert!(bed.converge(&mut client, &wanted).await.is_none());
+        assert_eq!(browser.ask("h1.example", "/p1").await, "s1");
+        assert_eq!(browser.ask("foreign.example", "/").await, "404");
+
+        let next = fleet(200, "s2");
+        if bed.capabilities.map_transactions {
+            let show = Command::ShowMap(Some(bed.routes.clone()));
+            let observed = client.exec(&show).await.unwrap();
+            let observed = parse_map_entries(observed.text()).unwrap();
+            let MapChange::Transaction(transaction) =
+                MapChange::new(&bed.routes, &observed, &next, &bed.capabilities)
+            else {
+                panic!("no transaction");
+            };
+            // One is left as a crash would leave it, one is given up.
+            for give_up in [false, true] {
+                let begin = transaction.begin();
+                let reply = client.exec(&begin).await.unwrap();
+                let Ok(Accepted::Version(version)) = verdict(&begin, &reply) else {
+                    panic!("{reply:?}");
+                };
+                let mut commands = transaction.fill(version);
+                commands.extend(give_up.then(|| transaction.abort(version)));
+                for reply in client.exec_all(&commands).await {
+                    assert!(reply.unwrap().is_empty());
+                }
+            }
+            assert!(bed.converge(&mut client, &wanted).await.is_none());
+            assert_eq!(browser.ask("h1.example", "/p1").await, "s1");
+        }
+        bed.converge(&mut client, &next).await;
+        assert!(bed.converge(&mut client, &next).await.is_none());
+        assert_eq!(browser.ask("h1.example", "/p1").await, "s2");
         bed.haproxy.stop().await.unwrap();
     }
 }

@@ -93,6 +93,7 @@ impl Planner {
     pub fn desire(&mut self, old: &Snapshot, new: &Snapshot, changes: &Changes) {
         if self.partial != new.is_partial() {
             self.partial = new.is_partial();
+            self.routes.set_partial(self.partial);
             self.dirty.extend(self.backends.keys().cloned());
         }
         let routes_changed = match changes {

@@ -31,6 +31,8 @@ pub(super) struct Routes {
     maps: BTreeMap<Kind, Map>,
     /// The routes wished for, with the mode of their service.
     wish: Vec<(Route, Mode)>,
+    /// Whether the wish may lack routes that are still wished for.
+    partial: bool,
     services: ServiceMap,
     /// Whether assignments changed since the map of services was last told.
     reassigned: bool,
@@ -42,7 +44,8 @@ pub(super) struct Routes {
 struct Map {
     name: MapName,
     observed: Vec<MapEntry>,
-    wanted: RouteMap,
+    /// `None` while it is not known: then the map is left as it is.
+    wanted: Option<RouteMap>,
     /// Until when it is left alone, how long that is, and why.
     refused: Option<(Duration, Duration, String)>,
     /// Whether it was found to have what it is to have.
@@ -70,7 +73,7 @@ impl Routes {
                 .unwrap_or_else(|| Map {
                     name: file.clone(),
                     observed: Vec::new(),
-                    wanted: RouteMap::default(),
+                    wanted: None,
                     refused: None,
                     in_step: false,
                 });
@@ -86,7 +89,9 @@ impl Routes {
 
     /// The maps with what they are to have, for their files.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (&MapName, &RouteMap)> {
-        self.maps.values().map(|map| (&map.name, &map.wanted))
+        self.maps
+            .values()
+            .filter_map(|map| Some((&map.name, map.wanted.as_ref()?)))
     }
 
     /// Takes in what a map has. At the first time, the map of services tells what an earlier life assigned.
@@ -132,6 +137,12 @@ impl Routes {
         self.stale = true;
     }
 
+    /// While the wish is partial, no entry leaves.
+    pub(super) fn set_partial(&mut self, partial: bool) {
+        self.stale |= self.partial != partial;
+        self.partial = partial;
+    }
+
     /// Something that routes lead to has changed its place.
     pub(super) fn recompile(&mut self) {
         self.stale = true;
@@ -156,7 +167,7 @@ impl Routes {
         if std::mem::take(&mut self.reassigned)
             && let Some(map) = self.maps.get_mut(&Kind::Services)
         {
-            map.wanted = self.services.to_map();
+            map.wanted = Some(self.services.to_map());
             map.in_step = false;
         }
         self.changes(&[Kind::Services], capabilities, now)
@@ -201,7 +212,10 @@ impl Routes {
             if map.refused.as_ref().is_some_and(|(until, ..)| now < *until) {
                 continue;
             }
-            let change = MapChange::new(&map.name, &map.observed, &map.wanted, capabilities);
+            let Some(wanted) = &map.wanted else {
+                continue;
+            };
+            let change = MapChange::new(&map.name, &map.observed, wanted, capabilities);
             if change.is_none() {
                 map.refused = None;
                 map.in_step = true;
@@ -262,7 +276,11 @@ impl Routes {
         }
         match (self.maps.get_mut(&kind), first) {
             (Some(map), _) => {
-                map.wanted = compiled.map;
+                // What a partial wish does not name may be the wish of who has not spoken yet.
+                map.wanted = Some(match self.partial {
+                    true => with_observed(&compiled.map, &map.observed),
+                    false => compiled.map,
+                });
                 map.in_step = false;
             }
             (None, Some(service)) => {
@@ -276,5 +294,79 @@ impl Routes {
             }
             (None, None) => {}
         }
+    }
+}
+
+/// The wanted entries, and of the observed ones those of other keys.
+fn with_observed(wanted: &RouteMap, observed: &[MapEntry]) -> RouteMap {
+    let own = wanted
+        .entries()
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let others = observed
+        .iter()
+        .filter_map(|entry| Some((entry.key.parse().ok()?, entry.value.parse().ok()?)));
+    RouteMap::new(own.chain(others))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::parse_map_entries;
+
+    const FILE: &str = "/etc/haproxy/routes.map";
+
+    fn route(host: &str, path: &str, priority: i32) -> Route {
+        let (host, path) = (host.parse().unwrap(), path.parse().unwrap());
+        Route::new(host, path, "shop".parse().unwrap()).with_priority(priority)
+    }
+
+    /// Route maps of an HAProxy whose map of HTTP routes has one entry.
+    fn found() -> Routes {
+        let policy = Policy {
+            route_map: "routes.map".to_owned(),
+            ..Policy::default()
+        };
+        let mut routes = Routes::default();
+        let file: MapName = FILE.parse().unwrap();
+        routes.observe_maps(std::slice::from_ref(&file), &policy);
+        let entries = parse_map_entries("0x1 old.example/ old\n").unwrap();
+        routes.observe(&file, entries, true);
+        routes
+    }
+
+    fn steps(routes: &mut Routes) -> Vec<MapStep> {
+        let backend_of = |service: &Name| Some(service.clone());
+        routes
+            .route(backend_of, &Capabilities::of(3, 2), Duration::ZERO)
+            .0
+    }
+
+    fn wanted(routes: &Routes) -> String {
+        routes.wanted().map(|(_, map)| map.file_text()).collect()
+    }
+
+    #[test]
+    fn i2_a_wish_of_too_many_entries_leaves_the_map_as_it_is() {
+        let mut routes = found();
+        let hosts = (0..1000).map(|n| route(&format!("h{n}.example"), "/", 0));
+        let paths = (0..1000).map(|n| route("*", &format!("/p{n}"), 1));
+        routes.wish = hosts
+            .chain(paths)
+            .map(|route| (route, Mode::Http))
+            .collect();
+        assert!(steps(&mut routes).is_empty());
+        assert_eq!(routes.unmet().len(), 1);
+    }
+
+    #[test]
+    fn i2_a_partial_wish_takes_no_route_away() {
+        let mut routes = found();
+        routes.wish = vec![(route("new.example", "/", 0), Mode::Http)];
+        routes.set_partial(true);
+        assert_eq!(steps(&mut routes).len(), 1);
+        assert_eq!(wanted(&routes), "new.example/ shop\nold.example/ old\n");
+        routes.set_partial(false);
+        assert_eq!(steps(&mut routes).len(), 1);
+        assert_eq!(wanted(&routes), "new.example/ shop\n");
     }
 }
