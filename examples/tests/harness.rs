@@ -9,7 +9,7 @@ use lb_examples::traffic::{
     Ask, Client, Connections, IdentityServer, Load, Loss, Oracle, Protocol, Speaks, Witness,
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -55,12 +55,13 @@ async fn right_traffic_has_no_fault_over_every_protocol_and_connection() {
             .iter()
             .map(|(service, server)| (service.clone(), server.address()))
             .collect();
-        let mut load = Load::new(frontends, 20, 2000);
+        let mut load = Load::new(frontends, 20, 600);
         load.protocol = protocol;
         load.connections = Connections::Mixed;
+        load.request_limit = LIMIT;
         let outcome = load.start(Arc::clone(&oracle)).finish().await;
         assert_eq!(outcome.faults(), None, "{protocol:?}");
-        assert!(outcome.complete && outcome.requests >= 2000);
+        assert!(outcome.complete && outcome.requests >= 600);
         assert_eq!(outcome.latencies.count(), outcome.requests);
         assert_eq!(outcome.by_endpoint.values().sum::<u64>(), outcome.requests);
         let arrived: u64 = servers.iter().map(|(_, server)| server.requests()).sum();
@@ -111,7 +112,7 @@ async fn planted_losses_are_seen() {
     let download = tokio::spawn({
         let mut client = client();
         async move {
-            let ask = Ask::Download(Duration::from_secs(20));
+            let ask = Ask::Download(LIMIT);
             client.get(ask, LIMIT).await
         }
     });

@@ -10,7 +10,7 @@ use lb_examples::{
 use lb_haproxy::process::Executable;
 
 /// Longer than anything takes that works.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// How many requests each run under changes makes at least.
 pub(crate) const REQUESTS: u64 = 10_000;
