@@ -29,7 +29,7 @@ fn every_mistake_in_toml_is_told_with_its_place_and_what_was_expected() {
         ),
         (
             "[[sources]]\nkind = \"flie\"",
-            "2:8: sources[0].kind: unknown variant `flie`, expected `file`",
+            "2:8: sources[0].kind: unknown variant `flie`, expected one of `docker`, `etcd`, `etcd_v2`, `file`, `swarm`",
         ),
         (
             "[[sources]]\npath = \"/x\"\nkind = \"file\"\nlabels = 1",
@@ -269,12 +269,67 @@ fn the_example_reads_and_builds_and_its_defaults_are_the_defaults() {
         .iter()
         .map(|source| match source {
             SourceSpec::File(_) => "file",
+            SourceSpec::Docker(_) => "docker",
+            SourceSpec::Etcd(_) => "etcd",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["file"]);
+    assert_eq!(kinds, ["file", "docker", "etcd"]);
     for problem in example.check() {
         assert_eq!(problem.severity, Severity::Warning, "{problem}");
     }
     example.build().unwrap();
+}
+
+#[test]
+fn a_name_beside_a_configuration_that_has_none_is_read_with_its_place() {
+    let etcd = "[[sources]]\nkind = \"etcd\"\nname = \"registry\"\n[sources.connection]\nendpoints = [\"http://h:1\"]\n";
+    let spec = Spec::parse(etcd, Format::Toml).unwrap();
+    assert_eq!(spec.sources[0].name().as_str(), "registry");
+    let error = refused(&etcd.replace("registry", "a b"), Format::Toml);
+    assert!(error.starts_with("3:8: sources[0].name: "), "{error}");
+    let error = refused(&etcd.replace("endpoints", "endpionts"), Format::Toml);
+    assert!(
+        error.starts_with("5:1: sources[0].connection.endpionts: unknown field"),
+        "{error}"
+    );
+    let wrong = Spec::parse(&etcd.replace("http://h:1", "h:1"), Format::Toml).unwrap();
+    let problems: Vec<String> = wrong.check().iter().map(ToString::to_string).collect();
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("error: sources[0]: ")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn every_kind_is_read_and_built() {
+    for (text, name) in [
+        (r#"{"kind": "docker", "resync_interval": "30s"}"#, "docker"),
+        (
+            r#"{"kind": "docker", "name": "here", "resync_interval": 30}"#,
+            "here",
+        ),
+        (
+            r#"{"kind": "swarm", "managers": [{"host": "tcp://10.0.0.1:2375", "timeout": 2.5}]}"#,
+            "swarm",
+        ),
+        (
+            r#"{"kind": "etcd", "connection": {"endpoints": ["http://h:1"], "request_timeout": 3}}"#,
+            "etcd",
+        ),
+        (
+            r#"{"kind": "etcd_v2", "endpoints": ["http://h:1"], "layouts": [{"confd": {"prefix": "/p"}}]}"#,
+            "etcd",
+        ),
+        (
+            r#"{"kind": "file", "path": "/x", "poll": "1s", "max_bytes": 1000}"#,
+            "file",
+        ),
+    ] {
+        let source = SourceSpec::parse(text, Format::Json).unwrap();
+        assert_eq!(source.name().as_str(), name);
+        assert_eq!(source.build().unwrap().describe().name.as_str(), name);
+    }
 }

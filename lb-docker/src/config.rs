@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use lb_core::{Name, Weight};
+use lb_core::{Name, Weight, duration::optional as optional_duration};
 use serde::{Deserialize, Serialize};
 
 use crate::duration;
@@ -266,37 +266,5 @@ impl ConnectionConfig {
     #[must_use]
     pub fn answer_time(&self) -> Duration {
         self.timeout.unwrap_or(Duration::from_secs(10))
-    }
-}
-
-mod optional_duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::duration;
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        input: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::<String>::deserialize(input)?
-            .map(|text| {
-                duration::parse(&text).ok_or_else(|| {
-                    D::Error::custom(format!(
-                        "duration is {text:?}, expected a number and a unit such as 500ms, 10s or 2m"
-                    ))
-                })
-            })
-            .transpose()
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        output: S,
-    ) -> Result<S::Ok, S::Error> {
-        match duration {
-            Some(duration) => duration::serialize(duration, output),
-            None => output.serialize_none(),
-        }
     }
 }

@@ -2,35 +2,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-/// The length of time that `text` says, if it says one.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let number: u64 = number.parse().ok()?;
-        let letters = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at_checked(letters)?;
-        let step = match unit {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "h" => Duration::from_secs(number.checked_mul(3600)?),
-            _ => return None,
-        };
-        total = total.checked_add(step)?;
-        rest = tail;
-    }
-    Some(total)
-}
+pub(crate) use lb_core::duration::{deserialize, parse};
+use serde::Serializer;
 
 /// `duration` in the form that [`parse`] reads.
 pub(crate) fn print(duration: Duration) -> String {
@@ -39,15 +12,6 @@ pub(crate) fn print(duration: Duration) -> String {
     } else {
         format!("{}ms", duration.as_millis())
     }
-}
-
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input)?;
-    parse(&text).ok_or_else(|| {
-        D::Error::custom(format!(
-            "duration is {text:?}, expected a number and a unit such as 500ms, 10s or 2m"
-        ))
-    })
 }
 
 pub(crate) fn serialize<S: Serializer>(duration: &Duration, output: S) -> Result<S::Ok, S::Error> {

@@ -1,8 +1,8 @@
 //! Durations as people write them.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use serde::{Deserializer, de};
+pub(crate) use lb_core::duration::deserialize;
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,25 +44,6 @@ pub(crate) fn show(duration: Duration) -> String {
         }
     }
     format!("{millis}ms")
-}
-
-/// For `#[serde(deserialize_with)]`.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Duration, D::Error> {
-    struct Text;
-    impl de::Visitor<'_> for Text {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration such as 500ms, 10s, 2m or 1h")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            parse(text).map_err(E::custom)
-        }
-    }
-    deserializer.deserialize_str(Text)
 }
 
 #[cfg(test)]

@@ -36,5 +36,5 @@ pub use check::{Problem, Severity};
 pub use document::Spec;
 pub use error::{Invalid, Position, SpecError};
 pub use origin::Format;
-pub use source::{FileSpec, SourceSpec};
+pub use source::{EtcdSpec, EtcdV2Spec, FileSpec, SourceSpec};
 pub use target::TargetSpec;

@@ -27,10 +27,6 @@ impl<'n, T> Sieve<'n, T> {
     }
 
     /// Leaves out `kind`, and puts `name` here.
-    #[expect(
-        dead_code,
-        reason = "for kinds whose configuration has no name of its own"
-    )]
     pub(super) fn kind_and_name(name: &'n mut Option<Name>) -> Self {
         Self {
             name: Some(name),

@@ -6,6 +6,11 @@ use std::{
 };
 
 use lb_core::{FileSource, Name, Source, duration};
+use lb_docker::{DockerConfig, DockerSource, SwarmConfig, SwarmSource};
+use lb_etcd::{
+    EtcdConfig, EtcdError, EtcdSource,
+    v2::{EtcdV2Config, EtcdV2Source},
+};
 use serde::{Deserialize, Deserializer, de::DeserializeSeed};
 
 use super::{
@@ -19,8 +24,36 @@ use super::{
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum SourceSpec {
+    /// `kind = "docker"`: the containers of a Docker engine.
+    Docker(DockerConfig),
+    /// `kind = "etcd"`: keys of an etcd cluster.
+    Etcd(EtcdSpec),
+    /// `kind = "etcd_v2"`: keys of the API of etcd 2.
+    EtcdV2(EtcdV2Spec),
     /// `kind = "file"`: a file of services, or a folder of such files.
     File(FileSpec),
+    /// `kind = "swarm"`: the services of a Docker Swarm.
+    Swarm(SwarmConfig),
+}
+
+/// Keys of an etcd cluster, as the source of this name.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EtcdSpec {
+    /// The source's name. Default `etcd`.
+    pub name: Name,
+    /// What is followed, and how; written beside the name.
+    pub config: EtcdConfig,
+}
+
+/// Keys of the API of etcd 2, as the source of this name.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EtcdV2Spec {
+    /// The source's name. Default `etcd`.
+    pub name: Name,
+    /// What is followed, and how; written beside the name.
+    pub config: EtcdV2Config,
 }
 
 /// A file of services, or a folder of such files.
@@ -45,7 +78,11 @@ pub struct FileSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SourceKind {
+    Docker,
+    Etcd,
+    EtcdV2,
     File,
+    Swarm,
 }
 
 impl SourceSpec {
@@ -67,7 +104,11 @@ impl SourceSpec {
     #[must_use]
     pub fn name(&self) -> &Name {
         match self {
+            Self::Docker(config) => &config.name,
+            Self::Etcd(etcd) => &etcd.name,
+            Self::EtcdV2(etcd) => &etcd.name,
             Self::File(file) => &file.name,
+            Self::Swarm(config) => &config.name,
         }
     }
 
@@ -77,13 +118,23 @@ impl SourceSpec {
     /// [`SpecError::Source`] when it cannot work with this.
     pub fn build(self) -> Result<Box<dyn Source>, SpecError> {
         match self {
+            Self::Docker(config) => Ok(Box::new(DockerSource::new(config))),
+            Self::Etcd(EtcdSpec { name, config }) => {
+                boxed(&name, EtcdSource::new(name.clone(), config))
+            }
+            Self::EtcdV2(EtcdV2Spec { name, config }) => {
+                boxed(&name, EtcdV2Source::new(name.clone(), config))
+            }
             Self::File(file) => Ok(Box::new(file.build())),
+            Self::Swarm(config) => Ok(Box::new(SwarmSource::new(config))),
         }
     }
 
     /// The files that it reads, each with its field.
     pub(super) fn files(&self) -> Vec<(&'static str, &Path)> {
         match self {
+            Self::Docker(_) | Self::EtcdV2(_) | Self::Swarm(_) => Vec::new(),
+            Self::Etcd(etcd) => etcd.files(),
             Self::File(file) => vec![("path", &file.path)],
         }
     }
@@ -102,16 +153,67 @@ impl FileSpec {
     }
 }
 
+impl EtcdSpec {
+    fn files(&self) -> Vec<(&'static str, &Path)> {
+        let connection = &self.config.connection;
+        let tls = &connection.tls;
+        let password = connection
+            .auth
+            .as_ref()
+            .and_then(|auth| auth.password_file.as_deref());
+        [
+            ("connection.tls.ca_file", tls.ca_file.as_deref()),
+            ("connection.tls.cert_file", tls.cert_file.as_deref()),
+            ("connection.tls.key_file", tls.key_file.as_deref()),
+            ("connection.auth.password_file", password),
+        ]
+        .into_iter()
+        .filter_map(|(field, path)| path.map(|path| (field, path)))
+        .collect()
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for SourceKind {
     type Value = SourceSpec;
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<SourceSpec, D::Error> {
         match self {
+            Self::Docker => Sieve::kind().deserialize(input).map(SourceSpec::Docker),
+            Self::Etcd => {
+                let mut name = None;
+                let config = Sieve::kind_and_name(&mut name).deserialize(input)?;
+                let name = name.unwrap_or_else(etcd_name);
+                Ok(SourceSpec::Etcd(EtcdSpec { name, config }))
+            }
+            Self::EtcdV2 => {
+                let mut name = None;
+                let config = Sieve::kind_and_name(&mut name).deserialize(input)?;
+                let name = name.unwrap_or_else(etcd_name);
+                Ok(SourceSpec::EtcdV2(EtcdV2Spec { name, config }))
+            }
             Self::File => Sieve::kind().deserialize(input).map(SourceSpec::File),
+            Self::Swarm => Sieve::kind().deserialize(input).map(SourceSpec::Swarm),
         }
     }
 }
 
 fn file_name() -> Name {
     Name::from_text("file")
+}
+
+fn etcd_name() -> Name {
+    Name::from_text("etcd")
+}
+
+fn boxed(
+    name: &Name,
+    source: Result<impl Source, EtcdError>,
+) -> Result<Box<dyn Source>, SpecError> {
+    match source {
+        Ok(source) => Ok(Box::new(source)),
+        Err(cause) => Err(SpecError::Source {
+            name: name.clone(),
+            cause: Box::new(cause),
+        }),
+    }
 }

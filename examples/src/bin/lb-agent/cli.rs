@@ -16,6 +16,7 @@ Examples:
   lb-agent -c agent.toml           run, until SIGTERM; SIGHUP reads the file again
   lb-agent status                  what the running agent sees and does
   lb-agent confirm web             let through the mass removal of service web that the guard holds back
+  lb-agent explain shop-web-1      why a container is reached at its address, or why it is not
 
 The smallest configuration file:
   [[sources]]
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Let through the mass removals that the guard holds back
     Confirm(ConfirmArgs),
+    /// Say how the address of a container, or of the tasks of a Swarm service, is chosen, and why
+    Explain(ExplainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +138,22 @@ pub(crate) struct ConfirmArgs {
     pub(crate) service: Option<Name>,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The container or Swarm service, by name or id
+    #[arg(value_name = "OBJECT")]
+    pub(crate) object: String,
+    /// Only as this source sees it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<Name>,
+    /// How long each source may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How the running agent is found.

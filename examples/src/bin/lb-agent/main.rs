@@ -6,6 +6,7 @@ mod ask;
 mod check;
 mod cli;
 mod confirm;
+mod explain;
 mod failure;
 mod logs;
 mod metrics;
@@ -60,5 +61,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Plan(args) => plan::plan(&cli.common, &args).await,
         Command::Status(args) => status::status(&cli.common, &args).await,
         Command::Confirm(args) => confirm::confirm(&cli.common, &args).await,
+        Command::Explain(args) => explain::explain(&cli.common, &args).await,
     }
 }
