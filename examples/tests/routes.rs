@@ -1,7 +1,11 @@
 //! New services at run time on every HAProxy: a spare backend, its slots and its route come in one plan, without a
 //! reload; known routes answer 503 without an endpoint, unknown ones 404; a restarted `lb` finds what it assigned.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,6 +22,7 @@ use lb_examples::traffic::{IdentityServer, Oracle};
 use lb_haproxy::{
     HaproxyDriver, TargetConfig,
     config::{Backend, Bind, Config, Frontend, Slots},
+    driver::Files,
     process::{Executable, Haproxy, HaproxyOptions},
 };
 
@@ -29,7 +34,8 @@ fn name(text: &str) -> Name {
 
 /// A HAProxy with one frontend that looks into maps, and two spare backends.
 struct Subject {
-    haproxy: Haproxy,
+    haproxy: Option<Haproxy>,
+    options: HaproxyOptions,
     frontend: SocketAddr,
     folder: tempfile::TempDir,
 }
@@ -56,6 +62,8 @@ impl Subject {
                 .backends
                 .push(Backend::new(name(&format!("spare-http-{number}")), slots));
         }
+        std::fs::write(at("state"), "").unwrap();
+        config.global.server_state_file = Some(at("state").parse().unwrap());
         let version = executable.version().await.unwrap();
         std::fs::write(at("haproxy.cfg"), config.render(&version).unwrap()).unwrap();
         let options = HaproxyOptions::new(
@@ -64,9 +72,10 @@ impl Subject {
             at("admin.sock").parse().unwrap(),
             at("master.sock"),
         );
-        let haproxy = Haproxy::start(options).await.unwrap();
+        let haproxy = Some(Haproxy::start(options.clone()).await.unwrap());
         Self {
             haproxy,
+            options,
             frontend,
             folder,
         }
@@ -74,11 +83,21 @@ impl Subject {
 
     fn driver(&self) -> HaproxyDriver {
         let socket = self.folder.path().join("admin.sock").display().to_string();
-        HaproxyDriver::new(TargetConfig::new(name("edge"), socket.parse().unwrap()))
+        let files = Files::with_server_state(self.folder.path().join("state"));
+        HaproxyDriver::new(
+            TargetConfig::new(name("edge"), socket.parse().unwrap()).with_files(files),
+        )
     }
 
-    /// The status of a request, and the endpoint that answered it.
-    fn get(&self, host: &str, path: &str) -> (u16, Option<SocketAddr>) {
+    /// Ends HAProxy and starts it again.
+    async fn restart(&mut self) {
+        let options = self.options.clone();
+        self.haproxy.take().unwrap().stop().await.unwrap();
+        self.haproxy = Some(Haproxy::start(options).await.unwrap());
+    }
+
+    /// The endpoint that answered a request, or HAProxy's own status.
+    fn get(&self, host: &str, path: &str) -> Result<SocketAddr, u16> {
         let mut stream = TcpStream::connect(self.frontend).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
@@ -93,9 +112,10 @@ impl Subject {
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let endpoint = answer
             .lines()
-            .find_map(|line| line.strip_prefix("x-endpoint: "))
-            .map(|address| address.parse().unwrap());
-        (status, endpoint)
+            .find_map(|line| line.strip_prefix("x-endpoint: "));
+        endpoint
+            .map(|address| address.parse().unwrap())
+            .ok_or(status)
     }
 }
 
@@ -121,6 +141,36 @@ fn route(host: &str, path: &str, service: &str) -> Route {
     Route::new(host.parse().unwrap(), path.parse().unwrap(), name(service))
 }
 
+/// Killed together with `lb`, HAProxy alone comes back with the last known endpoints and routes.
+async fn haproxy_alone_serves_the_last_known(executable: Executable) {
+    let mut subject = Subject::start(executable.clone()).await;
+    let mut driver = subject.driver();
+    let shop = IdentityServer::start(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        Arc::new(Oracle::new()),
+    )
+    .await
+    .unwrap();
+    let wish = edited(&Arc::new(Snapshot::default()), |edit| {
+        edit.set_endpoint(&name("shop"), &name("1"), Endpoint::new(shop.address()));
+        edit.add_route(route("shop.example", "/", "shop"));
+    });
+    settle(&mut driver, &wish).await;
+    assert_eq!(subject.get("shop.example", "/"), Ok(shop.address()));
+    drop(driver);
+    subject.restart().await;
+    assert_eq!(subject.get("shop.example", "/"), Ok(shop.address()));
+    assert_eq!(subject.get("else.example", "/"), Err(404));
+    // What comes back is adopted as it is.
+    let mut driver = subject.driver();
+    let adopted = settle(&mut driver, &wish).await;
+    assert_eq!(
+        (adopted.applied, driver.traffic().changes),
+        (0, 0),
+        "{adopted:?}"
+    );
+}
+
 async fn new_services_come_and_go(executable: Executable) {
     let subject = Subject::start(executable).await;
     let mut driver = subject.driver();
@@ -136,7 +186,7 @@ async fn new_services_come_and_go(executable: Executable) {
 
     let empty = Arc::new(Snapshot::default());
     settle(&mut driver, &empty).await;
-    assert_eq!(subject.get("shop.example", "/").0, 404);
+    assert_eq!(subject.get("shop.example", "/"), Err(404));
 
     // Two services that HAProxy's configuration does not know, in one wish.
     let two = edited(&empty, |edit| {
@@ -151,23 +201,11 @@ async fn new_services_come_and_go(executable: Executable) {
         first.converged && first.unmet.is_empty(),
         "one pass: {first:?}"
     );
-    assert_eq!(
-        subject.get("shop.example", "/cart"),
-        (200, Some(shop.address()))
-    );
-    assert_eq!(
-        subject.get("SHOP.example:80", "/api/v1"),
-        (200, Some(api.address()))
-    );
-    assert_eq!(
-        subject.get("other.example", "/api"),
-        (200, Some(api.address()))
-    );
-    assert_eq!(
-        subject.get("shop.example", "/apiary"),
-        (200, Some(shop.address()))
-    );
-    assert_eq!(subject.get("other.example", "/apiary").0, 404);
+    assert_eq!(subject.get("shop.example", "/cart"), Ok(shop.address()));
+    assert_eq!(subject.get("SHOP.example:80", "/api/v1"), Ok(api.address()));
+    assert_eq!(subject.get("other.example", "/api"), Ok(api.address()));
+    assert_eq!(subject.get("shop.example", "/apiary"), Ok(shop.address()));
+    assert_eq!(subject.get("other.example", "/apiary"), Err(404));
     settle(&mut driver, &two).await;
 
     // I3: a second pass writes nothing; a restarted lb adopts and changes nothing.
@@ -192,15 +230,15 @@ async fn new_services_come_and_go(executable: Executable) {
         full.unmet.first().map(|unmet| unmet.reason),
         Some(UnmetReason::NoSuchService)
     );
-    assert_eq!(subject.get("blog.example", "/").0, 503);
-    assert_eq!(subject.get("shop.example", "/").0, 200);
+    assert_eq!(subject.get("blog.example", "/"), Err(503));
+    assert_eq!(subject.get("shop.example", "/"), Ok(shop.address()));
 
     // A service whose last endpoint goes keeps its route, which answers 503.
     let down = edited(&three, |edit| {
         edit.remove_endpoint(&name("api"), &name("1"))
     });
     settle(&mut driver, &down).await;
-    assert_eq!(subject.get("shop.example", "/api").0, 503);
+    assert_eq!(subject.get("shop.example", "/api"), Err(503));
 
     // A service that goes gives its spare backend back; the one that waited gets it.
     let gone = edited(&down, |edit| {
@@ -209,17 +247,13 @@ async fn new_services_come_and_go(executable: Executable) {
     });
     let end = settle(&mut driver, &gone).await;
     assert!(end.unmet.is_empty(), "{end:?}");
-    assert_eq!(subject.get("shop.example", "/cart").0, 404);
-    assert_eq!(
-        subject.get("blog.example", "/"),
-        (200, Some(blog.address()))
-    );
+    assert_eq!(subject.get("shop.example", "/cart"), Err(404));
+    assert_eq!(subject.get("blog.example", "/"), Ok(blog.address()));
     assert_eq!(end.counters.get("reloads"), Some(&0));
     assert_eq!(
         gone.service(&name("blog")).map(lb_core::Service::mode),
         Some(Mode::Http)
     );
-    subject.haproxy.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,6 +269,7 @@ async fn a_new_service_with_a_new_route_answers_without_a_reload() {
     for path in paths {
         let executable = Executable::find(path).unwrap();
         println!("routes: HAProxy {}", executable.version().await.unwrap());
-        new_services_come_and_go(executable).await;
+        new_services_come_and_go(executable.clone()).await;
+        haproxy_alone_serves_the_last_known(executable).await;
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lb_core::Name;
 use serde::{Deserialize, Serialize};
 
+use super::disk::Files;
 use crate::{client::SocketAddress, policy::Policy};
 
 /// One HAProxy to keep converged.
@@ -26,6 +27,9 @@ pub struct TargetConfig {
     /// How it is driven.
     #[serde(default)]
     pub policy: Policy,
+    /// The files that HAProxy reads when it starts, kept in step.
+    #[serde(default)]
+    pub files: Files,
     /// The longest wait for one answer, in seconds.
     #[serde(default = "default_timeout", with = "crate::policy::seconds")]
     pub timeout: Duration,
@@ -39,8 +43,16 @@ impl TargetConfig {
             name,
             socket,
             policy: Policy::default(),
+            files: Files::default(),
             timeout: default_timeout(),
         }
+    }
+
+    /// The same target with other files kept.
+    #[must_use]
+    pub fn with_files(mut self, files: Files) -> Self {
+        self.files = files;
+        self
     }
 
     /// The same target driven by another policy.

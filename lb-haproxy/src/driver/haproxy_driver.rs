@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use lb_core::{DriveError, Driver, Name, Preview, Report, Snapshot, model::Changes};
 use tracing::{info, warn};
 
-use super::{apply::apply, config::TargetConfig, counters::Counters, error::DriverError, live};
+use super::{
+    apply::apply, config::TargetConfig, counters::Counters, disk::Disk, error::DriverError, live,
+};
 use crate::{
     capability::Capabilities,
     client::{
@@ -42,6 +44,7 @@ pub struct HaproxyDriver {
     /// What went over conversations that have ended.
     past: ClientCounters,
     ever_connected: bool,
+    disk: Disk,
 }
 
 #[derive(Debug)]
@@ -75,6 +78,7 @@ impl HaproxyDriver {
             counters: Counters::default(),
             past: ClientCounters::default(),
             ever_connected: false,
+            disk: Disk::default(),
         }
     }
 
@@ -228,6 +232,36 @@ impl HaproxyDriver {
         Ok(())
     }
 
+    /// Lets the files follow what was applied, and comes back for them in time.
+    async fn keep_files(&mut self, plan: &mut Plan, applied: usize) -> Result<(), DriverError> {
+        let now = self.elapsed();
+        let files = &self.config.files;
+        let maps = files.maps
+            && self
+                .knowledge
+                .as_ref()
+                .is_some_and(|known| !known.planner.maps().is_empty());
+        if applied > 0 && (maps || files.server_state.is_some()) {
+            self.disk.changed(now);
+        }
+        if let (Some(session), Some(known)) = (&mut self.session, &self.knowledge) {
+            self.disk
+                .write(
+                    files,
+                    &mut session.client,
+                    &known.planner,
+                    &mut self.counters,
+                    now,
+                )
+                .await?;
+        }
+        plan.again_at = match (plan.again_at, self.disk.due_at()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Ok(())
+    }
+
     fn disconnect(&mut self) {
         self.past = self.traffic();
         self.session = None;
@@ -253,6 +287,11 @@ impl Driver for HaproxyDriver {
             info!(target_name = %self.config.name, "the conversation is over; asking the newest worker");
             self.disconnect();
             outcome = self.pass(desired).await;
+        }
+        if let Ok((plan, applied)) = &mut outcome
+            && let Err(error) = self.keep_files(plan, *applied).await
+        {
+            outcome = Err(error);
         }
         match outcome {
             Ok((plan, applied)) => {

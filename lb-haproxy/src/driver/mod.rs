@@ -4,12 +4,14 @@ mod apply;
 mod apply_map;
 mod config;
 mod counters;
+mod disk;
 mod error;
 mod haproxy_driver;
 mod live;
 mod maps;
 
 pub use config::TargetConfig;
+pub use disk::Files;
 pub use error::DriverError;
 pub use haproxy_driver::HaproxyDriver;
 pub use maps::{MapError, converge_map};

@@ -28,6 +28,8 @@ pub(super) struct Backend {
     index: HashMap<Name, usize>,
     /// Until when a service found serving is not emptied.
     pub(super) hold_until: Duration,
+    /// Whether what is found unwanted is still to be marked.
+    pub(super) adopting: bool,
     /// When its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
@@ -69,6 +71,7 @@ impl Backend {
             slots: Vec::new(),
             index: HashMap::new(),
             hold_until: Duration::ZERO,
+            adopting: false,
             read_at: Duration::ZERO,
             check_port: 0,
         }
@@ -155,7 +158,9 @@ impl Backend {
 
     /// Notes which servers are to leave, so that what waits for them has a beginning and an end.
     pub(super) fn note(&mut self, roles: &[Role], now: Duration) {
+        let adopting = std::mem::take(&mut self.adopting);
         for (slot, role) in self.slots.iter_mut().zip(roles) {
+            slot.found_unwanted |= adopting && matches!(role, Role::Leaving(_));
             if role.is_to_leave() {
                 slot.leaving_since.get_or_insert(now);
             } else {

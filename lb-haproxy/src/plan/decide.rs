@@ -461,7 +461,7 @@ impl Decider<'_> {
         if make_before_break && now < window_ends {
             return Some(window_ends);
         }
-        let found_serving = staying == 0 && matches!(role, Role::Leaving(_)) && serves(slot);
+        let found_serving = staying == 0 && slot.found_unwanted && serves(slot);
         (found_serving && now < self.backend.hold_until).then_some(self.backend.hold_until)
     }
 

@@ -316,6 +316,7 @@ impl Planner {
     pub fn hold_found_until(&mut self, until: Duration) {
         for backend in self.backends.values_mut() {
             backend.hold_until = until;
+            backend.adopting = true;
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) gauges: Option<(Duration, Gauges)>,
     /// Since when it is to leave.
     pub(super) leaving_since: Option<Duration>,
+    /// Whether it was found serving an address that was not wished for, when the planner began.
+    pub(super) found_unwanted: bool,
     /// When its sessions were last cut.
     pub(super) cut_at: Option<Duration>,
     /// HAProxy refused a step: not tried again before this time, for this reason.
@@ -44,6 +46,7 @@ impl Slot {
             since,
             gauges: None,
             leaving_since: None,
+            found_unwanted: false,
             cut_at: None,
             refused: None,
         }
@@ -58,6 +61,7 @@ impl Slot {
         }
         if moved {
             self.leaving_since = None;
+            self.found_unwanted = false;
             self.refused = None;
         }
         self.server = server;

@@ -1,0 +1,151 @@
+//! What HAProxy reads when it starts: the server-state file and the map files, kept in step with what was applied.
+//!
+//! With them HAProxy, restarted by anyone while `lb` is down, serves the last known endpoints and routes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{counters::Counters, error::DriverError, live};
+use crate::{
+    client::Client,
+    plan::Planner,
+    proto::{Command, ServersState},
+};
+
+/// How long after a change the files follow. Changes within it are written together.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// Which files `lb` keeps for HAProxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Files {
+    /// The `server-state-file` of HAProxy's configuration, as a path that `lb` can write.
+    pub server_state: Option<PathBuf>,
+    /// Whether the files of the route maps are kept too: those that HAProxy names and that exist here.
+    pub maps: bool,
+}
+
+impl Files {
+    /// The route maps, and the server-state file at this path.
+    #[must_use]
+    pub fn with_server_state(path: impl Into<PathBuf>) -> Self {
+        Self {
+            server_state: Some(path.into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self {
+            server_state: None,
+            maps: true,
+        }
+    }
+}
+
+/// When the files are to be written.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    due_at: Option<Duration>,
+}
+
+impl Disk {
+    /// Something was applied: the files are behind.
+    pub(super) fn changed(&mut self, now: Duration) {
+        self.due_at.get_or_insert(now + DELAY);
+    }
+
+    /// When to come back.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        self.due_at
+    }
+
+    /// Writes the files where that is due. A file that cannot be written is counted and tried again at the next change;
+    /// what HAProxy does now does not depend on it.
+    pub(super) async fn write(
+        &mut self,
+        files: &Files,
+        client: &mut Client,
+        planner: &Planner,
+        counters: &mut Counters,
+        now: Duration,
+    ) -> Result<(), DriverError> {
+        if self.due_at.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        self.due_at = None;
+        let mut texts: Vec<(PathBuf, String)> = Vec::new();
+        if let Some(path) = &files.server_state {
+            let command = Command::ShowServersState(None);
+            let reply = client.exec(&command).await?;
+            let text = live::accept(&command, &reply)?;
+            // Half an answer must not become the file.
+            ServersState::parse(text)?;
+            texts.push((path.clone(), format!("{}\n", text.trim_end())));
+        }
+        if files.maps {
+            texts.extend(
+                planner
+                    .wanted_maps()
+                    .map(|(name, map)| (PathBuf::from(name.as_str()), map.file_text()))
+                    .filter(|(path, _)| path.is_absolute() && path.exists()),
+            );
+        }
+        let outcome = tokio::task::spawn_blocking(move || {
+            texts
+                .into_iter()
+                .try_for_each(|(path, text)| replace(&path, &text).map_err(|cause| (path, cause)))
+        });
+        match outcome.await {
+            Ok(Ok(())) => counters.add("files_written", 1),
+            Ok(Err((path, error))) => {
+                warn!(path = %path.display(), %error, "a file for HAProxy was not written");
+                counters.add("files_failed", 1);
+            }
+            // The runtime is shutting down.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Puts a new file in the place of the old one, so that a reader sees one or the other, whole.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_left_alone_when_it_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        replace(&path, "one").unwrap();
+        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        replace(&path, "one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        replace(&path, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
