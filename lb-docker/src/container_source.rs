@@ -188,7 +188,7 @@ impl<'a> Watch<'a> {
 
     async fn follow(&mut self, sink: &Sink) -> Result<(), SourceError> {
         let early = std::mem::take(&mut self.early);
-        self.handle(early, sink).await?;
+        self.catch_up(early, sink).await?;
         let mut ping = Box::pin(ping_later(self.engine.clone(), self.config.ping_interval));
         let first = match self.gap {
             true => AFTER_GAP.min(self.config.resync_interval),
@@ -220,6 +220,24 @@ impl<'a> Watch<'a> {
                 () = at(patience) => self.lose_patience(sink).await?,
             }
         }
+    }
+
+    /// Reads again whatever events from before the listing's end are about. What they say may be older than what was
+    /// listed: one that died may run again.
+    async fn catch_up(&mut self, events: Vec<Event>, sink: &Sink) -> Result<(), SourceError> {
+        let (mut told_to_stop, others): (Vec<Event>, Vec<Event>) =
+            events.into_iter().partition(|event| event.action == "kill");
+        told_to_stop.retain(|event| !others.iter().any(|other| other.id == event.id));
+        let mut read = BTreeSet::new();
+        for event in others {
+            if self.book.known(&event.id).is_some() || event.action == "start" {
+                read.extend(self.book.dependents(&event.id));
+                read.insert(event.id);
+            }
+        }
+        self.handle(told_to_stop, sink).await?;
+        self.read(read).await?;
+        self.tell(sink).await
     }
 
     /// Says at once what events alone tell, then reads what they name, and says what that tells.
@@ -300,6 +318,13 @@ impl<'a> Watch<'a> {
             for (id, found) in answers {
                 match found {
                     Ok((container, through)) => {
+                        let labels = container
+                            .labels
+                            .iter()
+                            .map(|(key, value)| (key.as_str(), value.as_str()));
+                        if !self.book.rules().claims(labels) {
+                            continue;
+                        }
                         if self.book.needs_networks(&container) {
                             self.survey().await?;
                         }

@@ -10,6 +10,7 @@
 mod conformance;
 mod containers;
 mod faults;
+mod remote;
 mod support;
 mod swarm;
 mod swarm_conformance;

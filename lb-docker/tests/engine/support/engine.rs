@@ -25,6 +25,7 @@ pub(crate) struct Engine {
     netns: String,
     daemon: Option<Child>,
     settings: &'static str,
+    options: Vec<String>,
 }
 
 /// Whether engines can be started here; says so on stdout where not.
@@ -65,6 +66,7 @@ impl Engine {
             netns,
             daemon: None,
             settings: "{}",
+            options: Vec::new(),
         };
         run("ip", &["-n", &engine.netns, "link", "set", "lo", "up"]);
         engine.boot();
@@ -146,6 +148,73 @@ impl Engine {
         self.boot();
     }
 
+    /// Starts it again with more options.
+    pub(crate) fn with_options(&mut self, options: &[&str]) {
+        self.options
+            .extend(options.iter().map(|option| (*option).to_owned()));
+        self.halt();
+        self.boot();
+    }
+
+    /// Lays a link to the test's own network namespace, or to another engine's; answers with the addresses of the
+    /// far end and of this engine.
+    pub(crate) fn link(&self, other: Option<&Self>) -> [String; 2] {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let pid = std::process::id();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let [far, near] = [1, 2].map(|end| format!("198.18.{}.{}", pid % 256, number * 4 + end));
+        let (out, own) = (format!("o{pid}-{number}"), format!("i{pid}-{number}"));
+        run(
+            "ip",
+            &[
+                "link",
+                "add",
+                &out,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                &own,
+                "netns",
+                &self.netns,
+            ],
+        );
+        let mut ends = vec![(vec!["-n", &self.netns], &own, &near)];
+        match other {
+            Some(other) => {
+                run("ip", &["link", "set", &out, "netns", &other.netns]);
+                ends.push((vec!["-n", &other.netns], &out, &far));
+            }
+            None => ends.push((Vec::new(), &out, &far)),
+        }
+        for (place, device, address) in ends {
+            let ip = |words: &[&str]| run("ip", &[place.as_slice(), words].concat());
+            ip(&["address", "add", &format!("{address}/30"), "dev", device]);
+            ip(&["link", "set", device, "up"]);
+        }
+        [far, near]
+    }
+
+    /// Lets nothing through the engine's links, without a word to either side.
+    pub(crate) fn mute_links(&self, muted: bool) {
+        let action = if muted { "-I" } else { "-D" };
+        for (chain, side) in [("INPUT", "-i"), ("OUTPUT", "-o")] {
+            run(
+                "nsenter",
+                &[
+                    &format!("--net=/run/netns/{}", self.netns),
+                    "iptables",
+                    action,
+                    chain,
+                    side,
+                    "i+",
+                    "-j",
+                    "DROP",
+                ],
+            );
+        }
+    }
+
     /// Whether its process runs.
     pub(crate) fn is_up(&self) -> bool {
         self.daemon.is_some()
@@ -190,6 +259,7 @@ impl Engine {
             .arg(at("p"))
             .arg("--host")
             .arg(self.host())
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -221,7 +291,11 @@ impl Engine {
 
     /// Turns the engine into a Swarm of one manager, with an overlay network `mesh`.
     pub(crate) fn swarm(&self) {
-        self.docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+        self.swarm_at("127.0.0.1");
+    }
+
+    pub(crate) fn swarm_at(&self, address: &str) {
+        self.docker(&["swarm", "init", "--advertise-addr", address]);
         self.docker(&["network", "create", "-d", "overlay", "--attachable", "mesh"]);
     }
 
