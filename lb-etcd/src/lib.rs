@@ -16,7 +16,7 @@
 //! let config = EtcdConfig::new(["http://10.0.0.1:2379", "http://10.0.0.2:2379"]).with_layouts([confd]);
 //! let source = EtcdSource::new("etcd".parse()?, config)?;
 //! let status = source.status();
-//! let plane = ControlPlane::builder().source(source).start()?;
+//! let plane = ControlPlane::builder().source(source).build()?.spawn();
 //! println!("{} revisions behind", status.read().lag());
 //! # Ok(())
 //! # }
