@@ -1,5 +1,4 @@
-//! A simulated HAProxy: the runtime API, the state machine of its servers, and the traffic they get. Pure but for
-//! [`serve`].
+//! A simulated HAProxy: the runtime API, the state machine of its servers, and the traffic they get. Pure.
 //!
 //! It exists to be lied to by: everything that makes the real one hard to drive is in it, by version. Its answers are
 //! compared with those of the real versions by `tests/differential.rs`.
