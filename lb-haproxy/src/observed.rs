@@ -36,6 +36,8 @@ pub struct Server {
     pub running: bool,
     /// Its weight, as set.
     pub weight: u16,
+    /// Its weight in the configuration: the only one but 0 that a static load-balancing algorithm takes.
+    pub initial_weight: u16,
     /// Whether HAProxy checks its health.
     pub checked: bool,
     /// The port of its check, where it is not the address's; 0 otherwise.
@@ -56,6 +58,7 @@ impl Server {
             declared_disabled: true,
             running: false,
             weight: 1,
+            initial_weight: 1,
             checked: false,
             check_port: 0,
             unchanged_secs: 0,
@@ -78,6 +81,7 @@ impl From<ServerRow> for Server {
             declared_disabled: row.admin.is_declared_disabled(),
             running: admin != AdminState::Maint && row.op.is_up(),
             weight: row.weight,
+            initial_weight: row.initial_weight,
             checked: row.check.is_configured(),
             check_port: row.check_port.unwrap_or(0),
             unchanged_secs: row.since_change.as_secs(),

@@ -94,6 +94,10 @@ pub(super) async fn apply(
             warn!(%server, %refusal, "HAProxy refused a step");
             failed.insert(server.backend.clone());
             counters.add("refused", 1);
+            if refusal == Refusal::FixedWeight {
+                planner.fixed_weights(&server.backend);
+                continue;
+            }
             let missing = matches!(refusal, Refusal::NoSuchBackend | Refusal::NoSuchServer);
             if !missing {
                 planner.refused(&server, refusal.to_string(), clock());

@@ -25,6 +25,9 @@ use crate::{
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
 const MAX_ROUNDS: usize = 64;
 
+/// The pause after a pass that found no end.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// How often somebody new who connects is asked who answers: after a reload that is another worker, though the socket and
 /// the connections to the old one stay as they were.
 const ASK_WHO: Duration = Duration::from_secs(1);
@@ -102,6 +105,7 @@ impl HaproxyDriver {
         let began = self.began;
         let clock = move || now().saturating_duration_since(began);
         let mut applied = 0;
+        let mut last = Plan::default();
         for _ in 0..MAX_ROUNDS {
             let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
                 break;
@@ -144,8 +148,9 @@ impl HaproxyDriver {
             known.doubtful = false;
         }
         let plan = Plan {
-            again_at: Some(clock()),
-            ..Plan::default()
+            again_at: Some(clock() + PAUSE),
+            settled: false,
+            ..last
         };
         Ok((plan, applied))
     }

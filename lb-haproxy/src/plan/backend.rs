@@ -9,7 +9,7 @@ use std::{
 use lb_core::{EndpointState, Name};
 
 use super::{
-    slot::Slot,
+    slot::{Refused, Slot},
     want::{Want, Wants},
 };
 use crate::{
@@ -30,6 +30,10 @@ pub(super) struct Backend {
     pub(super) hold_until: Duration,
     /// Whether what is found unwanted is still to be marked.
     pub(super) adopting: bool,
+    /// Whether its load-balancing algorithm takes no weights but 0 and the configured one.
+    pub(super) fixed_weights: bool,
+    /// HAProxy refused to make a server in it: not tried again before a time.
+    pub(super) no_new_servers: Option<Refused>,
     /// When its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
@@ -72,6 +76,8 @@ impl Backend {
             index: HashMap::new(),
             hold_until: Duration::ZERO,
             adopting: false,
+            fixed_weights: false,
+            no_new_servers: None,
             read_at: Duration::ZERO,
             check_port: 0,
         }
@@ -117,6 +123,17 @@ impl Backend {
     pub(super) fn slot_mut(&mut self, server: &Name) -> Option<&mut Slot> {
         let at = *self.index.get(server)?;
         self.slots.get_mut(at)
+    }
+
+    /// The wish as this backend can meet it.
+    pub(super) fn feasible(&self, slot: &Slot, want: Want) -> Want {
+        if !self.fixed_weights || want.weight == 0 {
+            return want;
+        }
+        Want {
+            weight: slot.server.initial_weight,
+            ..want
+        }
     }
 
     /// Each server's part, in their order.

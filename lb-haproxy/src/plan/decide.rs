@@ -74,7 +74,10 @@ pub(super) fn decide(
     };
     for (slot, role) in backend.slots.iter().zip(roles) {
         match *role {
-            Role::Tenant(address, want) => decider.tenant(slot, address, want, &blocked),
+            Role::Tenant(address, want) => {
+                let want = backend.feasible(slot, want);
+                decider.tenant(slot, address, want, &blocked);
+            }
             Role::Free => decider.free(slot),
             Role::Foreign | Role::Leaving(_) | Role::Unusable => {}
         }
@@ -193,7 +196,10 @@ impl Decider<'_> {
             let slot = take_slot(&mut free, self.backend.slots.len(), *address)
                 .and_then(|at| self.backend.slots.get(at));
             match slot {
-                Some(slot) => self.fill(slot, *address, *want, blocked),
+                Some(slot) => {
+                    let want = self.backend.feasible(slot, *want);
+                    self.fill(slot, *address, want, blocked);
+                }
                 None if want.state.is_ready() => {
                     match self
                         .context

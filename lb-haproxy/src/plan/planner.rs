@@ -12,6 +12,7 @@ use super::{
     backend::{Backend, Role},
     decide::{Context, Decision, decide},
     routes::Routes,
+    slot::Refused,
     step::{Plan, Read, Stage},
 };
 use crate::{
@@ -339,13 +340,26 @@ impl Planner {
 
     /// Takes in that HAProxy refused a step for a server: it is left alone for a while, and its wish is unmet.
     pub fn refused(&mut self, server: &ServerRef, detail: String, now: Duration) {
-        if let Some(slot) = self
-            .backends
-            .get_mut(&server.backend)
-            .and_then(|backend| backend.slot_mut(&server.server))
-        {
-            slot.refuse(detail, now);
-            self.dirty.insert(server.backend.clone());
+        let Some(backend) = self.backends.get_mut(&server.backend) else {
+            return;
+        };
+        match backend.slot_mut(&server.server) {
+            Some(slot) => slot.refuse(detail, now),
+            // A server that was to be made: another one would be refused as well.
+            None => {
+                let earlier = backend.no_new_servers.as_ref();
+                backend.no_new_servers = Some(Refused::again(earlier, detail, now));
+            }
+        }
+        self.dirty.insert(server.backend.clone());
+    }
+
+    /// Takes in that a backend's load-balancing algorithm takes no weights but 0 and the configured one: every other
+    /// wish is then for the configured one.
+    pub fn fixed_weights(&mut self, backend: &Name) {
+        if let Some(known) = self.backends.get_mut(backend) {
+            known.fixed_weights = true;
+            self.dirty.insert(backend.clone());
         }
     }
 

@@ -32,6 +32,21 @@ pub(super) struct Refused {
     pub(super) detail: String,
 }
 
+impl Refused {
+    /// A refusal after an earlier one, which makes the pause longer.
+    pub(super) fn again(earlier: Option<&Self>, detail: String, now: Duration) -> Self {
+        let pause = match earlier {
+            Some(refused) => (refused.pause * 2).min(REFUSAL_PAUSE.1),
+            None => REFUSAL_PAUSE.0,
+        };
+        Self {
+            until: now + pause,
+            pause,
+            detail,
+        }
+    }
+}
+
 /// The first and the longest pause after a refusal.
 const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -68,15 +83,7 @@ impl Slot {
     }
 
     pub(super) fn refuse(&mut self, detail: String, now: Duration) {
-        let pause = match &self.refused {
-            Some(refused) => (refused.pause * 2).min(REFUSAL_PAUSE.1),
-            None => REFUSAL_PAUSE.0,
-        };
-        self.refused = Some(Refused {
-            until: now + pause,
-            pause,
-            detail,
-        });
+        self.refused = Some(Refused::again(self.refused.as_ref(), detail, now));
     }
 
     /// The refusal that still forbids a new try.

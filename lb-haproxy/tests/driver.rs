@@ -1,0 +1,202 @@
+//! The driver on a real HAProxy: what configurations can do to it, and what a reload must not.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use support::Place;
+
+use lb_core::{DriveError, Driver as _, Endpoint, Name, Report, Snapshot, UnmetReason, Weight};
+use lb_haproxy::{
+    HaproxyDriver, TargetConfig,
+    process::{Executable, Haproxy},
+    proto::{Command, ServersState},
+};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+struct Subject {
+    haproxy: Haproxy,
+    place: Place,
+}
+
+impl Subject {
+    async fn start(executable: &Executable, level: &str, backends: &str) -> Self {
+        let place = Place::new(&format!(
+            "global\n  stats socket DIR/admin.sock mode 600 level admin expose-fd listeners\n  \
+             stats socket DIR/other.sock mode 600 level {level}\n  stats timeout 1h\n\
+             defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 2s\n{backends}"
+        ));
+        let haproxy = place.start(executable).await;
+        Self { haproxy, place }
+    }
+
+    fn driver(&self, socket: &str) -> HaproxyDriver {
+        let path = self.place.dir.path().join(socket).display().to_string();
+        HaproxyDriver::new(TargetConfig::new(name("edge"), path.parse().unwrap()))
+    }
+
+    /// How many servers HAProxy would send traffic to.
+    async fn ready(&self) -> usize {
+        let mut client = self.haproxy.connect().await.unwrap();
+        let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
+        let rows = ServersState::parse(reply.text()).unwrap().rows;
+        rows.iter()
+            .filter(|row| row.server.as_str().starts_with("slot"))
+            .filter(|row| !row.admin.is_maint() && row.op.is_up())
+            .count()
+    }
+}
+
+fn wish(service: &str, count: u16) -> Arc<Snapshot> {
+    let mut edit = Snapshot::default().edit();
+    for port in 1..=count {
+        let endpoint = Endpoint::new(([127, 0, 0, 1], 20_000 + port).into())
+            .with_weight(Weight::new(10 + port).unwrap());
+        edit.set_endpoint(&name(service), &name(&port.to_string()), endpoint);
+    }
+    Arc::new(edit.commit().unwrap())
+}
+
+async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
+    for _ in 0..1000 {
+        let report = driver.converge(wish).await.unwrap();
+        match report.again {
+            None => return report,
+            Some(pause) => tokio::time::sleep(pause).await,
+        }
+    }
+    panic!("no end");
+}
+
+async fn over_versions(run: impl AsyncFn(&Executable)) {
+    for executable in support::executables() {
+        println!("HAProxy {}", executable.version().await.unwrap());
+        run(&executable).await;
+    }
+}
+
+/// Algorithms that take only weight 0 and the configured one (trap 24) serve with the configured one.
+#[tokio::test]
+async fn static_algorithms_serve_with_their_configured_weight() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  balance static-rr\n  \
+                        server-template slot 1-6 127.0.0.1:1 disabled weight 7\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let mut driver = subject.driver("admin.sock");
+        let done = settle(&mut driver, &wish("web", 3)).await;
+        assert!(done.converged && done.unmet.is_empty(), "{done:?}");
+        assert_eq!(subject.ready().await, 3);
+    })
+    .await;
+}
+
+/// A backend that does not exist, a slot whose address cannot change, and too few slots stop nothing else.
+#[tokio::test]
+async fn what_cannot_be_met_is_named_and_stops_nothing_else() {
+    over_versions(async |executable: &Executable| {
+        let version = executable.version().await.unwrap();
+        let backends = "backend web\n  server slot1 unix@/nowhere disabled\n  \
+                        server slot2 127.0.0.1:1 disabled\nbackend api\n  balance static-rr\n  \
+                        server-template slot 1-2 127.0.0.1:1 disabled\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let mut driver = subject.driver("admin.sock");
+        let mut edit = wish("api", 3).edit();
+        edit.set_endpoint(
+            &name("web"),
+            &name("1"),
+            Endpoint::new("127.0.0.1:9001".parse().unwrap()),
+        );
+        edit.set_endpoint(
+            &name("gone"),
+            &name("1"),
+            Endpoint::new("127.0.0.1:9002".parse().unwrap()),
+        );
+        let done = settle_for(&mut driver, &Arc::new(edit.commit().unwrap()), 5).await;
+        let unmet: Vec<_> = done
+            .unmet
+            .iter()
+            .map(|unmet| (unmet.service.as_str(), unmet.reason))
+            .collect();
+        assert!(
+            unmet.contains(&("gone", UnmetReason::NoSuchService)),
+            "{version}: {unmet:?}"
+        );
+        assert!(
+            unmet.iter().any(|(service, _)| *service == "api"),
+            "{version}: {unmet:?}"
+        );
+        assert_eq!(
+            subject.ready().await,
+            3,
+            "{version}: one of web, two of api"
+        );
+    })
+    .await;
+}
+
+/// Some passes, for wishes that are tried again and again.
+async fn settle_for(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>, passes: usize) -> Report {
+    let mut last = driver.converge(wish).await.unwrap();
+    for _ in 0..passes {
+        let Some(pause) = last.again else { break };
+        tokio::time::sleep(pause.min(Duration::from_millis(200))).await;
+        last = driver.converge(wish).await.unwrap();
+    }
+    last
+}
+
+/// A socket of too low a level is named, and nothing is changed.
+#[tokio::test]
+async fn a_socket_of_too_low_a_level_is_named() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  server-template slot 1-4 127.0.0.1:1 disabled\n";
+        let subject = Subject::start(executable, "operator", backends).await;
+        let mut driver = subject.driver("other.sock");
+        let error = driver.converge(&wish("web", 1)).await.unwrap_err();
+        assert!(matches!(error, DriveError::Unusable { .. }), "{error:?}");
+        let mut text = String::new();
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        assert!(
+            text.contains("operator") && text.contains("level admin"),
+            "{text}"
+        );
+        assert_eq!(subject.ready().await, 0);
+    })
+    .await;
+}
+
+/// A reload by somebody else leaves the old worker answering on the open connection (trap 22): it is noticed without a
+/// change, and the new worker gets what the old one had.
+#[tokio::test]
+async fn a_reload_is_noticed_and_the_new_worker_filled() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  server-template slot 1-6 127.0.0.1:1 disabled\n";
+        let mut subject = Subject::start(executable, "admin", backends).await;
+        let mut driver = subject.driver("admin.sock");
+        let wish = wish("web", 3);
+        settle(&mut driver, &wish).await;
+        subject.haproxy.reload().await.unwrap();
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, driver.attention())
+            .await
+            .unwrap();
+        let done = settle(&mut driver, &wish).await;
+        assert!(done.converged, "{done:?}");
+        assert_eq!(done.counters.get("workers_seen"), Some(&2));
+        assert_eq!(subject.ready().await, 3);
+    })
+    .await;
+}
