@@ -1,15 +1,19 @@
 //! Changes one map, and reads it back.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use tracing::{debug, warn};
 
-use super::{counters::Counters, error::DriverError, live};
+use super::{
+    counters::Counters,
+    error::DriverError,
+    live,
+    maps::{MapError, apply_change},
+};
 use crate::{
     client::Client,
     plan::{MapStep, Planner},
-    proto::{Accepted, Command, MapVersion, Refusal, command_text, parse_map_entries, verdict},
-    routes::{MapChange, Transaction},
+    proto::Refusal,
 };
 
 /// Changes the map as the step says and gives the planner what it then has. Returns how many changes were accepted.
@@ -20,18 +24,27 @@ pub(super) async fn apply_map(
     step: &MapStep,
     now: Duration,
 ) -> Result<usize, DriverError> {
-    let outcome = match &step.change {
-        MapChange::None => Ok(0),
-        MapChange::Steps { commands, .. } => edit(client, commands).await?,
-        MapChange::Transaction(transaction) => replace(client, transaction).await?,
-    };
-    let applied = match outcome {
-        Ok(applied) => {
+    let applied = match apply_change(client, &step.change).await {
+        Ok(()) => {
             debug!(map = %step.map, change = %step.change, "changed a map");
             counters.add("map_changes", 1);
-            applied
+            step.change.entries().max(1)
         }
-        Err(detail) => {
+        Err(MapError::Client(error)) => return Err(error.into()),
+        Err(MapError::Parse(error)) => return Err(error.into()),
+        Err(MapError::Refused {
+            refusal: Refusal::ProxyDisabled,
+            ..
+        }) => {
+            return Err(DriverError::StaleWorker {
+                pid: client.epoch().pid,
+            });
+        }
+        Err(error) => {
+            let detail = match error.source() {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            };
             warn!(map = %step.map, detail, "a map was not changed");
             counters.add("refused", 1);
             planner.map_refused(&step.map, detail, now);
@@ -40,79 +53,4 @@ pub(super) async fn apply_map(
     };
     live::observe_map(client, planner, &step.map).await?;
     Ok(applied)
-}
-
-/// Entry by entry; the first refusal ends it.
-async fn edit(
-    client: &mut Client,
-    commands: &[Command],
-) -> Result<Result<usize, String>, DriverError> {
-    let replies = live::exec_all(client, commands).await?;
-    for (command, reply) in commands.iter().zip(&replies) {
-        if let Err(refusal) = verdict(command, reply) {
-            return refuse(command, refusal, client);
-        }
-    }
-    Ok(Ok(commands.len()))
-}
-
-/// All at once: nothing is seen of it before the commit, and nothing is left of it if that fails.
-async fn replace(
-    client: &mut Client,
-    transaction: &Transaction,
-) -> Result<Result<usize, String>, DriverError> {
-    let begin = transaction.begin();
-    let reply = client.exec(&begin).await?;
-    let version = match verdict(&begin, &reply) {
-        Ok(Accepted::Version(version)) => version,
-        Ok(_) => return Ok(Err("prepare map gave no version".to_owned())),
-        Err(refusal) => return refuse(&begin, refusal, client),
-    };
-    match fill(client, transaction, version).await? {
-        Ok(count) => Ok(Ok(count)),
-        Err(detail) => {
-            client.exec(&transaction.abort(version)).await?;
-            Ok(Err(detail))
-        }
-    }
-}
-
-async fn fill(
-    client: &mut Client,
-    transaction: &Transaction,
-    version: MapVersion,
-) -> Result<Result<usize, String>, DriverError> {
-    let commands = transaction.fill(version);
-    match edit(client, &commands).await? {
-        Ok(_) => {}
-        Err(detail) => return Ok(Err(detail)),
-    }
-    let check = transaction.check(version);
-    let reply = client.exec(&check).await?;
-    let entries = parse_map_entries(live::accept(&check, &reply)?)?;
-    if let Err(error) = transaction.verify(&entries) {
-        return Ok(Err(error.to_string()));
-    }
-    let commit = transaction.commit(version);
-    let reply = client.exec(&commit).await?;
-    match verdict(&commit, &reply) {
-        Ok(_) => Ok(Ok(entries.len())),
-        Err(refusal) => refuse(&commit, refusal, client),
-    }
-}
-
-fn refuse(
-    command: &Command,
-    refusal: Refusal,
-    client: &Client,
-) -> Result<Result<usize, String>, DriverError> {
-    match refusal {
-        Refusal::ProxyDisabled => Err(DriverError::StaleWorker {
-            pid: client.epoch().pid,
-        }),
-        other => {
-            let text: String = command_text(command).chars().take(120).collect();
-            Ok(Err(format!("{text:?} was refused: {other}")))
-        }
-    }
 }

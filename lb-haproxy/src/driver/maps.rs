@@ -31,19 +31,7 @@ pub async fn converge_map(
         return Ok(change);
     }
     debug!(%map, %change, "changing a map");
-    match &change {
-        MapChange::None => {}
-        MapChange::Steps { commands, .. } => {
-            // A delete uncovers what the writes have prepared, so none goes out before all of those are in.
-            let (deletes, writes): (Vec<_>, Vec<_>) = commands
-                .iter()
-                .cloned()
-                .partition(|command| matches!(command, Command::DelMap { .. }));
-            run(client, &writes).await?;
-            run(client, &deletes).await?;
-        }
-        MapChange::Transaction(transaction) => replace(client, transaction).await?,
-    }
+    apply_change(client, &change).await?;
     let seen = entries(client, Command::ShowMap(Some(map.clone()))).await?;
     match MapChange::new(map, &seen, wanted, capabilities).is_none() {
         true => Ok(change),
@@ -79,6 +67,23 @@ pub enum MapError {
         /// The map.
         map: MapName,
     },
+}
+
+/// Sends what a change consists of, and believes it where HAProxy accepts it: read the map to verify.
+pub(super) async fn apply_change(client: &mut Client, change: &MapChange) -> Result<(), MapError> {
+    match change {
+        MapChange::None => Ok(()),
+        MapChange::Steps { commands, .. } => {
+            // A delete uncovers what the writes have prepared, so none goes out before all of those are in.
+            let (deletes, writes): (Vec<_>, Vec<_>) = commands
+                .iter()
+                .cloned()
+                .partition(|command| matches!(command, Command::DelMap { .. }));
+            run(client, &writes).await?;
+            run(client, &deletes).await
+        }
+        MapChange::Transaction(transaction) => replace(client, transaction).await,
+    }
 }
 
 async fn replace(client: &mut Client, transaction: &Transaction) -> Result<(), MapError> {

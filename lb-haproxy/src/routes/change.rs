@@ -65,6 +65,16 @@ impl MapChange {
         }
     }
 
+    /// How many entries are written or deleted.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Steps { commands, .. } => commands.len(),
+            Self::Transaction(transaction) => transaction.wanted.len(),
+        }
+    }
+
     /// Whether nothing is to be sent.
     #[must_use]
     pub fn is_none(&self) -> bool {
