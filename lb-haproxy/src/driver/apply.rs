@@ -12,7 +12,7 @@ use super::{apply_map::apply_map, counters::Counters, error::DriverError, live};
 use crate::{
     client::Client,
     observed::Server,
-    plan::{Expect, Plan, Planner, Stage},
+    plan::{Expect, Plan, Planner},
     proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, verdict},
 };
 
@@ -89,7 +89,13 @@ pub(super) async fn apply(
                 _ => take_states(&mut states, live::accept(command, reply)?)?,
             }
         }
-        let open = verify(client, stage, &failed, &mut states).await?;
+        let expected: Vec<&Expect> = stage
+            .expect
+            .iter()
+            .filter(|expect| !failed.contains(&expect.server.backend))
+            .filter(|expect| refused.iter().all(|(server, _)| *server != expect.server))
+            .collect();
+        let open = verify(client, &expected, &mut states).await?;
         for (server, refusal) in refused {
             warn!(%server, %refusal, "HAProxy refused a step");
             failed.insert(server.backend.clone());
@@ -139,19 +145,13 @@ fn judge_worker(client: &Client, refused: &[(ServerRef, Refusal)]) -> Result<(),
     Ok(())
 }
 
-/// Reads back until every expectation of the stage holds or the time for it is over; tells those that do not hold.
+/// Reads back until every expectation holds or the time for it is over; tells those that do not hold.
 async fn verify(
     client: &mut Client,
-    stage: &Stage,
-    failed: &BTreeSet<Name>,
+    expected: &[&Expect],
     states: &mut BTreeMap<Name, Vec<Server>>,
 ) -> Result<Vec<(ServerRef, String)>, DriverError> {
-    let expected: Vec<&Expect> = stage
-        .expect
-        .iter()
-        .filter(|expect| !failed.contains(&expect.server.backend))
-        .collect();
-    let mut open = unfulfilled(&expected, states);
+    let mut open = unfulfilled(expected, states);
     for pause in READ_AGAIN {
         if open.is_empty() {
             break;
@@ -172,7 +172,7 @@ async fn verify(
         {
             take_states(states, live::accept(command, reply)?)?;
         }
-        open = unfulfilled(&expected, states);
+        open = unfulfilled(expected, states);
     }
     Ok(open
         .into_iter()

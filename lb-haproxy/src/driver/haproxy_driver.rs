@@ -146,7 +146,10 @@ impl HaproxyDriver {
             )
             .await?;
             known.doubtful = false;
+            last = plan;
         }
+        warn!(target_name = %self.config.name, "a pass found no end; it goes on after a pause");
+        self.counters.add("endless_passes", 1);
         let plan = Plan {
             again_at: Some(clock() + PAUSE),
             settled: false,

@@ -201,6 +201,14 @@ impl Decider<'_> {
                     self.fill(slot, *address, want, blocked);
                 }
                 None if want.state.is_ready() => {
+                    let refused = self.backend.no_new_servers.as_ref();
+                    if let Some(refused) =
+                        refused.filter(|refused| self.context.now < refused.until)
+                    {
+                        self.again(refused.until);
+                        self.no_slot(id, roles, slots, &refused.detail);
+                        continue;
+                    }
                     match self
                         .context
                         .capabilities
