@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use crate::{duration, layout::LayoutConfig};
+use crate::layout::LayoutConfig;
 
 /// What an etcd source follows, and how.
 ///
@@ -31,7 +31,7 @@ pub struct EtcdConfig {
     /// one. Progress is asked for three times within it. Default `15s`.
     #[serde(
         default = "default_liveness",
-        deserialize_with = "duration::deserialize"
+        deserialize_with = "lb_core::duration::deserialize"
     )]
     pub liveness: Duration,
     /// How many keys are listed at first at once; more while their answers are small. Default 1000.
@@ -59,25 +59,25 @@ pub struct ConnectionConfig {
     /// How long connecting to one member, and its first sign of life, may take. Default `3s`.
     #[serde(
         default = "default_connect_timeout",
-        deserialize_with = "duration::deserialize"
+        deserialize_with = "lb_core::duration::deserialize"
     )]
     pub connect_timeout: Duration,
     /// How long one call may take. Default `10s`.
     #[serde(
         default = "default_request_timeout",
-        deserialize_with = "duration::deserialize"
+        deserialize_with = "lb_core::duration::deserialize"
     )]
     pub request_timeout: Duration,
     /// How often the other end of a connection in use must show a sign of life. Default `5s`.
     #[serde(
         default = "default_keepalive_interval",
-        deserialize_with = "duration::deserialize"
+        deserialize_with = "lb_core::duration::deserialize"
     )]
     pub keepalive_interval: Duration,
     /// How long that sign of life may take. Default `3s`.
     #[serde(
         default = "default_keepalive_timeout",
-        deserialize_with = "duration::deserialize"
+        deserialize_with = "lb_core::duration::deserialize"
     )]
     pub keepalive_timeout: Duration,
     /// The largest message that is taken from the server, in bytes, and the most of one revision that is gathered

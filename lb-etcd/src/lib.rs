@@ -45,7 +45,6 @@
 
 mod client;
 mod config;
-mod duration;
 mod error;
 pub mod layout;
 mod listing;
@@ -59,7 +58,6 @@ mod status;
 pub mod v2;
 
 pub use config::{AuthConfig, ConnectionConfig, EtcdConfig, Secret, TlsConfig};
-pub use duration::InvalidDuration;
 pub use error::EtcdError;
 pub use source::EtcdSource;
 pub use status::{EtcdStatus, EtcdStatusReader};

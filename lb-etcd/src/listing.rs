@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_core::Diagnostic;
+use lb_core::{Diagnostic, Sink, SourceError, Update};
 use prost::Message;
 
 use crate::{
@@ -42,11 +42,12 @@ pub(crate) async fn list(
     config: &EtcdConfig,
     layout: &Arc<Layout>,
     known: Option<&View>,
-) -> Result<Listed, EtcdError> {
+    sink: &Sink,
+) -> Result<Listed, SourceError> {
     let mut attempt = 1;
     loop {
-        match pages(session, config, layout, known).await {
-            Err(EtcdError::Compacted { .. }) if attempt < ATTEMPTS => attempt += 1,
+        match pages(session, config, layout, known, sink).await {
+            Err(SourceError::CursorGone { .. }) if attempt < ATTEMPTS => attempt += 1,
             result => return result,
         }
     }
@@ -57,7 +58,8 @@ async fn pages(
     config: &EtcdConfig,
     layout: &Arc<Layout>,
     known: Option<&View>,
-) -> Result<Listed, EtcdError> {
+    sink: &Sink,
+) -> Result<Listed, SourceError> {
     let (mut key, range_end) = range(layout.prefix());
     let mut view = View::new(Arc::clone(layout));
     let mut diagnostics = Vec::new();
@@ -89,6 +91,7 @@ async fn pages(
         let header = answer.header.unwrap_or_default();
         let at = position.get_or_insert_with(|| Position {
             cluster: cluster_name(header.cluster_id),
+            history: 0,
             revision: revision(header.revision),
             term: 0,
             witness: None,
@@ -119,23 +122,22 @@ async fn pages(
         diagnostics.extend(view.load(changes, known));
         diagnostics.truncate(MAX_DIAGNOSTICS);
         if view.key_count() > config.max_keys {
-            return Err(too_many_keys(config.max_keys));
+            return Err(too_many_keys(config.max_keys).into());
         }
-        if done {
-            let mut position = position.unwrap_or_else(|| Position {
-                cluster: cluster_name(header.cluster_id),
-                revision: revision(header.revision),
-                term: header.raft_term,
-                witness: None,
-            });
-            position.witness = newest.map(|(_, witness)| witness);
-            diagnostics.extend(view.incomplete());
-            return Ok(Listed {
-                view,
-                position,
-                diagnostics,
-            });
+        if !done {
+            // A long listing is no silence.
+            let at = at.cursor(at.revision);
+            sink.send(Update::Progress { at }).await?;
+            continue;
         }
+        at.witness = newest.map(|(_, witness)| witness);
+        let position = at.clone();
+        diagnostics.extend(view.incomplete());
+        return Ok(Listed {
+            view,
+            position,
+            diagnostics,
+        });
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
+use lb_core::Cursor;
+
 use crate::{client::wire, layout::Change};
 
 /// Where we are in the history of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Which cluster, as the epoch of cursors.
+    /// Which cluster.
     pub(crate) cluster: Arc<str>,
+    /// Which of its histories, as far as we saw: a restore from a backup begins another.
+    pub(crate) history: u32,
     /// Every change up to this revision has been told.
     pub(crate) revision: u64,
     /// The leader's term last heard. Within a cluster's life it never falls.
@@ -86,6 +90,29 @@ pub(crate) fn may_resume(position: &Position, answer: &wire::RangeResponse) -> R
     match &position.witness {
         Some(witness) if witness.changed != answer.kvs.first().map(Changed::of) => Err(restored),
         _ => Ok(()),
+    }
+}
+
+impl Position {
+    /// The cursor of a revision of this history.
+    pub(crate) fn cursor(&self, revision: u64) -> Cursor {
+        // A cluster that was never seen to be restored is its number.
+        let epoch = match self.history {
+            0 => Arc::clone(&self.cluster),
+            history => format!("{}.{history}", self.cluster).into(),
+        };
+        Cursor::new(epoch, revision)
+    }
+
+    /// The same, as it follows `before`: revisions of a store that was restored are not those of before.
+    pub(crate) fn after(mut self, before: &Self, why: &Relist) -> Self {
+        if self.cluster == before.cluster {
+            let restored = matches!(why, Relist::Restored { .. })
+                || self.revision < before.revision
+                || self.term < before.term;
+            self.history = before.history + u32::from(restored);
+        }
+        self
     }
 }
 
@@ -291,6 +318,7 @@ mod tests {
     fn position(revision: u64) -> Position {
         Position {
             cluster: cluster_name(CLUSTER),
+            history: 0,
             revision,
             term: 2,
             witness: None,
@@ -430,6 +458,21 @@ mod tests {
         ] {
             assert!(may_resume(&at, &reply).is_err(), "{what}");
         }
+    }
+
+    #[test]
+    fn a_restored_store_has_another_epoch() {
+        let before = position(9);
+        let compacted = position(12).after(&before, &Relist::Compacted);
+        assert_eq!(compacted.cursor(12).epoch, before.cursor(9).epoch);
+        let shorter = position(8).after(&before, &Relist::First);
+        assert_ne!(shorter.cursor(8).epoch, before.cursor(9).epoch);
+        let why = Relist::Restored {
+            before: 9,
+            now: Some(12),
+        };
+        let longer = position(12).after(&shorter, &why);
+        assert_ne!(longer.cursor(12).epoch, shorter.cursor(12).epoch);
     }
 
     proptest! {

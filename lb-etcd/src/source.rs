@@ -126,13 +126,13 @@ impl EtcdSource {
             Err(why) => why,
         };
         let known = self.told.as_ref().map(|telling| &telling.view);
-        let listed = listing::list(session, &self.config, &self.layout, known).await?;
-        let at = Cursor::new(
-            Arc::clone(&listed.position.cluster),
-            listed.position.revision,
-        );
+        let mut listed = listing::list(session, &self.config, &self.layout, known, sink).await?;
         let before = self.told.as_ref().map(|telling| &telling.position);
         let why = why.in_hindsight(before, &listed.position);
+        if let Some(before) = before {
+            listed.position = listed.position.after(before, &why);
+        }
+        let at = listed.position.cursor(listed.position.revision);
         if why != Relist::First {
             tracing::warn!(source = %self.name, endpoint = %session.endpoint(), %why, "listed all keys again");
         }
@@ -280,10 +280,7 @@ impl Telling {
         let (revision, changes) = match told {
             Told::Created => return Ok(()),
             Told::CaughtUp => {
-                let at = Cursor::new(
-                    Arc::clone(&self.position.cluster),
-                    follower.position.revision,
-                );
+                let at = self.position.cursor(follower.position.revision);
                 self.torn = true;
                 sink.send(Update::Progress { at: at.clone() }).await?;
                 self.reported = at;
@@ -301,16 +298,18 @@ impl Telling {
         if self.view.key_count() > config.max_keys {
             return Err(listing::too_many_keys(config.max_keys).into());
         }
-        if !set.is_empty() || !remove.is_empty() {
-            let at = Cursor::new(Arc::clone(&self.position.cluster), revision);
-            let batch = Update::Batch {
+        let at = self.position.cursor(revision);
+        let update = if set.is_empty() && remove.is_empty() {
+            Update::Progress { at: at.clone() }
+        } else {
+            Update::Batch {
                 at: at.clone(),
                 set,
                 remove,
-            };
-            sink.send(batch).await?;
-            self.reported = at;
-        }
+            }
+        };
+        sink.send(update).await?;
+        self.reported = at;
         for diagnostic in diagnostics {
             sink.send(Update::Diagnostic(diagnostic)).await?;
         }

@@ -13,7 +13,6 @@ fn decisions_are_pure() {
         "client/call.rs",
         "client/release.rs",
         "config.rs",
-        "duration.rs",
         "progress.rs",
         "register/args.rs",
         "registration/entry.rs",

@@ -1,8 +1,4 @@
 //! The view of keys as a whole: however changes come, it is what a fresh look at the same keys is.
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests: whatever is not as it should be ends them"
-)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,6 @@ use super::{
     fact::{Complaint, Fact, Facts, RouteWish},
     scalar,
 };
-use crate::duration;
 
 /// The longest value that is looked at, in bytes: what describes an endpoint or a route is short.
 pub(crate) const MAX_LEN: usize = 64 * 1024;
@@ -301,7 +300,8 @@ fn in_field<T>(
 }
 
 fn grace(text: &str) -> Result<Duration, Complaint> {
-    duration::parse(text).map_err(|error| Complaint::value(error.to_string()))
+    lb_core::duration::parse(text)
+        .ok_or_else(|| Complaint::value("expected a length of time such as 500ms, 10s or 1m30s"))
 }
 
 fn shown(value: &Value) -> String {

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::{
     config::{AuthConfig, ConnectionConfig},
-    duration,
     registration::{Advert, Entry, Health, Probe, RegistrationConfig, SerfHandler},
 };
 
@@ -191,7 +190,10 @@ impl Given {
                 .parse()
                 .map_err(|_| invalid("an address such as 192.0.2.7:80"))
         };
-        let time = || duration::parse(&value).map_err(|error| invalid(&error.to_string()));
+        let time = || {
+            lb_core::duration::parse(&value)
+                .ok_or_else(|| invalid("a length of time such as 500ms, 10s or 1m30s"))
+        };
         let name = || {
             let parsed: Result<Name, _> = value.parse();
             parsed.map_err(|error| invalid(&error.to_string()))

@@ -5,8 +5,6 @@ use std::{net::SocketAddr, time::Duration};
 use lb_core::{Name, Weight};
 use serde_json::{Map, Value};
 
-use crate::duration;
-
 /// One key of a registration, and its value in each phase.
 ///
 /// Where a phase has no value, the key is absent in it: so a layout of plain addresses, which cannot say that an
@@ -115,7 +113,10 @@ impl Advert {
             let mut value = Map::new();
             value.insert("address".to_owned(), Value::from(self.address.to_string()));
             if state == "draining" && !self.drain.is_zero() {
-                value.insert("grace".to_owned(), Value::from(duration::show(self.drain)));
+                value.insert(
+                    "grace".to_owned(),
+                    Value::from(format!("{}ms", self.drain.as_millis())),
+                );
             }
             if !self.metadata.is_empty() {
                 value.insert("metadata".to_owned(), Value::Object(self.metadata.clone()));

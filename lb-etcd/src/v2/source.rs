@@ -13,7 +13,6 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::answer::{Said, read};
 use crate::{
-    duration,
     error::EtcdError,
     layout::{Change, Layout, LayoutConfig, Step, View},
 };
@@ -30,7 +29,7 @@ pub struct EtcdV2Config {
     /// The longest silence of a healthy source. Default `15s`.
     #[serde(
         default = "default_liveness",
-        deserialize_with = "duration::deserialize"
+        deserialize_with = "lb_core::duration::deserialize"
     )]
     pub liveness: Duration,
     /// The largest answer that is taken, in bytes. Default 64 MiB.
@@ -63,6 +62,10 @@ pub struct EtcdV2Source {
     next: usize,
     layout: Arc<Layout>,
     view: Option<View>,
+    /// The cluster of the last listing, and how often its store was seen to go back.
+    history: (Arc<str>, u32),
+    /// The last index that was told.
+    told: u64,
     /// The cursor of the last update that was sent, unless an attempt was cut since.
     reported: Option<Cursor>,
 }
@@ -115,6 +118,8 @@ impl EtcdV2Source {
             next: 0,
             layout: Arc::new(layout),
             view: None,
+            history: (Arc::default(), 0),
+            told: 0,
             reported: None,
         })
     }
@@ -133,7 +138,7 @@ impl EtcdV2Source {
             let third = self.config.liveness / 3;
             let query = format!("recursive=true&wait=true&waitIndex={}", cursor.revision + 1);
             let head = self.get(&endpoint, &query, third).await?;
-            if head.cluster != cursor.epoch {
+            if head.cluster != self.history.0 {
                 return Err(SourceError::CursorGone {
                     what: format!("another cluster answers at {endpoint}"),
                 });
@@ -209,7 +214,7 @@ impl EtcdV2Source {
         let mut view = View::new(Arc::clone(&self.layout));
         let mut diagnostics = view.load(changes, self.view.as_ref());
         diagnostics.extend(view.incomplete());
-        let cursor = Cursor::new(head.cluster, head.index);
+        let cursor = Cursor::new(self.epoch(head.cluster, head.index), head.index);
         let records = view.records();
         self.view = Some(view);
         let reset = Update::Reset {
@@ -221,6 +226,21 @@ impl EtcdV2Source {
             sink.send(Update::Diagnostic(diagnostic)).await?;
         }
         Ok(cursor)
+    }
+
+    /// The epoch of a listing at this index: a store that went back counts anew.
+    fn epoch(&mut self, cluster: Arc<str>, index: u64) -> Arc<str> {
+        let (before, restored) = &mut self.history;
+        if *before != cluster {
+            (*before, *restored) = (cluster, 0);
+        } else if index < self.told {
+            *restored += 1;
+        }
+        self.told = index;
+        match *restored {
+            0 => Arc::clone(before),
+            times => format!("{before}.{times}").into(),
+        }
     }
 
     async fn tell(
@@ -267,6 +287,7 @@ impl EtcdV2Source {
         sink: &Sink,
     ) -> Result<(), SourceError> {
         self.reported = None;
+        self.told = self.told.max(cursor.revision);
         sink.send(update).await?;
         self.reported = Some(cursor.clone());
         Ok(())

@@ -194,6 +194,7 @@ async fn compaction_behind_the_cursor_does_not_list_again() {
 /// One attempt, until what was seen fulfils a condition.
 async fn attempt(source: &mut EtcdSource, seen: &mut Seen, condition: impl Fn(&Seen) -> bool) {
     let (sink, mut updates) = Sink::channel(1);
+    seen.begin(seen.cursor.clone());
     let attempt = source.watch(seen.cursor.clone(), &sink);
     tokio::pin!(attempt);
     let deadline = tokio::time::sleep(crate::support::PATIENCE);

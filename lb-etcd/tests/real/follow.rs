@@ -7,7 +7,7 @@ use crate::support::{
     server::{Member, binaries},
     supervisor::Supervisor,
 };
-use lb_core::{Sink, Source, Update};
+use lb_core::{Sink, Source};
 use lb_etcd::{EtcdConfig, EtcdSource};
 
 fn source(endpoint: &str) -> EtcdSource {
@@ -107,6 +107,7 @@ async fn i12_fragments_are_never_seen_half() {
             for round in 0..wanted {
                 api.txn(&transaction(round, &"x".repeat(1000), true));
             }
+            seen.begin(seen.cursor.clone());
             let attempt = source.watch(seen.cursor.clone(), &sink);
             tokio::pin!(attempt);
             let deadline = tokio::time::sleep(crate::support::PATIENCE);
@@ -239,6 +240,7 @@ async fn an_attempt_can_be_cut_anywhere() {
                 &format!("192.0.2.1:{}", 1000 + round),
             );
             let cut = Duration::from_micros(round * 400);
+            seen.begin(seen.cursor.clone());
             let attempt = tokio::time::timeout(cut, source.watch(seen.cursor.clone(), &sink));
             tokio::pin!(attempt);
             loop {
@@ -251,6 +253,7 @@ async fn an_attempt_can_be_cut_anywhere() {
                 seen.take(update);
             }
         }
+        seen.begin(seen.cursor.clone());
         let attempt = source.watch(seen.cursor.clone(), &sink);
         tokio::pin!(attempt);
         let converged = |seen: &crate::support::supervisor::Seen| {
@@ -268,7 +271,6 @@ async fn an_attempt_can_be_cut_anywhere() {
             tokio::select! {
                 ended = &mut attempt => panic!("{ended:?}"),
                 Some(update) = updates.recv() => {
-                    if let Update::Reset { .. } = update { seen.resets = 0; }
                     seen.take(update);
                 }
                 () = &mut deadline => panic!("never converged: {seen:#?}"),

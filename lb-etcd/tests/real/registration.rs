@@ -114,7 +114,7 @@ async fn a_lost_registration_comes_back() {
         let value = eventually("the key", || api.get(KEY)).await;
         let status = registration.status();
 
-        let first = status.borrow().lease.unwrap();
+        let first = eventually("the lease", || status.borrow().lease).await;
         api.revoke(first);
         eventually("another lease", || {
             let lease = status.borrow().lease;

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Cursor, Diagnostic, Record, RecordKey, Sink, Source, SourceError, Update};
+use lb_core::{
+    Cursor, Diagnostic, Record, RecordKey, Sink, Source, SourceError, Update,
+    source::{Admission, Protocol},
+};
 use lb_etcd::{EtcdSource, EtcdStatusReader};
 
 use super::eventually;
@@ -14,6 +17,8 @@ use super::eventually;
 /// What was seen so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
+    /// Shared by copies: only the original is told anything.
+    protocol: Arc<Mutex<Protocol>>,
     pub(crate) records: BTreeMap<RecordKey, Record>,
     pub(crate) cursor: Option<Cursor>,
     pub(crate) resets: usize,
@@ -63,7 +68,12 @@ impl Supervisor {
             tokio::spawn(async move {
                 let mut cursor_gone = false;
                 loop {
-                    let resume = seen.lock().unwrap().cursor.clone().filter(|_| !cursor_gone);
+                    let resume = {
+                        let mut seen = seen.lock().unwrap();
+                        let resume = seen.cursor.clone().filter(|_| !cursor_gone);
+                        seen.begin(resume.clone());
+                        resume
+                    };
                     let result = source.watch(resume, &sink).await;
                     let error = result.expect_err("an attempt does not just end");
                     cursor_gone = matches!(error, SourceError::CursorGone { .. });
@@ -120,7 +130,18 @@ impl Drop for Supervisor {
 }
 
 impl Seen {
+    /// A new attempt begins.
+    pub(crate) fn begin(&self, asked: Option<Cursor>) {
+        self.protocol.lock().unwrap().begin(asked);
+    }
+
     pub(crate) fn take(&mut self, update: Update) {
+        let admission = self.protocol.lock().unwrap().admit(&update);
+        match admission {
+            Ok(Admission::Apply) => {}
+            Ok(Admission::Alive) => return,
+            other => panic!("{other:?}"),
+        }
         match update {
             Update::Reset { at, records } => {
                 self.resets += 1;
@@ -128,7 +149,7 @@ impl Seen {
                     .into_iter()
                     .map(|record| (record.key.clone(), record))
                     .collect();
-                self.at(at);
+                self.cursor = Some(at);
             }
             Update::Resumed { at } => {
                 assert_eq!(Some(&at), self.cursor.as_ref(), "resumed where we are");
@@ -142,11 +163,11 @@ impl Seen {
                 for record in set {
                     self.records.insert(record.key.clone(), record);
                 }
-                self.at(at);
+                self.cursor = Some(at);
             }
             Update::Progress { at } => {
                 self.progress += 1;
-                self.at(at);
+                self.cursor = Some(at);
             }
             Update::Diagnostic(diagnostic) => self.diagnostics.push(diagnostic),
         }
@@ -154,16 +175,6 @@ impl Seen {
             let now = self.records.len();
             self.fewest = Some(self.fewest.map_or(now, |fewest| fewest.min(now)));
         }
-    }
-
-    fn at(&mut self, at: Cursor) {
-        if let Some(before) = &self.cursor
-            && before.epoch == at.epoch
-            && self.resets == 1
-        {
-            assert!(before.revision <= at.revision, "{before} then {at}");
-        }
-        self.cursor = Some(at);
     }
 
     pub(crate) fn error_has(&self, text: &str) -> bool {
