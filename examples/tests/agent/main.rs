@@ -57,6 +57,19 @@ async fn an_edited_file_is_followed_and_i2_the_end_of_the_agent_leaves_haproxy_s
     );
     assert!(line["latency_us"].as_u64().unwrap() > 0, "{line}");
 
+    let line: Value = serde_json::from_str(&agent.until_logged("endpoint in effect")).unwrap();
+    assert_eq!(
+        (&line["service"], &line["endpoint"]),
+        (&json!("web"), &json!(a.address)),
+        "{line}"
+    );
+    let line: Value = serde_json::from_str(&agent.until_logged("applied: ")).unwrap();
+    assert_eq!(
+        (&line["span"]["target_name"], &line["span"]["generation"]),
+        (&json!("edge"), &json!(1)),
+        "{line}"
+    );
+
     eventually("all is well", || {
         world.call(&["status", "--healthy"]).code == Some(0)
     });

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use super::{
     error::chain,
@@ -57,7 +58,13 @@ impl Drive {
 
     async fn pass(&mut self, job: Job) {
         let Job { pass, desired } = job;
-        let work = self.driver.converge(&desired);
+        // What a driver logs leads back to the generation, and with it to the cursors that caused it.
+        let span = tracing::info_span!(
+            "pass",
+            target_name = %self.driver.name(),
+            generation = desired.generation()
+        );
+        let work = self.driver.converge(&desired).instrument(span);
         let result = match tokio::time::timeout(self.limit, work).await {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => Err(chain(&error)),

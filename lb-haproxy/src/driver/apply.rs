@@ -6,14 +6,19 @@ use std::{
 };
 
 use lb_core::Name;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use super::{apply_map::apply_map, counters::Counters, error::DriverError, live};
 use crate::{
     client::Client,
     observed::Server,
+<<<<<<< HEAD
     plan::{Expect, Plan, Planner},
     proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, verdict},
+=======
+    plan::{Expect, Plan, Planner, Stage},
+    proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, command_text, verdict},
+>>>>>>> agent
 };
 
 /// Pauses, in milliseconds, before reading again an address that HAProxy applies in its own time: mostly that is within
@@ -65,7 +70,7 @@ pub(super) async fn apply(
         for (step, reply) in steps.iter().zip(&replies) {
             match verdict(&step.command, reply) {
                 Ok(_) => {
-                    debug!(server = %step.server, why = %step.why, "applied {:?}", step.command);
+                    info!(server = %step.server, why = %step.why, "applied: {}", command_text(&step.command));
                     counters.step(&step.command, step.why);
                     applied += 1;
                     if matches!(step.command, Command::ShutdownSessions(_)) {

@@ -41,7 +41,12 @@ pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
     let handle = plane.handle();
     let latencies = Arc::new(Latencies::default());
     let mut tasks = JoinSet::new();
-    tasks.spawn(watch::follow(handle.subscribe(), Arc::clone(&latencies)));
+    let events = handle.subscribe();
+    tasks.spawn(watch::follow(
+        handle.clone(),
+        events,
+        Arc::clone(&latencies),
+    ));
     let running = plane.spawn();
     let pages = Arc::new(Pages {
         handle: handle.clone(),

@@ -5,7 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lb_core::{Event, Events, Name, event::Cause};
+use lb_core::{
+    Endpoint, Event, Events, Handle, Name,
+    event::Cause,
+    model::{Changes, Snapshot},
+};
+
+/// How many endpoints of one verification are logged one by one; of the others, the number.
+const MOST_LOGGED: usize = 100;
 
 /// The upper bounds of the buckets of latency, in microseconds.
 pub(crate) const BOUNDS: [u64; 12] = [
@@ -54,7 +61,9 @@ impl Histogram {
 }
 
 /// Follows until the control plane has ended.
-pub(crate) async fn follow(mut events: Events, latencies: Arc<Latencies>) {
+pub(crate) async fn follow(handle: Handle, mut events: Events, latencies: Arc<Latencies>) {
+    // The generation up to which each target's endpoints were logged.
+    let mut logged: BTreeMap<Name, u64> = BTreeMap::new();
     while let Some(stamped) = events.next().await {
         match &stamped.event {
             Event::Verified {
@@ -82,6 +91,12 @@ pub(crate) async fn follow(mut events: Events, latencies: Arc<Latencies>) {
                         "verified"
                     );
                 }
+                let snapshot = handle.snapshot();
+                // A target that is behind already is verified again soon, and the rest is logged then.
+                if snapshot.generation() == *generation {
+                    let before = logged.insert(target.clone(), *generation).unwrap_or(0);
+                    log_endpoints(target, &snapshot, before, &cursors(causes), *latency_micros);
+                }
             }
             Event::Pass {
                 target,
@@ -98,9 +113,58 @@ pub(crate) async fn follow(mut events: Events, latencies: Arc<Latencies>) {
                 pass_us = pass_micros,
                 "applied"
             ),
-            Event::TargetRemoved { target } => latencies.forget(target),
+            Event::TargetRemoved { target } => {
+                latencies.forget(target);
+                logged.remove(target);
+            }
             _ => {}
         }
+    }
+}
+
+/// Says of each endpoint that changed since a generation what is in effect now (I10). Which server has it, the driver
+/// says, under the same generation and address.
+fn log_endpoints(
+    target: &Name,
+    snapshot: &Snapshot,
+    before: u64,
+    cursors: &str,
+    latency_micros: Option<u64>,
+) {
+    let changed: Vec<(&Name, &Name, Option<&Endpoint>)>;
+    let changes = snapshot.changes_since(before);
+    match &changes {
+        Changes::Only { endpoints, .. } => {
+            changed = endpoints
+                .iter()
+                .flat_map(|(service, ids)| ids.iter().map(move |id| (service, id)))
+                .map(|(service, id)| {
+                    let found = snapshot.service(service);
+                    (service, id, found.and_then(|found| found.endpoint(id)))
+                })
+                .collect();
+        }
+        // Too many to tell apart from those that stayed.
+        Changes::Everything => return,
+    }
+    let generation = snapshot.generation();
+    for (service, endpoint, now) in changed.iter().take(MOST_LOGGED) {
+        let state = now.map_or_else(|| "gone".to_owned(), |now| format!("{:?}", now.state));
+        tracing::info!(
+            target_name = %target,
+            generation,
+            %service,
+            %endpoint,
+            address = now.map(|now| tracing::field::display(now.address)),
+            state = state.to_lowercase(),
+            cursors,
+            latency_us = latency_micros,
+            "endpoint in effect"
+        );
+    }
+    if changed.len() > MOST_LOGGED {
+        let more = changed.len() - MOST_LOGGED;
+        tracing::info!(target_name = %target, generation, more, "and more endpoints in effect");
     }
 }
 
