@@ -69,7 +69,7 @@ impl Supervisor {
                 let mut cursor_gone = false;
                 loop {
                     let resume = {
-                        let mut seen = seen.lock().unwrap();
+                        let seen = seen.lock().unwrap();
                         let resume = seen.cursor.clone().filter(|_| !cursor_gone);
                         seen.begin(resume.clone());
                         resume
