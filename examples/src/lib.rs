@@ -7,3 +7,8 @@
 
 pub mod testbed;
 pub mod traffic;
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
