@@ -12,18 +12,8 @@ use super::{apply_map::apply_map, counters::Counters, error::DriverError, live};
 use crate::{
     client::Client,
     observed::Server,
-<<<<<<< HEAD
     plan::{Expect, Plan, Planner},
     proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, command_text, verdict},
-=======
-<<<<<<< HEAD
-    plan::{Expect, Plan, Planner},
-    proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, verdict},
-=======
-    plan::{Expect, Plan, Planner, Stage},
-    proto::{AdminState, Command, Info, Refusal, ServerRef, ServersState, command_text, verdict},
->>>>>>> agent
->>>>>>> etcd
 };
 
 /// Pauses, in milliseconds, before reading again an address that HAProxy applies in its own time: mostly that is within
