@@ -8,14 +8,15 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use lb_core::{Cursor, Descriptor, Diagnostic, Severity, Sink, Source, SourceError, Update};
+use lb_core::{Cursor, Descriptor, Diagnostic, Sink, Source, SourceError, Update};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    api::{Info, ListedContainer},
+    api::Info,
     book::Book,
-    config::{DockerConfig, LabelScheme},
-    container::{Container, NetworkMode},
+    config::DockerConfig,
+    container::Container,
+    container_reader::{AT_ONCE, inspect_through, list, network_owner},
     engine::Engine,
     error::EngineError,
     explain::Explanation,
@@ -243,6 +244,7 @@ impl<'a> Watch<'a> {
     /// Says at once what events alone tell, then reads what they name, and says what that tells.
     async fn handle(&mut self, events: Vec<Event>, sink: &Sink) -> Result<(), SourceError> {
         let mut read = BTreeSet::new();
+        let mut told_to_stop = BTreeSet::new();
         let mut moved = false;
         for event in events {
             let attributes = event
@@ -259,6 +261,7 @@ impl<'a> Watch<'a> {
                 Step::Leaves => {
                     let stop = known.flatten();
                     self.book.leaves(&event.id);
+                    told_to_stop.insert(event.id.clone());
                     let timeout = stop
                         .and_then(|stop| stop.timeout)
                         .unwrap_or(ENGINE_STOP_TIMEOUT);
@@ -269,12 +272,16 @@ impl<'a> Watch<'a> {
                     }
                 }
                 Step::Died => {
+                    // Whoever listens learns that it was draining, however fast it stopped.
+                    if told_to_stop.contains(&event.id) {
+                        self.tell(sink).await?;
+                    }
                     self.book.died(&event.id);
                     self.leaving.remove(&event.id);
                     read.insert(event.id.clone());
                 }
                 Step::Gone => {
-                    // Whoever listens learns that it stopped before it is gone, however fast that was.
+                    // And that it stopped before it was gone.
                     self.book.died(&event.id);
                     self.tell(sink).await?;
                     self.book.forget(&event.id);
@@ -396,82 +403,6 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What a listing found.
-struct Listed {
-    containers: Vec<(Container, Option<Container>)>,
-    unread: Vec<Diagnostic>,
-}
-
-/// All running containers that concern us. One call, and one more for each that a listing tells too little of.
-async fn list(engine: &Engine, rules: &Rules) -> Result<Listed, EngineError> {
-    let (listed, unread) = engine.list::<ListedContainer>("/containers/json").await?;
-    let inspect_all = rules.schemes.contains(&LabelScheme::VirtualHost);
-    let (short, full): (Vec<Container>, Vec<Container>) = listed
-        .into_iter()
-        .map(Container::from_list)
-        .filter(|container| {
-            let labels = container
-                .labels
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()));
-            rules.claims(labels)
-        })
-        .partition(|container| container.mode == NetworkMode::Own && !inspect_all);
-    let inspected: Vec<Result<_, EngineError>> = stream::iter(full)
-        .map(|container| async move { inspect_through(engine, &container.id).await })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    let mut containers: Vec<_> = short
-        .into_iter()
-        .map(|container| (container, None))
-        .collect();
-    for found in inspected {
-        match found {
-            Ok(found) => containers.push(found),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Listed {
-        containers,
-        unread: unread
-            .into_iter()
-            .map(|(id, error)| unreadable("container", &id, error))
-            .collect(),
-    })
-}
-
-/// One container, and the one whose network it uses.
-async fn inspect_through(
-    engine: &Engine,
-    id: &str,
-) -> Result<(Container, Option<Container>), EngineError> {
-    let container = inspect(engine, id).await?;
-    let through = network_owner(engine, &container).await?;
-    Ok((container, through))
-}
-
-/// The container whose network `container` uses, at the end of a chain of such.
-async fn network_owner(
-    engine: &Engine,
-    container: &Container,
-) -> Result<Option<Container>, EngineError> {
-    let mut found: Option<Container> = None;
-    for _ in 0..MAX_CHAIN {
-        let mode = &found.as_ref().unwrap_or(container).mode;
-        let NetworkMode::Container(other) = mode else {
-            break;
-        };
-        match inspect(engine, &other.clone()).await {
-            Ok(container) => found = Some(container),
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
-}
-
 fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
     let own_project = survey
         .own
@@ -483,17 +414,6 @@ fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
         services: config.services.clone(),
         one_off: config.one_off,
         own_project,
-    }
-}
-
-/// What to say of an object that cannot be read.
-pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
-    Diagnostic {
-        object: format!("{kind} {id}"),
-        field: None,
-        value: None,
-        message: format!("the engine's description of it cannot be read: {error}"),
-        severity: Severity::Error,
     }
 }
 
@@ -528,10 +448,6 @@ const MAX_EARLY: usize = 4096;
 const MAX_TOGETHER: usize = 256;
 /// From how many containers on a listing may replace inspections.
 const MIN_LIST: usize = 8;
-/// How many inspections are under way at once.
-const AT_ONCE: usize = 8;
-/// How long a chain of containers that share a network may be.
-const MAX_CHAIN: usize = 4;
 /// When to list again after events may have been missed.
 const AFTER_GAP: Duration = Duration::from_secs(1);
 /// How much longer than twice its time a container that was told to stop may take until it counts as staying.

@@ -8,8 +8,7 @@ use crate::connection::AddressError;
 
 /// Why one question to an engine failed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
+pub(crate) enum EngineError {
     /// The answer is not what the engine's API says.
     #[error("{endpoint}: the answer cannot be read")]
     Answer {

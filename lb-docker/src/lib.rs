@@ -76,7 +76,7 @@
 //! - `api`, `container`, `refresh`: the engine's answers and events; `swarm`: the managers' answers
 //! - `labels`: one file for each scheme; `address`: which address, and why
 //! - `translate`, `book`: facts to records, and what of them was told already
-//! - `engine`, `surroundings`, `surveyor`, `container_source`, `swarm_source`, `self_test`: the edge
+//! - `engine`, `surroundings`, `surveyor`, `container_reader`, `container_source`, `swarm_source`, `self_test`: the edge
 
 #![forbid(unsafe_code)]
 
@@ -88,6 +88,7 @@ mod book_tests;
 mod config;
 mod connection;
 mod container;
+mod container_reader;
 mod container_source;
 mod duration;
 mod engine;
@@ -111,7 +112,6 @@ pub use config::{
     Spread, SwarmConfig,
 };
 pub use container_source::DockerSource;
-pub use error::EngineError;
 pub use explain::Explanation;
 pub use self_test::{EndpointOutcome, EndpointTest, self_test};
 pub use swarm_source::SwarmSource;

@@ -111,7 +111,7 @@ impl Harness for Services {
         self.engine.thaw();
         if !self.engine.is_up() {
             self.engine.boot();
-            self.engine.docker(&["start", "lb"]);
+            self.engine.start_attached("lb");
         }
     }
 

@@ -148,6 +148,20 @@ impl Engine {
         self.boot();
     }
 
+    /// Starts a container on a Swarm network again; a manager that has just started may refuse for a while.
+    pub(crate) fn start_attached(&self, container: &str) {
+        let limit = Instant::now() + Duration::from_secs(120);
+        loop {
+            let output = self.try_docker(&["start", container]);
+            if output.status.success() {
+                return;
+            }
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(Instant::now() < limit, "docker start {container}: {error}");
+            sleep(Duration::from_millis(200));
+        }
+    }
+
     /// Starts it again with more options.
     pub(crate) fn with_options(&mut self, options: &[&str]) {
         self.options
