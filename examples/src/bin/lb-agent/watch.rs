@@ -131,22 +131,18 @@ fn log_endpoints(
     cursors: &str,
     latency_micros: Option<u64>,
 ) {
-    let changed: Vec<(&Name, &Name, Option<&Endpoint>)>;
-    let changes = snapshot.changes_since(before);
-    match &changes {
-        Changes::Only { endpoints, .. } => {
-            changed = endpoints
-                .iter()
-                .flat_map(|(service, ids)| ids.iter().map(move |id| (service, id)))
-                .map(|(service, id)| {
-                    let found = snapshot.service(service);
-                    (service, id, found.and_then(|found| found.endpoint(id)))
-                })
-                .collect();
-        }
-        // Too many to tell apart from those that stayed.
-        Changes::Everything => return,
-    }
+    // Of everything, those that changed cannot be told from those that stayed.
+    let Changes::Only { endpoints, .. } = snapshot.changes_since(before) else {
+        return;
+    };
+    let changed: Vec<(&Name, &Name, Option<&Endpoint>)> = endpoints
+        .iter()
+        .flat_map(|(service, ids)| ids.iter().map(move |id| (service, id)))
+        .map(|(service, id)| {
+            let found = snapshot.service(service);
+            (service, id, found.and_then(|found| found.endpoint(id)))
+        })
+        .collect();
     let generation = snapshot.generation();
     for (service, endpoint, now) in changed.iter().take(MOST_LOGGED) {
         let state = now.map_or_else(|| "gone".to_owned(), |now| format!("{:?}", now.state));
