@@ -186,6 +186,7 @@ socket = "{here}/plain"
 [[targets]]
 name = "other"
 socket = "{here}/absent.sock"
+files = {{ server_state = "{here}/absent/state" }}
 "#
     );
     std::fs::write(&file, text).unwrap();
@@ -205,6 +206,7 @@ socket = "{here}/absent.sock"
         "agent.toml:15:10: error: targets[1].socket: plain is not a socket",
         "agent.toml:18:10: warning: targets[2].socket: absent.sock is the socket of target edge too",
         "agent.toml:18:10: warning: targets[2].socket: absent.sock: there is no such file",
+        "agent.toml:19:26: warning: targets[2].files.server_state: absent: there is no such folder",
     ];
     assert_eq!(found, expected);
     assert!(

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use lb_core::{
-    Confirm, ControlPlane, Cursor, Descriptor, Endpoint, Event, Name, PlaneError, Record,
-    RecordKey, SourceError, Update,
+    BuildError, Confirm, ControlPlane, Cursor, Descriptor, Endpoint, Event, GuardConfig,
+    GuardPolicy, Name, PlaneError, Record, RecordKey, SourceError, Update,
     status::Health,
     testkit::{FakeDriver, FakeSource, FakeTarget, Script},
 };
@@ -282,6 +282,46 @@ async fn i2_an_emptying_reset_is_held_confirmed_or_persists() {
     assert_eq!(handle.confirm(&Confirm::Service(name("web"))), 2);
     eventually("gone", || applied_ids(&fake).is_empty()).await;
     assert!(handle.status().holds.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_and_the_timing_can_be_changed_at_run_time() {
+    let (source, script) = source("s");
+    let (driver, fake) = target("t");
+    let plane = ControlPlane::builder().source(source).target(driver);
+    let running = plane.build().unwrap().spawn();
+    let handle = running.handle();
+    script.say(reset(1, vec![record("a", 1), record("b", 2)]));
+    eventually("applied", || applied_ids(&fake) == ["a", "b"]).await;
+
+    let nonsense = GuardConfig::new(GuardPolicy::default().with_max_share(2.0));
+    assert!(matches!(
+        handle.set_guard(nonsense),
+        Err(BuildError::Guard(_))
+    ));
+    let refused = handle.set_timing(Duration::ZERO, Duration::ZERO);
+    assert!(matches!(
+        refused,
+        Err(BuildError::Setting {
+            setting: "resync",
+            ..
+        })
+    ));
+    handle
+        .set_guard(GuardConfig::new(GuardPolicy::disabled()))
+        .unwrap();
+    handle
+        .set_timing(Duration::from_secs(2), Duration::from_secs(60))
+        .unwrap();
+
+    let began = handle.status().uptime_ms;
+    let elapsed_ms = || handle.status().uptime_ms - began;
+    script.say(set(2, record("c", 3)));
+    eventually("it settled", || applied_ids(&fake) == ["a", "b", "c"]).await;
+    assert!(elapsed_ms() >= 2000);
+    script.say(reset(3, vec![]));
+    eventually("nothing is held", || applied_ids(&fake).is_empty()).await;
+    assert!(elapsed_ms() < 6000, "the hold would be 10 s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,6 +169,17 @@ async fn a_hangup_changes_what_is_written_differently_and_nothing_else() {
         world.served_by().expect("somebody serves") == "b"
     });
 
+    // The guard is changed: a removal that it would hold back goes through at once.
+    let unguarded = format!("settle = \"1ms\"\n{moved}[guard.overall]\nenabled = false\n");
+    world.write("agent.toml", &unguarded);
+    agent.signal("HUP");
+    agent.until_logged("guard changed");
+    agent.until_logged("settle and resync changed");
+    world.write_endpoints("moved.toml", &[]);
+    eventually("nobody serves", || world.served_by().is_none());
+    world.write_endpoints("moved.toml", &[&b]);
+    world.until_served_by(&b);
+
     // A target is changed: the new driver adopts what it finds.
     let other = format!("{moved}timeout = \"3s\"\n");
     world.write("agent.toml", &other);
@@ -322,6 +333,13 @@ async fn mistakes_end_with_one_and_say_where_they_are() {
     }
 
     world.write("agent.toml", &world.config(""));
+    let unexplained = world.call(&["explain", "shop-web-1"]);
+    assert_eq!(unexplained.code, Some(1));
+    assert_eq!(
+        unexplained.err,
+        "lb-agent: the configuration file has no such source of containers\n"
+    );
+
     let nobody = world.call(&["status"]);
     assert_eq!(nobody.code, Some(1));
     assert!(

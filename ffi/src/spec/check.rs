@@ -203,6 +203,14 @@ impl<'s> Findings<'s> {
             let message = format!("{} is the socket of target {other} too", config.socket);
             self.add(Severity::Warning, field.clone(), message);
         }
+        let state = config.files.server_state.as_deref();
+        if let Some(folder) = state.and_then(Path::parent)
+            && !folder.is_dir()
+        {
+            let message = format!("{}: there is no such folder", folder.display());
+            let field = format!("targets[{index}].files.server_state");
+            self.add(Severity::Warning, field, message);
+        }
         let Some(path) = config.socket.path() else {
             return;
         };

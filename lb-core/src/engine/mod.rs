@@ -196,6 +196,16 @@ impl Engine {
         Some(id)
     }
 
+    /// Changes what mass removals are held back, from the next update on.
+    pub fn set_guard(&mut self, guard: GuardConfig) {
+        self.config.guard = guard;
+    }
+
+    /// Changes how long a change waits for others, and how often targets are looked at, from the next time on.
+    pub fn set_timing(&mut self, settle: Duration, resync: Duration) {
+        self.reconciler.set_timing(settle, resync);
+    }
+
     /// The number of a source.
     #[must_use]
     pub fn source_id(&self, name: &Name) -> Option<SourceId> {

@@ -195,10 +195,7 @@ impl Builder {
                 expected,
             })
         };
-        let resync = self.engine.reconciler.resync;
-        if resync < Duration::from_millis(10) {
-            return refuse("resync", format!("{resync:?}"), "10 ms or more");
-        }
+        check_resync(self.engine.reconciler.resync)?;
         if self.settings.pass_limit.is_zero() {
             return refuse("pass_limit", "0".to_owned(), "more than 0");
         }
@@ -221,4 +218,16 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// Refuses to look at targets all the time.
+pub(super) fn check_resync(resync: Duration) -> Result<(), BuildError> {
+    if resync < Duration::from_millis(10) {
+        return Err(BuildError::Setting {
+            setting: "resync",
+            value: format!("{resync:?}"),
+            expected: "10 ms or more",
+        });
+    }
+    Ok(())
 }

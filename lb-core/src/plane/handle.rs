@@ -5,10 +5,17 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{drive::Ask, error::PlaneError, events::Events, run::Command, shared::Shared};
+use super::{
+    builder::check_resync,
+    drive::Ask,
+    error::{BuildError, PlaneError},
+    events::Events,
+    run::Command,
+    shared::Shared,
+};
 use crate::{
     driver::{Driver, Preview},
-    guard::Confirm,
+    guard::{Confirm, GuardConfig},
     model::{Name, Snapshot},
     source::Source,
     status::Status,
@@ -87,6 +94,29 @@ impl Handle {
     /// Lets through what the guard holds back. Returns how many records that were.
     pub fn confirm(&self, what: &Confirm) -> usize {
         self.shared.with(|engine, now| engine.confirm(now, what))
+    }
+
+    /// Changes what mass removals are held back, from the next update on. What is held already stays held for as long
+    /// as it was to be.
+    ///
+    /// # Errors
+    /// [`BuildError::Guard`] for a policy that makes no sense; nothing changes then.
+    pub fn set_guard(&self, guard: GuardConfig) -> Result<(), BuildError> {
+        guard.check()?;
+        self.shared.with(|engine, _| engine.set_guard(guard));
+        Ok(())
+    }
+
+    /// Changes how long a change waits for others to come along, and how often a target is looked at although nothing
+    /// changed: both from the next time on.
+    ///
+    /// # Errors
+    /// [`BuildError::Setting`] for a time out of its range; nothing changes then.
+    pub fn set_timing(&self, settle: Duration, resync: Duration) -> Result<(), BuildError> {
+        check_resync(resync)?;
+        self.shared
+            .with(|engine, _| engine.set_timing(settle, resync));
+        Ok(())
     }
 
     /// Makes every target pass once more and waits until all have applied and verified the generation that is the

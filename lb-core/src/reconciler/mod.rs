@@ -99,6 +99,12 @@ impl Reconciler {
         }
     }
 
+    /// Changes how long a change waits for others, and how often targets are looked at, from the next time on.
+    pub fn set_timing(&mut self, settle: Duration, resync: Duration) {
+        self.config.settle = settle;
+        self.config.resync = resync;
+    }
+
     /// Adds a target. Its first pass is due as soon as there is a generation.
     pub fn add_target(&mut self, now: Time) -> TargetId {
         let id = TargetId(self.next_target);

@@ -9,6 +9,7 @@ use crate::{
     cli::{CheckArgs, Common},
     failure::Failure,
     logs,
+    output::print_line,
 };
 
 pub(crate) fn check(common: &Common, args: &CheckArgs) -> Result<ExitCode, Failure> {
@@ -24,18 +25,21 @@ pub(crate) fn check(common: &Common, args: &CheckArgs) -> Result<ExitCode, Failu
     };
     let ok = !problems.iter().any(|problem| bad(problem.severity));
     if args.json {
-        println!("{:#}", json!({ "ok": ok, "problems": problems }));
+        print_line(format_args!(
+            "{:#}",
+            json!({ "ok": ok, "problems": problems })
+        ));
     } else {
         for problem in &problems {
-            println!("{problem}");
+            print_line(problem);
         }
         if ok {
-            println!(
+            print_line(format_args!(
                 "{}: ok: {}, {}",
                 common.config.display(),
                 count(spec.sources.len(), "source"),
                 count(spec.targets.len(), "target"),
-            );
+            ));
         }
     }
     Ok(if ok {

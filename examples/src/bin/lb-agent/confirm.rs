@@ -10,6 +10,7 @@ use crate::{
     check::count,
     cli::{Common, ConfirmArgs},
     failure::Failure,
+    output::print_line,
 };
 
 #[derive(Debug, Deserialize)]
@@ -26,8 +27,8 @@ pub(crate) async fn confirm(common: &Common, args: &ConfirmArgs) -> Result<ExitC
     let body = ask(common, &args.agent, Method::POST, &path).await?;
     let answer: Answer = serde_json::from_slice(&body)?;
     match answer.records {
-        0 => println!("nothing was held back"),
-        records => println!("let through: {}", count(records, "record")),
+        0 => print_line("nothing was held back"),
+        records => print_line(format_args!("let through: {}", count(records, "record"))),
     }
     Ok(ExitCode::SUCCESS)
 }

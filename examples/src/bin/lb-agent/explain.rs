@@ -9,6 +9,7 @@ use lb_docker::{DockerSource, Explanation, SwarmSource};
 use crate::{
     cli::{Common, ExplainArgs},
     failure::{Failure, chain},
+    output::{print, print_line},
 };
 
 pub(crate) async fn explain(common: &Common, args: &ExplainArgs) -> Result<ExitCode, Failure> {
@@ -38,10 +39,10 @@ pub(crate) async fn explain(common: &Common, args: &ExplainArgs) -> Result<ExitC
         }));
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&explanations)?);
+        print_line(serde_json::to_string_pretty(&explanations)?);
     } else {
         for (name, explanation) in explanations {
-            print!("source {name}: {explanation}");
+            print(format_args!("source {name}: {explanation}"));
         }
     }
     Ok(ExitCode::SUCCESS)

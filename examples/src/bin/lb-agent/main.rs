@@ -11,6 +11,7 @@ mod failure;
 mod logs;
 mod metrics;
 mod notify;
+mod output;
 mod page;
 mod plan;
 mod reload;

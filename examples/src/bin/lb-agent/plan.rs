@@ -11,6 +11,7 @@ use crate::{
     cli::{Common, PlanArgs},
     failure::{Failure, chain},
     logs::Logs,
+    output::{print, print_line},
 };
 
 /// There is something to do, and whoever asked wants to know.
@@ -36,9 +37,9 @@ pub(crate) async fn plan(common: &Common, args: &PlanArgs) -> Result<ExitCode, F
         outlooks.push(look(target, &snapshot, args.timeout).await);
     }
     if args.json {
-        println!("{:#}", as_json(&status, &outlooks));
+        print_line(format_args!("{:#}", as_json(&status, &outlooks)));
     } else {
-        print!("{}", as_text(&status, &outlooks));
+        print(as_text(&status, &outlooks));
     }
     let failed: Vec<_> = outlooks
         .iter()

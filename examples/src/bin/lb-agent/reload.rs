@@ -33,10 +33,32 @@ pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> Spec {
             keep(&now.targets, &mut effect.targets, &name, TargetSpec::name);
         }
     }
+    settings(handle, now, &next);
     for setting in fixed(now, &next) {
         tracing::warn!("{setting} changes when the agent starts again");
     }
+    effect.agent.log.format = now.agent.log.format;
+    effect.agent.metrics = now.agent.metrics;
+    effect.agent.socket.clone_from(&now.agent.socket);
+    effect.initial_limit = now.initial_limit;
+    effect.pass_limit = now.pass_limit;
     effect
+}
+
+/// Settings that take effect at once. The whole configuration was checked, so none is refused.
+fn settings(handle: &Handle, now: &Spec, next: &Spec) {
+    if now.guard != next.guard {
+        match handle.set_guard(next.guard.clone()) {
+            Ok(()) => tracing::info!("guard changed"),
+            Err(error) => tracing::error!("guard stays as it is: {error}"),
+        }
+    }
+    if (now.settle, now.resync) != (next.settle, next.resync) {
+        match handle.set_timing(next.settle, next.resync) {
+            Ok(()) => tracing::info!("settle and resync changed"),
+            Err(error) => tracing::error!("settle and resync stay as they are: {error}"),
+        }
+    }
 }
 
 async fn source(handle: &Handle, change: Change<'_, SourceSpec>) -> Result<&'static str, String> {
@@ -169,11 +191,8 @@ fn fixed(now: &Spec, next: &Spec) -> Vec<&'static str> {
             "agent.log.format",
             now.agent.log.format != next.agent.log.format,
         ),
-        ("guard", now.guard != next.guard),
         ("initial_limit", now.initial_limit != next.initial_limit),
         ("pass_limit", now.pass_limit != next.pass_limit),
-        ("resync", now.resync != next.resync),
-        ("settle", now.settle != next.settle),
         ("the order of the sources", order(now) != order(next)),
     ]
     .into_iter()
@@ -211,8 +230,8 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_changed_are_named() {
-        let next = spec("settle = 1\n[agent]\nsocket = \"/x\"");
-        assert_eq!(fixed(&spec(""), &next), ["agent.socket", "settle"]);
+        let next = spec("settle = 1\npass_limit = 9\n[agent]\nsocket = \"/x\"");
+        assert_eq!(fixed(&spec(""), &next), ["agent.socket", "pass_limit"]);
         assert!(fixed(&next, &next).is_empty());
     }
 }

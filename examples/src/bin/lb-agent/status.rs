@@ -10,6 +10,7 @@ use crate::{
     check::count,
     cli::{Common, StatusArgs},
     failure::Failure,
+    output::{print, print_line},
     table::{Table, time},
 };
 
@@ -118,9 +119,9 @@ pub(crate) async fn status(common: &Common, args: &StatusArgs) -> Result<ExitCod
     let answer: Answer = serde_json::from_slice(&body)?;
     if args.json {
         let value: serde_json::Value = serde_json::from_slice(&body)?;
-        println!("{value:#}");
+        print_line(format_args!("{value:#}"));
     } else if !args.healthy {
-        print!("{}", render(&answer));
+        print(render(&answer));
     }
     let complaints = answer.status.complaints();
     if !args.healthy || complaints.is_empty() {
