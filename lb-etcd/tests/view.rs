@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     reason = "tests: whatever is not as it should be ends them"
 )]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
