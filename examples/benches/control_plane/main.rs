@@ -1,6 +1,7 @@
 //! `make bench`: what `lb` costs, against the raw socket's floor measured in the same run.
 //!
 //! Prints a table and writes `target/bench.json`. Nothing here decides anything: figures are for reading.
+//! `LB_BENCH=core`, `apply` or `etcd` measures that part alone.
 
 #![expect(
     unreachable_pub,
@@ -10,8 +11,10 @@
 )]
 
 mod apply;
+mod etcd;
 mod haproxy;
 mod memory;
+mod minimal;
 mod planner;
 mod raw;
 mod report;
@@ -26,9 +29,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let mut report = Report::default();
-    memory::measure(&mut report);
-    planner::measure(&mut report);
-    apply::measure(&mut report).await?;
+    let only = std::env::var("LB_BENCH").unwrap_or_default();
+    let wanted = |part: &str| only.is_empty() || only == part;
+    if wanted("core") {
+        memory::measure(&mut report);
+        planner::measure(&mut report);
+    }
+    if wanted("apply") {
+        apply::measure(&mut report).await?;
+    }
+    if wanted("etcd") {
+        etcd::measure(&mut report).await?;
+    }
     report.print();
     report.write("target/bench.json")?;
     Ok(())

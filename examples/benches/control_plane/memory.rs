@@ -23,7 +23,7 @@ pub fn measure(report: &mut Report) {
 }
 
 /// Resident bytes of this process.
-fn resident() -> f64 {
+pub fn resident() -> f64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse::<f64>().ok())

@@ -75,7 +75,14 @@ fn number(value: f64) -> String {
 }
 
 /// The middle one.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(values: Vec<f64>) -> f64 {
+    quantile(&values, 0.5)
+}
+
+/// The one that so great a share is below.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let place = (values.len() as f64 * share) as usize;
+    values.get(place).copied().unwrap_or(f64::NAN)
 }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{ControlPlane, Endpoint, Event, Handle, Name, RecordKey, feed, plane::Running};
+use lb_core::{
+    ControlPlane, Endpoint, Event, Handle, Name, RecordKey, Source, feed, plane::Running,
+};
 use lb_haproxy::{
     HaproxyDriver, Policy, SocketAddress, TargetConfig, observed::is_parked, process::Executable,
 };
@@ -162,23 +164,34 @@ impl Testbed {
     /// When it cannot be built.
     pub async fn start_plane(&mut self) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
+        let (publisher, feed) = feed(Name::from_text("program"));
+        self.wishes.write_to(publisher)?;
+        self.start_plane_on(feed).await
+    }
+
+    /// Starts a control plane that follows another source, to which wishes are written with
+    /// [`Wishes::change_elsewhere`].
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub async fn start_plane_on(&mut self, source: impl Source) -> Result<Handle, TestbedError> {
+        self.kill_plane().await;
         let socket = match &self.tap {
             Some(tap) => tap.socket(),
             None => self.haproxy.socket(),
         };
-        let (publisher, feed) = feed(Name::from_text("program"));
         let socket = SocketAddress::unix(socket)?;
         let mut target =
             TargetConfig::new(Name::from_text("haproxy"), socket).with_policy(self.policy.clone());
         target.timeout = self.timeout;
         let plane = ControlPlane::builder()
-            .source(feed)
+            .source(source)
             .target(HaproxyDriver::new(target))
             .event_capacity(EVENTS)
             .build()?;
         let handle = plane.handle();
         let mut events = handle.subscribe();
-        let feed = self.wishes.write_to(publisher)?;
+        let feed = self.wishes.feed();
         let wishes = Arc::clone(&self.wishes);
         let running = plane.spawn();
         let watching = tokio::spawn(async move {

@@ -11,7 +11,7 @@ use lb_core::{Endpoint, FeedClosed, Name, Publisher, Record, RecordKey};
 
 use crate::traffic::{Latencies, Oracle, now};
 
-/// The wishes of one program, written to a feed, each followed until it was verified.
+/// The wishes of one program, written to a feed or elsewhere, each followed until it was verified.
 ///
 /// The order is what makes the oracle right: it learns of a new owner before the feed does, and of a departure only
 /// when the control plane has reported it, unless the address was wished for again meanwhile.
@@ -97,6 +97,40 @@ impl Wishes {
         set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
         remove: impl IntoIterator<Item = RecordKey>,
     ) -> Result<(), FeedClosed> {
+        let write = |publisher: Option<&Publisher>, set: Vec<(RecordKey, Endpoint)>, remove| {
+            let publisher = publisher.ok_or(FeedClosed)?;
+            let set = set
+                .into_iter()
+                .map(|(key, endpoint)| Record::new(key, endpoint));
+            Ok(publisher.batch(set, remove)?.revision)
+        };
+        self.change_with(set, remove, write)
+    }
+
+    /// The same for wishes that are written elsewhere, where a source of lb reads them: `write` does so, and gives
+    /// the revision that the source will tell.
+    ///
+    /// # Errors
+    /// What `write` fails with. The wish is then never verified.
+    pub fn change_elsewhere<E>(
+        &self,
+        set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
+        remove: impl IntoIterator<Item = RecordKey>,
+        write: impl FnOnce() -> Result<u64, E>,
+    ) -> Result<(), E> {
+        self.change_with(set, remove, |_, _, _| write())
+    }
+
+    fn change_with<E>(
+        &self,
+        set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
+        remove: impl IntoIterator<Item = RecordKey>,
+        write: impl FnOnce(
+            Option<&Publisher>,
+            Vec<(RecordKey, Endpoint)>,
+            Vec<RecordKey>,
+        ) -> Result<u64, E>,
+    ) -> Result<(), E> {
         let set: Vec<(RecordKey, Endpoint)> = set.into_iter().collect();
         let remove: Vec<RecordKey> = remove.into_iter().collect();
         let mut state = self.lock();
@@ -114,17 +148,9 @@ impl Wishes {
         }
         let changes = (set.len() + remove.len()) as u64;
         state.changes += changes;
-        let written = match &state.publisher {
-            Some(publisher) => {
-                let set = set
-                    .into_iter()
-                    .map(|(key, endpoint)| Record::new(key, endpoint));
-                publisher.batch(set, remove).map(|cursor| cursor.revision)
-            }
-            None => Err(FeedClosed),
-        };
+        let written = write(state.publisher.as_ref(), set, remove);
         // A wish that no feed took is verified by the next one's first revision at the earliest.
-        let revision = *written.as_ref().unwrap_or(&u64::MAX);
+        let revision = written.as_ref().map_or(u64::MAX, |revision| *revision);
         for gone in before.difference(&after) {
             state.leaving.insert(gone.clone(), revision);
         }
@@ -166,6 +192,11 @@ impl Wishes {
     pub fn open(&self) -> Option<(u64, u64)> {
         let state = self.lock();
         state.open.back().map(|write| (state.feed, write.revision))
+    }
+
+    /// The number of the present feed; 0 when there was none.
+    pub(super) fn feed(&self) -> u64 {
+        self.lock().feed
     }
 
     /// The endpoints wished for now.

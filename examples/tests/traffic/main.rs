@@ -14,4 +14,6 @@ mod changes;
 mod crashes;
 mod departures;
 mod sockets;
+#[path = "../support/users.rs"]
+mod users;
 mod world;

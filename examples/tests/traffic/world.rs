@@ -1,39 +1,19 @@
 //! Two services under load, and what happens to them.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
 
 use lb_core::{EndpointState, Name, Weight};
 use lb_examples::{
     testbed::{Options, Testbed, endpoint_at},
-    traffic::{Outcome, Running, Seed, now},
+    traffic::{Running, Seed, now},
 };
 use lb_haproxy::process::Executable;
 
-/// Longer than anything takes that works.
-pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+use crate::users::{self, executables, name};
+pub(crate) use crate::users::{LIMIT, answers, judge, until};
 
 /// How many requests each run under changes makes at least.
 pub(crate) const REQUESTS: u64 = 10_000;
-
-pub(crate) fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-/// The executables to test.
-fn executables() -> Vec<Executable> {
-    let listed = std::env::var("LB_HAPROXY_MATRIX").unwrap_or_default();
-    let mut paths: Vec<Option<&Path>> = listed
-        .split_whitespace()
-        .map(|path| Some(path.as_ref()))
-        .collect();
-    if paths.is_empty() {
-        paths.push(None);
-    }
-    paths
-        .into_iter()
-        .map(|path| Executable::find(path).unwrap())
-        .collect()
-}
 
 /// Runs a test over every version, and says which.
 pub(crate) async fn over_versions<F>(test: &str, run: impl Fn(Executable, u64) -> F)
@@ -147,11 +127,7 @@ impl World {
 
     /// Users on both services until they are stopped.
     pub(crate) fn users(&self, users: usize) -> Running {
-        let mut load = self.bed.load(users, 0);
-        load.at_least = LIMIT * 2;
-        load.deadline = LIMIT * 2;
-        load.request_limit = LIMIT;
-        load.start(self.bed.oracle.clone())
+        users::start(&self.bed, users)
     }
 
     /// Changes every `pause`, `count` times.
@@ -170,48 +146,6 @@ impl World {
     }
 
     pub(crate) fn reloads(&self) -> u64 {
-        let status = self.bed.plane().unwrap().status();
-        let reloads = |counters: &BTreeMap<&str, u64>| counters.get("reloads").copied();
-        status
-            .targets
-            .iter()
-            .map(|target| reloads(&target.counters).unwrap())
-            .sum()
+        users::reloads(&self.bed)
     }
-}
-
-/// Waits until something is so.
-pub(crate) async fn until(what: &str, so: impl Fn() -> bool) {
-    let began = now();
-    while !so() {
-        assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} for {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// Waits until the users have got this many more right answers.
-pub(crate) async fn answers(running: &Running, more: u64) {
-    let wanted = running.progress().answered + more;
-    until("answers", || running.progress().answered >= wanted).await;
-}
-
-/// Lets the users go on until they have made this many requests, and judges all of them.
-pub(crate) async fn judge(running: Running, least: u64) -> Outcome {
-    until("requests", || running.progress().begun >= least).await;
-    running.stop();
-    let outcome = running.finish().await;
-    if let Some(faults) = outcome.faults() {
-        panic!("{faults}");
-    }
-    assert!(outcome.requests >= least);
-    println!(
-        "  {} requests in {:?}, median {:?}, p99 {:?}, {} endpoints, {} excused",
-        outcome.requests,
-        outcome.took,
-        outcome.latencies.quantile(0.5),
-        outcome.latencies.quantile(0.99),
-        outcome.by_endpoint.len(),
-        outcome.excused,
-    );
-    outcome
 }

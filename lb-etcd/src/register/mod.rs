@@ -5,4 +5,4 @@ mod args;
 mod program;
 
 pub use args::{Args, InvalidArgs, USAGE, Work};
-pub use program::{RegisterError, explain, run};
+pub use program::{RegisterError, explain, main, run};

@@ -54,6 +54,29 @@ pub enum RegisterError {
     },
 }
 
+/// The whole program, called `name` in its messages: reads the command line, does what it says, and tells what went
+/// wrong on the standard error. Must be called within a tokio runtime with I/O and time.
+pub async fn main(name: &str) -> ExitCode {
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname").map(|name| name.trim().to_owned()))
+        .unwrap_or_else(|_| "host".to_owned());
+    let args = match Args::parse(std::env::args().skip(1), &host) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let event = std::env::var("SERF_EVENT").ok();
+    match run(args, event.as_deref()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{name}: {}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Does what the command line says, until it is done. `event`: what `SERF_EVENT` is. Must be called within a tokio
 /// runtime with I/O and time.
 ///

@@ -20,10 +20,10 @@ impl Api {
         revision(&self.call("/v3/kv/put", &body).unwrap())
     }
 
-    pub(crate) fn put_leased(&self, key: &str, value: &str, lease: i64) {
+    pub(crate) fn put_leased(&self, key: &str, value: &str, lease: i64) -> u64 {
         let body =
             json!({ "key": encode(key), "value": encode(value), "lease": lease.to_string() });
-        self.call("/v3/kv/put", &body).unwrap();
+        revision(&self.call("/v3/kv/put", &body).unwrap())
     }
 
     pub(crate) fn delete(&self, key: &str) -> u64 {
