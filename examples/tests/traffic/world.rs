@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration
 use lb_core::{EndpointState, Name, Weight};
 use lb_examples::{
     testbed::{Options, Testbed, endpoint_at},
-    traffic::{Running, Seed, now},
+    traffic::{Connections, Running, Seed, now},
 };
 use lb_haproxy::process::Executable;
 
@@ -128,6 +128,16 @@ impl World {
     /// Users on both services until they are stopped.
     pub(crate) fn users(&self, users: usize) -> Running {
         users::start(&self.bed, users)
+    }
+
+    /// Users that all keep their connections, or all make new ones, until they are stopped.
+    pub(crate) fn users_with(&self, users: usize, connections: Connections) -> Running {
+        let mut load = self.bed.load(users, 0);
+        load.at_least = LIMIT * 2;
+        load.deadline = LIMIT * 2;
+        load.request_limit = LIMIT;
+        load.connections = connections;
+        load.start(self.bed.oracle.clone())
     }
 
     /// Changes every `pause`, `count` times.
