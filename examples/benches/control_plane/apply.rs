@@ -6,6 +6,7 @@ use std::{
 };
 
 use lb_core::{Driver, Endpoint, Snapshot};
+use lb_examples::traffic::{IdentityServer, Load, Oracle};
 use lb_haproxy::{HaproxyDriver, TargetConfig};
 
 use crate::{
@@ -214,17 +215,26 @@ fn processor_time() -> std::io::Result<f64> {
     Ok(ticks / 100.0)
 }
 
-/// A hundred endpoints replaced by a hundred others in one wish.
+/// A hundred endpoints replaced by a hundred others in one wish, while users go on.
 async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    const FLIPS: usize = 21;
     let subject = Subject::start(1, 2 * SLOTS + 20).await?;
     let mut driver = driver(&subject)?;
+    let (service, oracle) = (name("be0"), Arc::new(Oracle::new()));
+    let mut servers = Vec::new();
+    for number in 0..2 * SLOTS {
+        let address = ([127, 77, 0, 1 + u8::try_from(number)?], 7077).into();
+        servers.push(IdentityServer::start(address, Arc::clone(&oracle)).await?);
+    }
     let mut wish = Arc::new(Snapshot::default());
     let mut times = Vec::new();
-    for flip in 0..21 {
+    let mut users = None;
+    for flip in 0..FLIPS {
         let mut edit = wish.edit();
         for slot in 0..SLOTS {
-            let endpoint = Endpoint::new(raw::address((flip % 2) * SLOTS + slot));
-            edit.set_endpoint(&name("be0"), &name(&slot.to_string()), endpoint);
+            let address = servers[(flip % 2) * SLOTS + slot].address();
+            oracle.publish(address, &service);
+            edit.set_endpoint(&service, &name(&slot.to_string()), Endpoint::new(address));
         }
         wish = Arc::new(edit.commit().unwrap_or_default());
         let began = Instant::now();
@@ -232,8 +242,19 @@ async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> 
         while !done.converged {
             done = driver.converge(&wish).await?;
         }
-        if flip > 0 {
-            times.push(began.elapsed().as_secs_f64() * 1e3);
+        let took = began.elapsed();
+        if flip == 0 {
+            let mut load = Load::new(vec![(service.clone(), subject.frontend)], 20, 0);
+            load.at_least = Duration::from_secs(120);
+            load.deadline = load.at_least;
+            load.pause = Duration::from_millis(5);
+            users = Some(load.start(Arc::clone(&oracle)));
+        } else {
+            times.push(took.as_secs_f64() * 1e3);
+            for slot in 0..SLOTS {
+                let left = servers[((flip + 1) % 2) * SLOTS + slot].address();
+                oracle.released(left, &service);
+            }
         }
         // The slots that were left rest before the next flip needs them.
         while let Some(pause) = done.again {
@@ -241,12 +262,18 @@ async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> 
             done = driver.converge(&wish).await?;
         }
     }
-    report.add(
-        "re-point 100 slots, two-phase",
-        median(times),
-        "ms",
-        "new ones in and verified, old ones out; budget ≤ 15 ms",
+    let Some(users) = users else {
+        return Ok(());
+    };
+    users.stop();
+    let outcome = users.finish().await;
+    let note = format!(
+        "new ones in and verified, old ones out, under load; budget ≤ 15 ms; {} requests, {} lost, {} misrouted",
+        outcome.requests,
+        outcome.lost,
+        outcome.misrouted
     );
+    report.add("re-point 100 slots, two-phase", median(times), "ms", note);
     subject.haproxy.stop().await?;
     Ok(())
 }

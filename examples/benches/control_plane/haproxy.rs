@@ -1,6 +1,9 @@
 //! A HAProxy of so many backends of so many slots.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::{SocketAddr, TcpListener},
+};
 
 use lb_haproxy::process::{Executable, Haproxy, HaproxyOptions};
 use tempfile::TempDir;
@@ -9,6 +12,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Subject {
     pub haproxy: Haproxy,
+    /// Where the frontend of the first backend listens.
+    pub frontend: SocketAddr,
     _folder: TempDir,
 }
 
@@ -21,6 +26,11 @@ impl Subject {
              defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 2s\n",
             admin.display()
         );
+        let frontend = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        write!(
+            config,
+            "frontend users\n  bind {frontend}\n  default_backend be0\n"
+        )?;
         for backend in 0..backends {
             write!(
                 config,
@@ -38,6 +48,7 @@ impl Subject {
         );
         Ok(Self {
             haproxy: Haproxy::start(options).await?,
+            frontend,
             _folder: folder,
         })
     }
