@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{Cursor, Descriptor, Record, RecordKey, Sink, Source, SourceError, Update};
-use crate::model::{EndpointState, Mode, Name, Route};
+use crate::model::{EndpointState, Mode, Name, Route, Weight};
 
 /// Makes a push source: what is written to the [`Publisher`] comes out of the [`Feed`].
 ///
@@ -162,6 +162,21 @@ impl Publisher {
                 && let Some(endpoint) = &mut record.endpoint
             {
                 endpoint.state = EndpointState::Draining { grace };
+                state.set(record);
+            }
+        })
+    }
+
+    /// Writes another weight of one endpoint. Without such an endpoint, nothing happens.
+    ///
+    /// # Errors
+    /// [`FeedClosed`] when nobody reads any more.
+    pub fn weigh(&self, key: &RecordKey, weight: Weight) -> Result<Cursor, FeedClosed> {
+        self.write(|state| {
+            if let Some(mut record) = state.records.get(key).cloned()
+                && let Some(endpoint) = &mut record.endpoint
+            {
+                endpoint.weight = weight;
                 state.set(record);
             }
         })

@@ -1,0 +1,3 @@
+module example.invalid/lb
+
+go 1.19
