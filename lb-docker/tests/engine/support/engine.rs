@@ -22,7 +22,7 @@ pub(crate) const CHECKED_IMAGE: &str = "lb-test-checked";
 /// A running `dockerd`. Dropping it removes its containers, ends it, and takes its namespace down.
 pub(crate) struct Engine {
     dir: TempDir,
-    netns: String,
+    pub(crate) netns: String,
     daemon: Option<Child>,
     settings: &'static str,
     options: Vec<String>,
@@ -402,12 +402,19 @@ fn image() -> PathBuf {
             let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
                 .join(format!("image-{}", std::process::id()));
             fs::create_dir_all(&dir).unwrap();
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/support/server.c");
             let binary = dir.join("server");
             let binary = binary.to_str().unwrap();
             run(
                 "gcc",
-                &["-static", "-Os", "-Wall", "-Werror", "-o", binary, source],
+                &[
+                    "-static",
+                    "-Os",
+                    "-Wall",
+                    "-Werror",
+                    "-o",
+                    binary,
+                    super::SERVER,
+                ],
             );
             let tar = dir.join("image.tar");
             run(

@@ -2,3 +2,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod follower;
+
+/// The source of the program in the test images.
+pub(crate) const SERVER: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/support/server.c");

@@ -1,0 +1,18 @@
+//! From containers of a real engine to real HAProxy, under traffic.
+//!
+//! Runs with the last HAProxy named in `LB_HAPROXY_MATRIX`, or else the one on the path. `LB_STORM` is how many
+//! containers the storm has, 40 if it is not set.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod scale;
+mod storm;
+mod support;
+#[path = "../support/users.rs"]
+mod users;
+mod world;

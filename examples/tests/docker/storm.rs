@@ -1,0 +1,78 @@
+//! Addresses go from container to container, and from service to service.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    support::engine::available,
+    users::{self, answers},
+    world::{SERVICES, World},
+};
+
+/// How many containers are started and killed at the same time.
+const AT_ONCE: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i1_no_request_reaches_the_next_owner_of_an_address() {
+    if !available() {
+        return;
+    }
+    let containers = std::env::var("LB_STORM")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(40);
+    let world = World::new().await;
+    let users = users::start(&world.bed, 20);
+    // A container that is killed takes with it what it is asked; whose that was is what counts here.
+    users.excuse_failures(true);
+    let owners = Mutex::new(BTreeMap::<SocketAddr, Vec<usize>>::new());
+    let next = AtomicUsize::new(0);
+    tokio::task::block_in_place(|| {
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= containers {
+                            return;
+                        }
+                        let service = number % SERVICES.len();
+                        let container = format!("storm-{number}");
+                        let address = world.start(SERVICES.get(service).unwrap(), &container);
+                        owners
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .entry(address)
+                            .or_default()
+                            .push(service);
+                        world.engine.docker(&["rm", "-f", &container]);
+                    }
+                });
+            }
+        });
+    });
+    users.excuse_failures(false);
+    answers(&users, 200).await;
+    users.stop();
+    let outcome = users.finish().await;
+    let owners = owners.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let moved = owners
+        .values()
+        .filter(|owners| owners.windows(2).any(|pair| pair.first() != pair.last()))
+        .count();
+    println!(
+        "{containers} containers at {} addresses, {moved} of them for both services; {} requests, {} excused",
+        owners.len(),
+        outcome.requests,
+        outcome.excused,
+    );
+    assert_eq!((world.misrouted(), outcome.misrouted), (0, 0));
+    assert_eq!(users::reloads(&world.bed), 0);
+}
