@@ -239,12 +239,6 @@ pub(super) unsafe fn name(ptr: *const c_char, len: usize, what: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
-    #![expect(
-        clippy::unwrap_used,
-        clippy::panic,
-        reason = "panics are what is tested"
-    )]
-
     use super::*;
 
     #[test]

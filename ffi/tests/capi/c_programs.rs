@@ -37,20 +37,19 @@ fn compile(source: &Path, folder: &Path, how: How) -> PathBuf {
     .arg(installed().join("include"));
     match how {
         How::Checked => {
-            drop(cc.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]))
+            cc.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
         }
-        How::Threads => drop(cc.arg("-fsanitize=thread")),
+        How::Threads => {
+            cc.arg("-fsanitize=thread");
+        }
         How::Shared | How::Static => {}
     }
     cc.arg(source).arg("-o").arg(&program);
-    match how {
-        How::Static => drop(cc.arg(lib.join("liblb.a")).args(private_libs())),
-        _ => drop(
-            cc.arg("-L")
-                .arg(&lib)
-                .arg("-llb")
-                .arg(format!("-Wl,-rpath,{}", lib.display())),
-        ),
+    if matches!(how, How::Static) {
+        cc.arg(lib.join("liblb.a")).args(private_libs());
+    } else {
+        cc.arg("-L").arg(&lib).arg("-llb");
+        cc.arg(format!("-Wl,-rpath,{}", lib.display()));
     }
     succeed(&mut cc);
     program

@@ -2,7 +2,6 @@
 //! library on a real HAProxy.
 
 #![expect(
-    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers too"
