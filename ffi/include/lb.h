@@ -367,7 +367,7 @@ lb_status lb_batch_new(lb_batch **out, lb_error **err);
 
 /**
  * Adds an endpoint: `id` names it within `service` as long as it lives, whatever its address ("10.0.0.7:8080" or
- * "[::1]:80"). `weight` is 0 to 256, its share relative to the others'; `state` an lb_endpoint_state. Names have 1
+ * `[::1]:80`). `weight` is 0 to 256, its share relative to the others'; `state` an lb_endpoint_state. Names have 1
  * to 128 characters out of A-Z a-z 0-9 . _ : -
  */
 lb_status lb_batch_add_endpoint(lb_batch *batch,

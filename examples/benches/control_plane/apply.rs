@@ -269,9 +269,7 @@ async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> 
     let outcome = users.finish().await;
     let note = format!(
         "new ones in and verified, old ones out, under load; budget ≤ 15 ms; {} requests, {} lost, {} misrouted",
-        outcome.requests,
-        outcome.lost,
-        outcome.misrouted
+        outcome.requests, outcome.lost, outcome.misrouted
     );
     report.add("re-point 100 slots, two-phase", median(times), "ms", note);
     subject.haproxy.stop().await?;

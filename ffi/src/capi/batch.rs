@@ -149,7 +149,7 @@ pub unsafe extern "C" fn lb_batch_new(out: *mut *mut Batch, err: *mut *mut Error
 }
 
 /// Adds an endpoint: `id` names it within `service` as long as it lives, whatever its address ("10.0.0.7:8080" or
-/// "[::1]:80"). `weight` is 0 to 256, its share relative to the others'; `state` an lb_endpoint_state. Names have 1
+/// `[::1]:80`). `weight` is 0 to 256, its share relative to the others'; `state` an lb_endpoint_state. Names have 1
 /// to 128 characters out of A-Z a-z 0-9 . _ : -
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_batch_add_endpoint(

@@ -13,6 +13,7 @@ use crate::{
     event::{Event, Stamped},
     model::{Name, Snapshot},
     reconciler::{Pass, TargetId},
+    status::Health,
     time::Time,
 };
 
@@ -142,9 +143,7 @@ fn log(stamped: &Stamped) {
             retry_in_ms,
             ..
         } => tracing::warn!(seq, %target, retry_in_ms, "pass failed: {error}"),
-        Event::SourceHealth { source, health } if !health.is_live() => {
-            tracing::warn!(seq, %source, ?health, "source is not live");
-        }
+        Event::SourceHealth { source, health } => log_health(*seq, source, health),
         Event::SourceDiagnostic { source, diagnostic } => {
             tracing::warn!(seq, %source, "{diagnostic}");
         }
@@ -157,6 +156,40 @@ fn log(stamped: &Stamped) {
         Event::Published { .. } | Event::Verified { .. } | Event::Pass { .. } => {
             tracing::debug!(seq, ?event);
         }
-        _ => tracing::info!(seq, ?event),
+        Event::GuardReleased {
+            source,
+            service,
+            records,
+            reason,
+        } => {
+            tracing::info!(seq, %source, %service, records, ?reason, "removal no longer held back")
+        }
+        Event::SourceOutdated {
+            source,
+            at,
+            applied,
+        } => {
+            tracing::warn!(seq, %source, %at, %applied, "an update is older than what was applied")
+        }
+        Event::SourceAdded { source } => tracing::info!(seq, %source, "source added"),
+        Event::SourceRemoved { source } => tracing::info!(seq, %source, "source removed"),
+        Event::TargetAdded { target } => tracing::info!(seq, target_name = %target, "target added"),
+        Event::TargetRemoved { target } => {
+            tracing::info!(seq, target_name = %target, "target removed");
+        }
+        Event::Closing | Event::Lost { .. } => tracing::info!(seq, ?event),
+    }
+}
+
+fn log_health(seq: u64, source: &Name, health: &Health) {
+    match health {
+        Health::Live { .. } => tracing::info!(seq, %source, "source is live"),
+        Health::NeverSynced { why, .. } => {
+            let why = why.as_deref().unwrap_or("it has not told anything yet");
+            tracing::warn!(seq, %source, "source was never heard: {why}");
+        }
+        Health::Stale { why, .. } => tracing::warn!(seq, %source, "source is stale: {why}"),
+        Health::Failed { why, .. } => tracing::error!(seq, %source, "source failed: {why}"),
+        Health::Ended { why, .. } => tracing::info!(seq, %source, "source ended: {why}"),
     }
 }

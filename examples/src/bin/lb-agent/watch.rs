@@ -6,7 +6,7 @@ use std::{
 };
 
 use lb_core::{
-    Endpoint, Event, Events, Handle, Name,
+    Endpoint, Event, Events, Handle, Name, Unmet,
     event::Cause,
     model::{Changes, Snapshot},
 };
@@ -64,7 +64,11 @@ impl Histogram {
 pub(crate) async fn follow(handle: Handle, mut events: Events, latencies: Arc<Latencies>) {
     // The generation up to which each target's endpoints were logged.
     let mut logged: BTreeMap<Name, u64> = BTreeMap::new();
+    let mut unmet_before: BTreeMap<Name, Vec<Unmet>> = BTreeMap::new();
     while let Some(stamped) = events.next().await {
+        if let Event::Verified { target, .. } | Event::Pass { target, .. } = &stamped.event {
+            log_unmet(&handle, target, &mut unmet_before);
+        }
         match &stamped.event {
             Event::Verified {
                 target,
@@ -116,10 +120,35 @@ pub(crate) async fn follow(handle: Handle, mut events: Events, latencies: Arc<La
             Event::TargetRemoved { target } => {
                 latencies.forget(target);
                 logged.remove(target);
+                unmet_before.remove(target);
             }
             _ => {}
         }
     }
+}
+
+/// Says which wishes could not be met, when that is something new.
+fn log_unmet(handle: &Handle, target: &Name, before: &mut BTreeMap<Name, Vec<Unmet>>) {
+    let status = handle.status();
+    let Some(found) = status
+        .targets
+        .into_iter()
+        .find(|found| found.name == *target)
+    else {
+        return;
+    };
+    let before = before.entry(target.clone()).or_default();
+    if *before == found.unmet {
+        return;
+    }
+    for unmet in found.unmet.iter().filter(|unmet| !before.contains(unmet)) {
+        let endpoint = unmet.endpoint.as_ref().map(tracing::field::display);
+        tracing::warn!(target_name = %target, service = %unmet.service, endpoint, "unmet: {}", unmet.detail);
+    }
+    if found.unmet.is_empty() {
+        tracing::info!(target_name = %target, "every wish is met again");
+    }
+    *before = found.unmet;
 }
 
 /// Says of each endpoint that changed since a generation what is in effect now (I10). Which server has it, the driver
@@ -132,18 +161,25 @@ fn log_endpoints(
     latency_micros: Option<u64>,
 ) {
     let changes = snapshot.changes_since(before);
-    let Changes::Only { endpoints, .. } = &changes else {
-        // Too many to tell apart from those that stayed.
-        return;
+    let changed: Vec<(&Name, &Name, Option<&Endpoint>)> = match &changes {
+        Changes::Only { endpoints, .. } => endpoints
+            .iter()
+            .flat_map(|(service, ids)| ids.iter().map(move |id| (service, id)))
+            .map(|(service, id)| {
+                let found = snapshot.service(service);
+                (service, id, found.and_then(|found| found.endpoint(id)))
+            })
+            .collect(),
+        // Those that changed cannot be told from those that stayed.
+        Changes::Everything => snapshot
+            .services()
+            .flat_map(|(service, found)| {
+                found
+                    .endpoints()
+                    .map(move |(id, now)| (service, id, Some(now)))
+            })
+            .collect(),
     };
-    let changed: Vec<(&Name, &Name, Option<&Endpoint>)> = endpoints
-        .iter()
-        .flat_map(|(service, ids)| ids.iter().map(move |id| (service, id)))
-        .map(|(service, id)| {
-            let found = snapshot.service(service);
-            (service, id, found.and_then(|found| found.endpoint(id)))
-        })
-        .collect();
     let generation = snapshot.generation();
     for (service, endpoint, now) in changed.iter().take(MOST_LOGGED) {
         let state = now.map_or_else(|| "gone".to_owned(), |now| format!("{:?}", now.state));
