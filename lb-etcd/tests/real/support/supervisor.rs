@@ -111,8 +111,14 @@ impl Supervisor {
 
     /// The address of an endpoint, if it is known.
     pub(crate) fn address(&self, key: &str) -> Option<String> {
-        let seen = self.seen.lock().unwrap();
-        let record = seen
+        self.seen.lock().unwrap().address(key)
+    }
+}
+
+impl Seen {
+    /// The address of an endpoint, if it is known.
+    pub(crate) fn address(&self, key: &str) -> Option<String> {
+        let record = self
             .records
             .iter()
             .find(|(known, _)| known.to_string() == key)?
