@@ -3,7 +3,12 @@
 //!
 //! `LB_DIFFERENTIAL_COMMANDS` is how many random commands each version gets, `LB_SEED` where they begin.
 
-#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
