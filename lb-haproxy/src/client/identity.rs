@@ -21,6 +21,14 @@ pub struct SocketIdentity {
 /// # Errors
 /// As for reading the metadata of a file: above all that there is none.
 pub fn socket_identity(path: &Path) -> io::Result<SocketIdentity> {
+    #[cfg(feature = "simulator")]
+    if let Some(number) = crate::simulator::identity() {
+        return Ok(SocketIdentity {
+            device: 0,
+            inode: number,
+            changed: (0, 0),
+        });
+    }
     let metadata = std::fs::metadata(path)?;
     Ok(SocketIdentity {
         device: metadata.dev(),

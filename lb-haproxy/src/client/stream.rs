@@ -13,6 +13,8 @@ use super::SocketAddress;
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "simulator")]
+    Simulated(crate::simulator::Wire),
 }
 
 impl Stream {
@@ -23,6 +25,10 @@ impl Stream {
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
             }
+            #[cfg(feature = "simulator")]
+            SocketAddress::Unix(path) if let Some(wire) = crate::simulator::connect(path) => {
+                Ok(Self::Simulated(wire?))
+            }
             SocketAddress::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
         }
     }
@@ -31,6 +37,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
             Self::Unix(stream) => stream.ready(interest).await,
+            #[cfg(feature = "simulator")]
+            Self::Simulated(wire) => Ok(wire.ready(interest).await),
         }
     }
 
@@ -39,6 +47,8 @@ impl Stream {
         unblocked(match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
+            #[cfg(feature = "simulator")]
+            Self::Simulated(wire) => return Ok(wire.try_read(buffer)),
         })
     }
 
@@ -47,6 +57,8 @@ impl Stream {
         unblocked(match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            #[cfg(feature = "simulator")]
+            Self::Simulated(wire) => wire.try_write(bytes),
         })
     }
 }

@@ -391,5 +391,6 @@ fn identity(socket: &SocketAddress) -> Option<SocketIdentity> {
     reason = "the driver is the edge: it reads the clock for the planner"
 )]
 fn now() -> Instant {
-    Instant::now()
+    // The runtime's clock, which a simulation may hold and push on.
+    tokio::time::Instant::now().into_std()
 }

@@ -1,4 +1,5 @@
-//! A simulated HAProxy: the runtime API, the state machine of its servers, and the traffic they get. Pure.
+//! A simulated HAProxy: the runtime API, the state machine of its servers, and the traffic they get. Pure but for
+//! [`Network`], which lets a real client speak to it in virtual time.
 //!
 //! It exists to be lied to by: everything that makes the real one hard to drive is in it, by version. Its answers are
 //! compared with those of the real versions by `tests/differential.rs`.
@@ -12,17 +13,25 @@ mod dynamic;
 mod map_commands;
 mod maps;
 mod profile;
+mod random;
 mod restore;
 mod server;
 mod set_server;
 mod show;
 mod simulation;
 mod traffic;
+#[cfg(feature = "io")]
+mod wire;
 mod words;
 mod worker;
 
 pub use config::{BackendModel, Balance, CheckModel, ConfigModel, Level, MapModel, ServerModel};
 pub use connection::ConnectionId;
 pub use profile::Profile;
-pub use simulation::Simulator;
+pub use random::Random;
+pub use simulation::{ServerView, Simulator};
 pub use traffic::{ClientId, Outcome, RequestId, Upstream};
+#[cfg(feature = "io")]
+pub use wire::{Faults, Installed, Network, Observer};
+#[cfg(feature = "io")]
+pub(crate) use wire::{Wire, connect, identity};

@@ -15,6 +15,17 @@ use super::{
     worker::Worker,
 };
 
+/// One server of the newest worker, as it is and not as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerView {
+    /// Its name.
+    pub name: String,
+    /// Where it points.
+    pub address: Option<SocketAddr>,
+    /// Whether new requests may go there.
+    pub takes_requests: bool,
+}
+
 /// A HAProxy that is only simulated: a value without clock or socket.
 ///
 /// Bytes go in by [`send`](Self::send) and come out by [`receive`](Self::receive); time passes by
@@ -87,12 +98,17 @@ impl Simulator {
         }
     }
 
-    /// Lets something listen at an address, or nothing.
+    /// Lets something listen at an address, or nothing: then all connections to it end.
     pub fn set_upstream(&mut self, address: SocketAddr, upstream: Option<Upstream>) {
         match upstream {
             Some(upstream) => self.upstreams.insert(address, upstream),
             None => self.upstreams.remove(&address),
         };
+        if upstream.is_none() {
+            for worker in &mut self.workers {
+                worker.traffic.lose(address);
+            }
+        }
     }
 
     // === time and processes
@@ -303,14 +319,27 @@ impl Simulator {
     /// The addresses that new requests for a backend may go to.
     #[must_use]
     pub fn serving(&self, backend: &str) -> Vec<SocketAddr> {
+        self.servers(backend)
+            .into_iter()
+            .filter(|server| server.takes_requests)
+            .filter_map(|server| server.address)
+            .collect()
+    }
+
+    /// The servers of a backend.
+    #[must_use]
+    pub fn servers(&self, backend: &str) -> Vec<ServerView> {
         let backends = self.workers.last().map(|worker| worker.backends.as_slice());
         backends
             .unwrap_or_default()
             .iter()
             .filter(|known| known.name == backend)
             .flat_map(|known| &known.servers)
-            .filter(|server| server.takes_requests())
-            .filter_map(|server| Some(SocketAddr::new(server.address?, server.port)))
+            .map(|server| ServerView {
+                name: server.name.clone(),
+                address: server.address.map(|ip| SocketAddr::new(ip, server.port)),
+                takes_requests: server.takes_requests(),
+            })
             .collect()
     }
 }

@@ -159,6 +159,12 @@ impl Traffic {
         }
     }
 
+    /// Whatever listened at an address is gone.
+    pub(super) fn lose(&mut self, address: SocketAddr) {
+        self.kept.retain(|kept| kept.address != address);
+        self.running.retain(|_, running| running.address != address);
+    }
+
     fn purge(&mut self, server: u64) {
         self.kept
             .retain(|kept| kept.private || kept.server != server);

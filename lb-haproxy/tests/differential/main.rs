@@ -4,11 +4,10 @@
 //! `LB_DIFFERENTIAL_COMMANDS` is how many random commands each version gets, `LB_SEED` where they begin.
 
 #![expect(
-    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test may end in a panic, and waits for real processes"
+    reason = "a test fails by panicking"
 )]
 
 #[path = "../support/mod.rs"]
