@@ -19,7 +19,7 @@ use lb_haproxy::{
 use super::{normal::normal, support::Place};
 
 /// Commands may make HAProxy do nothing for as long as this; then it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const CONFIG: &str = "global
   stats socket DIR/admin.sock level admin
