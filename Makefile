@@ -27,6 +27,12 @@ lint: ## formatting, clippy and rustdoc, warnings denied
 .PHONY: bench
 bench: setup ## measure against the raw socket's floor in the same run; writes target/bench.json
 	@cargo bench --package lb-examples --bench control_plane
+	@cargo build --quiet --release --package lb-ffi && ffi/bench target/release
+
+.PHONY: install
+install: ## install lb.h, liblb and lb.pc: PREFIX=/usr/local DESTDIR=
+	cargo build --release --package lb-ffi
+	ffi/install target/release $(or $(PREFIX),/usr/local) $(DESTDIR)
 
 .PHONY: fuzz
 fuzz: ## fuzz every target, SECONDS_EACH=10; needs a nightly toolchain
