@@ -59,6 +59,8 @@ impl Bed {
         std::fs::write(routes.as_str(), file.file_text()).unwrap();
         std::fs::write(services.as_str(), "").unwrap();
         let mut config = Config::new(place_path(&place, "admin.sock"));
+        // A request makes several lookups; on one thread no edit falls between them, so wrong orders of edits show alone.
+        config.global.nbthread = Some(1);
         let bind = Bind::Tcp(([127, 0, 0, 1], port).into());
         let mut main = Frontend::new("main".parse().unwrap(), bind);
         main.route_map = Some(routes.clone());
