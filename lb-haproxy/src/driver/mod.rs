@@ -6,9 +6,13 @@ mod config;
 mod counters;
 mod disk;
 mod error;
+#[cfg(feature = "process")]
+mod grow;
 mod haproxy_driver;
+mod ladder;
 mod live;
 mod maps;
+mod workers;
 
 pub use config::TargetConfig;
 pub use disk::Files;

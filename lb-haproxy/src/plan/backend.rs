@@ -136,6 +136,14 @@ impl Backend {
         }
     }
 
+    /// How many slots the configuration declares.
+    pub(super) fn declared_slots(&self, policy: &Policy) -> u32 {
+        let declared = |slot: &&Slot| {
+            self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name)
+        };
+        u32::try_from(self.slots.iter().filter(declared).count()).unwrap_or(u32::MAX)
+    }
+
     /// Each server's part, in their order.
     pub(super) fn roles(&self, policy: &Policy) -> Vec<Role> {
         let mut best: HashMap<SocketAddr, (u8, usize)> = HashMap::new();

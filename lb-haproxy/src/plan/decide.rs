@@ -38,6 +38,8 @@ pub(super) struct Decision {
     /// What stops serving once the second was.
     pub(super) leave: Stage,
     pub(super) unmet: Vec<Unmet>,
+    /// How many endpoints have no server and can have none.
+    pub(super) short: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,
     pub(super) again_at: Option<Duration>,
@@ -542,6 +544,7 @@ impl Decider<'_> {
             let read = Read::Gauges(self.backend.name.clone(), std::mem::take(&mut self.gauges));
             self.out.reads.push(read);
         }
+        self.out.short = self.entering.without_slot;
         let out = &self.out;
         // What has left does not concern the wish any more, whatever is still to do with its slot.
         let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);

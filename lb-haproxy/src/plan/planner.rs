@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     capability::Capabilities,
+    growth::Need,
     observed::{Gauges, Server},
     policy::Policy,
     proto::{AdminState, MapEntry, MapName, ServerRef},
@@ -61,6 +62,7 @@ pub struct Planner {
 struct Waiting {
     again_at: Option<Duration>,
     unmet: Vec<Unmet>,
+    short: usize,
     held: usize,
     unsettled: bool,
     waits_for: BTreeSet<SocketAddr>,
@@ -428,6 +430,7 @@ impl Planner {
             let waiting = Waiting {
                 again_at: decision.again_at,
                 unmet: decision.unmet,
+                short: decision.short,
                 held: decision.held,
                 unsettled: !decision.settled,
                 waits_for: decision.waits_for,
@@ -462,6 +465,7 @@ impl Planner {
                 (one, other) => one.or(other),
             };
         }
+        plan.need = self.need();
         if !self.dirty.is_empty() {
             plan.again_at = Some(now);
             plan.settled = false;
@@ -473,6 +477,49 @@ impl Planner {
                 || waiting.held > 0
         });
         plan
+    }
+
+    /// What only a reload could give.
+    fn need(&self) -> Need {
+        let mut need = Need::default();
+        for (name, waiting) in &self.waiting {
+            if waiting.short > 0
+                && let Some(backend) = self.backends.get(name)
+            {
+                let short = u32::try_from(waiting.short).unwrap_or(u32::MAX);
+                need.lack(name, backend.declared_slots(&self.policy), short);
+            }
+        }
+        for service in &self.homeless {
+            let waits = |name: &Name| {
+                let backend = self.backends.get(name);
+                backend.is_some_and(|backend| backend.wants.len() > 0)
+            };
+            if self.bindings.get(service).is_some_and(waits)
+                && let Some(mode) = self.services.get(service)
+            {
+                need.backends.insert(service.clone(), *mode);
+            }
+        }
+        need
+    }
+
+    /// `need`, and slots for the servers made at run time: a reload would take those away.
+    #[must_use]
+    pub fn with_dynamic_servers(&self, need: &Need) -> Need {
+        let mut need = need.clone();
+        for (name, backend) in &self.backends {
+            let count = backend
+                .slots
+                .iter()
+                .filter(|slot| self.policy.is_dynamic_name(&slot.server.name))
+                .count();
+            if count > 0 {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                need.lack(name, backend.declared_slots(&self.policy), count);
+            }
+        }
+        need
     }
 
     /// Notes which addresses a backend waits for. Whoever still holds a newly contested one is to look again: it may

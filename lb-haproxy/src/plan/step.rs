@@ -6,6 +6,7 @@ use lb_core::{Name, Unmet};
 use serde::Serialize;
 
 use crate::{
+    growth::Need,
     proto::{AdminState, Command, MapName, ServerRef, command_text},
     routes::MapChange,
 };
@@ -21,6 +22,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Wishes that no step can meet.
     pub unmet: Vec<Unmet>,
+    /// What a reload would have to bring for them: see [`growth`](crate::growth).
+    pub need: Need,
     /// Leaving endpoints that are kept for now because their service would have none.
     pub held: usize,
     /// What must be read before more can be decided, once the time has come.
@@ -36,6 +39,15 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
+    }
+
+    /// Plans again at this time at the latest.
+    #[cfg(feature = "io")]
+    pub(crate) fn come_back(&mut self, at: Option<Duration>) {
+        self.again_at = match (self.again_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
     }
 
     /// All steps, in order.
@@ -67,6 +79,9 @@ impl fmt::Display for Plan {
                 write!(f, "/{endpoint}")?;
             }
             writeln!(f, ": {}", unmet.detail)?;
+        }
+        if !self.need.is_empty() {
+            writeln!(f, "only a reload gives more: {}", self.need)?;
         }
         if self.held > 0 {
             writeln!(f, "held: {} leaving, kept until others serve", self.held)?;
