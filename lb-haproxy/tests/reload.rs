@@ -131,7 +131,12 @@ fn echoes(count: usize) -> Vec<SocketAddr> {
 }
 
 fn wish(addresses: &[SocketAddr]) -> Arc<Snapshot> {
-    let mut edit = Snapshot::default().edit();
+    more(&Arc::default(), addresses)
+}
+
+/// The wish and these endpoints.
+fn more(wish: &Arc<Snapshot>, addresses: &[SocketAddr]) -> Arc<Snapshot> {
+    let mut edit = wish.edit();
     for address in addresses {
         let id = name(&format!("e-{}", address.port()));
         edit.set_endpoint(&name("echo"), &id, Endpoint::new(*address));
@@ -168,7 +173,7 @@ async fn long_lived_connections_outlive_growth_and_the_old_worker_is_reported_un
         subject.until(&two, "two endpoints", |report| report.converged).await;
         let mut idle: Vec<TcpStream> = (0..200).map(|_| connect(subject.frontend)).collect();
 
-        let five = wish(&addresses);
+        let five = more(&two, &addresses);
         let grown = subject
             .until(&five, "growth", |report| report.converged && report.unmet.is_empty())
             .await;
@@ -215,7 +220,7 @@ async fn i2_the_new_worker_serves_from_its_first_request_on() {
                 })
             })
             .collect();
-        let three = wish(&addresses);
+        let three = more(&two, &addresses);
         let report = subject.until(&three, "growth", |report| report.converged && report.unmet.is_empty()).await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let connections: u64 = users.into_iter().map(|user| user.join().unwrap()).sum();
@@ -235,10 +240,11 @@ async fn a_configuration_that_haproxy_refuses_is_not_kept_and_the_reason_is_told
         })
         .await;
         let addresses = echoes(3);
-        subject.until(&wish(&addresses[..2]), "two endpoints", |report| report.converged).await;
+        let two = wish(&addresses[..2]);
+        subject.until(&two, "two endpoints", |report| report.converged).await;
         let broken = subject.config() + "backend broken\n  no such setting\n";
         fs::write(&subject.place.config, &broken).unwrap();
-        let three = wish(&addresses);
+        let three = more(&two, &addresses);
         let refused = subject
             .until(&three, "a failed growth", |report| report.counters.contains_key("reloads_failed"))
             .await;
@@ -304,6 +310,8 @@ async fn who_reloads_by_themselves_sees_what_is_needed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         subject.haproxy.reload().await.unwrap();
+        // The control plane waits like this between passes.
+        tokio::time::timeout(LIMIT, subject.driver.attention()).await.unwrap();
         let met = subject.until(&three, "the new slot", |report| report.converged && report.unmet.is_empty()).await;
         assert_eq!(met.counters.get("reloads"), Some(&0), "lb made none");
         subject.until(&three, "old workers to be counted", |report| report.gauges.contains_key("old_workers")).await;

@@ -8,7 +8,7 @@ use std::{
 use lb_core::Name;
 use tracing::{info, warn};
 
-use super::{apply_map::apply_map, counters::Counters, error::DriverError, live};
+use super::{apply_backend::apply_backend, apply_map::apply_map, counters::Counters, error::DriverError, live};
 use crate::{
     client::Client,
     observed::Server,
@@ -39,6 +39,14 @@ pub(super) async fn apply(
     let mut seen: BTreeMap<Name, Vec<Server>> = BTreeMap::new();
     let last = plan.stages.len().saturating_sub(1);
     for (number, stage) in plan.stages.iter().enumerate() {
+        for step in &stage.backends {
+            match apply_backend(client, planner, counters, step, clock()).await? {
+                true => applied += 1,
+                false => {
+                    failed.insert(step.backend().clone());
+                }
+            }
+        }
         for step in &stage.maps {
             applied += apply_map(client, planner, counters, step, clock()).await?;
         }
@@ -86,7 +94,7 @@ pub(super) async fn apply(
                         return Err(DriverError::StaleWorker { pid: info.pid });
                     }
                 }
-                _ => take_states(&mut states, live::accept(command, reply)?)?,
+                _ => take_states(&mut states, &touched, live::accept(command, reply)?)?,
             }
         }
         let expected: Vec<&Expect> = stage
@@ -170,7 +178,7 @@ async fn verify(
             .iter()
             .zip(&commands)
         {
-            take_states(states, live::accept(command, reply)?)?;
+            take_states(states, &backends, live::accept(command, reply)?)?;
         }
         open = unfulfilled(expected, states);
     }
@@ -259,7 +267,12 @@ fn read_back_commands(backends: &BTreeSet<Name>, commands: &mut Vec<Command>) {
     }
 }
 
-fn take_states(states: &mut BTreeMap<Name, Vec<Server>>, text: &str) -> Result<(), DriverError> {
+/// Takes in a table of servers. Of `asked` backends those are empty that no table has.
+fn take_states(
+    states: &mut BTreeMap<Name, Vec<Server>>,
+    asked: &BTreeSet<Name>,
+    text: &str,
+) -> Result<(), DriverError> {
     let mut fresh: BTreeMap<Name, Vec<Server>> = BTreeMap::new();
     for row in ServersState::parse(text)?.rows {
         match fresh.get_mut(&row.backend) {
@@ -270,5 +283,8 @@ fn take_states(states: &mut BTreeMap<Name, Vec<Server>>, text: &str) -> Result<(
         }
     }
     states.append(&mut fresh);
+    for backend in asked {
+        states.entry(backend.clone()).or_default();
+    }
     Ok(())
 }

@@ -341,6 +341,10 @@ impl Driver for HaproxyDriver {
             self.disconnect();
             outcome = self.pass(desired).await;
         }
+        if let Some(known) = &mut self.knowledge {
+            let given = known.planner.take_spares_given();
+            self.counters.add("rung_spare_backend", given);
+        }
         match outcome {
             Ok((mut plan, applied)) => {
                 self.watch_old_workers(&mut plan).await;

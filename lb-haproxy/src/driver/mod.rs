@@ -1,6 +1,7 @@
 //! Keeps one HAProxy converged: observe, plan, apply, verify. All input and output is here and in the client.
 
 mod apply;
+mod apply_backend;
 mod apply_map;
 mod config;
 mod counters;

@@ -128,6 +128,11 @@ pub fn grow(
             edit.left.push(why);
         }
     }
+    for (backend, (mode, servers)) in &need.made {
+        if let Err(why) = edit.keep(backend, *mode, *servers) {
+            edit.left.push(why);
+        }
+    }
     let text = match edit.changed(config) {
         true => text(&edit.sections),
         false => config.to_owned(),
@@ -265,21 +270,42 @@ impl Edit<'_> {
         Ok(())
     }
 
+    /// The last spare backend of a mode.
+    fn spare(&self, prefix: &str) -> Result<Section, CannotGrow> {
+        let is_spare = |section: &&Section| {
+            let number = section.name.strip_prefix(prefix);
+            section.is_backend() && number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let spare = self.sections.iter().rfind(is_spare).cloned();
+        spare.ok_or_else(|| CannotGrow::NoSpare {
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    /// Declares a backend that was made at run time, like a spare one.
+    fn keep(&mut self, backend: &Name, mode: Mode, servers: u32) -> Result<(), CannotGrow> {
+        let declared = |section: &Section| section.name == backend.as_str();
+        if !self.sections.iter().any(declared) {
+            let model = self.spare(match mode {
+                Mode::Tcp => &self.policy.spare_tcp,
+                _ => &self.policy.spare_http,
+            })?;
+            self.sections.push(copy(&model, backend.as_str()));
+        }
+        let need = BackendNeed {
+            slots: 0,
+            short: servers,
+        };
+        self.more_slots(backend, need)
+    }
+
     fn more_backends(&mut self, prefix: &str, short: u32) -> Result<(), CannotGrow> {
         let numbered = |section: &Section| -> Option<u32> {
             let number = section.name.strip_prefix(prefix)?;
             section.is_backend().then(|| number.parse().ok()).flatten()
         };
         let taken: BTreeSet<u32> = self.sections.iter().filter_map(numbered).collect();
-        let model = self
-            .sections
-            .iter()
-            .filter(|section| numbered(section).is_some())
-            .next_back()
-            .cloned()
-            .ok_or_else(|| CannotGrow::NoSpare {
-                prefix: prefix.to_owned(),
-            })?;
+        let model = self.spare(prefix)?;
         let has = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         let count = larger(has, self.bounds.grow_by)
             .max(has.saturating_add(short))

@@ -13,6 +13,10 @@ pub struct Need {
     pub slots: BTreeMap<Name, BackendNeed>,
     /// Services for which there is no backend, by name, with their mode.
     pub backends: BTreeMap<Name, Mode>,
+    /// Backends made at run time, with their modes and how many servers they have: a reload for anything else would
+    /// take them away.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub made: BTreeMap<Name, (Mode, u32)>,
 }
 
 /// What one backend has and lacks.

@@ -34,6 +34,10 @@ pub(super) struct Backend {
     pub(super) fixed_weights: bool,
     /// HAProxy refused to make a server in it: not tried again before a time.
     pub(super) no_new_servers: Option<Refused>,
+    /// Whether HAProxy lists it; noted only of those made at run time.
+    pub(super) listed: bool,
+    /// HAProxy refused to make or to remove it: not tried again before a time.
+    pub(super) no_such_change: Option<Refused>,
     /// When its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
@@ -78,6 +82,8 @@ impl Backend {
             adopting: false,
             fixed_weights: false,
             no_new_servers: None,
+            listed: false,
+            no_such_change: None,
             read_at: Duration::ZERO,
             check_port: 0,
         }

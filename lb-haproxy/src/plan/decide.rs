@@ -26,6 +26,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Duration,
     /// Whether a source has not been heard yet: what is not wished for may only not be known.
     pub(super) partial: bool,
+    /// Whether the backend is made by this plan.
+    pub(super) making: bool,
 }
 
 /// One backend's next steps, and what it waits for.
@@ -216,7 +218,7 @@ impl Decider<'_> {
                         .capabilities
                         .use_dynamic_servers(self.context.policy)
                     {
-                        Ok(()) if !self.backend.slots.is_empty() => {
+                        Ok(()) if self.context.making || !self.backend.slots.is_empty() => {
                             self.create(*address, *want, blocked)
                         }
                         Ok(()) => self.no_slot(id, roles, slots, "the backend is empty"),

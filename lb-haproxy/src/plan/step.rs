@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use lb_core::{Name, Unmet};
+use lb_core::{Mode, Name, Unmet};
 use serde::Serialize;
 
 use crate::{
@@ -63,6 +63,15 @@ impl fmt::Display for Plan {
         }
         for (number, stage) in self.stages.iter().enumerate() {
             writeln!(f, "stage {}", number + 1)?;
+            for step in &stage.backends {
+                let why = match step {
+                    BackendStep::Create { .. } => "new service, no backend for it: one is made",
+                    BackendStep::Remove { .. } => "service gone: the backend made for it is removed",
+                };
+                for command in step.commands() {
+                    writeln!(f, "  {}  # {why}", command_text(&command))?;
+                }
+            }
             for MapStep { map, change } in &stage.maps {
                 writeln!(f, "  map {map}: {change}  # routes or assignments changed")?;
             }
@@ -93,12 +102,68 @@ impl fmt::Display for Plan {
 /// Steps that may be sent together, and what must be read back before the next stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stage {
+    /// Backends to make or remove before anything else.
+    pub backends: Vec<BackendStep>,
     /// Maps to change first, one after the other.
     pub maps: Vec<MapStep>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What HAProxy must show after them.
     pub expect: Vec<Expect>,
+}
+
+/// A backend that comes or goes at run time (3.4+).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BackendStep {
+    /// It is made and may get traffic.
+    Create {
+        /// The backend.
+        backend: Name,
+        /// The `defaults` section it is like.
+        defaults: Name,
+        /// How it speaks with its servers.
+        mode: Mode,
+    },
+    /// It gets no traffic any more and is removed.
+    Remove {
+        /// The backend.
+        backend: Name,
+    },
+}
+
+impl BackendStep {
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &Name {
+        match self {
+            Self::Create { backend, .. } | Self::Remove { backend } => backend,
+        }
+    }
+
+    /// The commands that do it, in order.
+    #[must_use]
+    pub fn commands(&self) -> [Command; 2] {
+        match self.clone() {
+            Self::Create {
+                backend,
+                defaults,
+                mode,
+            } => [
+                Command::AddBackend {
+                    backend: backend.clone(),
+                    defaults,
+                    mode,
+                },
+                Command::PublishBackend(backend),
+            ],
+            Self::Remove { backend } => [
+                Command::UnpublishBackend(backend.clone()),
+                Command::DelBackend(backend),
+            ],
+        }
+    }
 }
 
 /// The change of one map. It is read back afterwards.
@@ -114,7 +179,7 @@ impl Stage {
     /// Whether nothing is to be sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.maps.is_empty()
+        self.steps.is_empty() && self.maps.is_empty() && self.backends.is_empty()
     }
 }
 
