@@ -39,6 +39,9 @@ pub enum ReloadError {
 /// Between two looks at the master's processes.
 const PAUSE: Duration = Duration::from_millis(15);
 
+/// How long one look at the master's processes may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// So many looks in a row without a worker in use mean a reload that failed: 2.2, and 3.1 and later, list the worker
 /// that serves on as an old one.
 const WITHOUT_WORKER: u32 = 20;
@@ -99,10 +102,12 @@ async fn watch(
         if left.is_zero() {
             return Err(ReloadError::Unknown { limit });
         }
+        // What an old master accepts while it begins anew, nobody answers or closes.
+        let patience = left.min(PATIENCE);
         let config = ClientConfig {
-            connect: left,
-            reply: left,
-            batch: left,
+            connect: patience,
+            reply: patience,
+            batch: patience,
             ..ClientConfig::default()
         };
         // While the master begins anew nobody listens, or nobody answers.

@@ -295,6 +295,14 @@ impl HaproxyDriver {
 
     fn gauges(&self) -> BTreeMap<&'static str, u64> {
         let mut gauges = BTreeMap::new();
+        if let Some(known) = &self.knowledge {
+            let used = known.planner.slot_use();
+            gauges.insert("slots", u64::from(used.slots));
+            gauges.insert("slots_free", u64::from(used.free));
+            gauges.insert("slots_quarantined", u64::from(used.quarantined));
+            gauges.insert("dynamic_servers", u64::from(used.dynamic));
+            gauges.insert("spare_backends", known.planner.spare_backends());
+        }
         if self.config.master.is_some() {
             let age = self.old_workers.age(self.elapsed());
             gauges.insert("old_workers", self.old_workers.count());
@@ -344,6 +352,7 @@ impl Driver for HaproxyDriver {
         if let Some(known) = &mut self.knowledge {
             let given = known.planner.take_spares_given();
             self.counters.add("rung_spare_backend", given);
+            self.notices.append(&mut known.planner.take_notices());
         }
         match outcome {
             Ok((mut plan, applied)) => {

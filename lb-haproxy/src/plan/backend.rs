@@ -13,6 +13,7 @@ use super::{
     want::{Want, Wants},
 };
 use crate::{
+    forecast::SlotUse,
     observed::{Gauges, Server, is_parked},
     policy::{Policy, is_numbered},
     proto::AdminState,
@@ -148,6 +149,25 @@ impl Backend {
             self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name)
         };
         u32::try_from(self.slots.iter().filter(declared).count()).unwrap_or(u32::MAX)
+    }
+
+    /// How its slots are used.
+    pub(super) fn slot_use(&self, policy: &Policy, roles: &[Role]) -> SlotUse {
+        let mut used = SlotUse::default();
+        for (slot, role) in self.slots.iter().zip(roles) {
+            if policy.is_dynamic_name(&slot.server.name) {
+                used.dynamic += u32::from(*role != Role::Foreign);
+                continue;
+            }
+            match role {
+                Role::Foreign => continue,
+                Role::Free => used.free += u32::from(slot.server.admin == AdminState::Maint),
+                Role::Leaving(_) => used.quarantined += 1,
+                Role::Tenant(..) | Role::Unusable => {}
+            }
+            used.slots += 1;
+        }
+        used
     }
 
     /// Each server's part, in their order.

@@ -9,6 +9,7 @@ mod planner;
 mod routes;
 mod slot;
 mod step;
+mod usage;
 mod want;
 
 pub use planner::Planner;

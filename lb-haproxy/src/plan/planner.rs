@@ -14,6 +14,7 @@ use super::{
     routes::Routes,
     slot::Refused,
     step::{Plan, Read, Stage},
+    usage::Usage,
 };
 use crate::{
     capability::Capabilities,
@@ -56,6 +57,7 @@ pub struct Planner {
     contested: HashMap<SocketAddr, BTreeSet<Name>>,
     /// What each backend contributes to `blocked`.
     blocking: BTreeMap<Name, BTreeSet<SocketAddr>>,
+    pub(super) usage: Usage,
     /// Spare backends given to services, not counted yet.
     spares_given: u64,
 }
@@ -89,6 +91,7 @@ impl Planner {
             blocked: HashMap::new(),
             contested: HashMap::new(),
             blocking: BTreeMap::new(),
+            usage: Usage::default(),
             spares_given: 0,
         }
     }
@@ -450,6 +453,7 @@ impl Planner {
                     .get(&address)
                     .is_some_and(|claimants| claimants.iter().any(|claimant| claimant != name))
             };
+            self.usage.take(backend, roles, &self.policy, now);
             let mut decision = decide(backend, roles, context, elsewhere, needed);
             if !self.is_being_made(backend, &making) {
                 self.missing(backend, &mut decision);
