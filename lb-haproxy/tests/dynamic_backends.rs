@@ -22,7 +22,7 @@ use lb_haproxy::{
     HaproxyDriver, Policy, TargetConfig,
     policy::DynamicBackends,
     process::{Executable, Haproxy},
-    proto::Command,
+    proto::{Command, ServerRow, ServersState},
     routes::{fallback_backends, http_route_lines},
 };
 use support::{Place, free_port};
@@ -198,9 +198,9 @@ async fn services_without_a_backend_get_a_spare_one_and_then_one_made_at_run_tim
 
         // Its service goes: the backend made for it is removed, the spare one stays.
         let gone = edited(&back, |edit| remove(edit, "blog"));
-        settle(&mut driver, &gone).await;
+        let end = settle(&mut driver, &gone).await;
         let left = subject.backends().await;
-        assert!(!left.contains(&"dyn-blog".to_owned()), "{left:?}");
+        assert!(!left.contains(&"dyn-blog".to_owned()), "{left:?} {end:?}");
         assert!(left.contains(&"spare-http-1".to_owned()), "{left:?}");
         assert_eq!(subject.get("shop.example"), Ok(shop));
     }
@@ -246,5 +246,62 @@ async fn a_backend_that_haproxy_refuses_to_make_is_an_unmet_wish() {
         let unmet = report.unmet.first().unwrap();
         assert!(unmet.detail.contains("no such defaults section"), "{}", unmet.detail);
         assert_ne!(subject.get("blog.example").ok(), Some(subject.frontend));
+    }
+}
+
+/// No free slot, and HAProxy makes servers: one is made with a check, let in by it, and removed with its tenant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_made_at_run_time_is_checked_and_removed_when_its_tenant_is_gone() {
+    for executable in support::executables() {
+        let version = executable.version().await.unwrap();
+        println!("HAProxy {version}");
+        let place = Place::new(&format!(
+            "global\n  stats socket DIR/admin.sock mode 600 level admin\n  stats timeout 1h\n\
+             defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 2s\n\
+             frontend in\n  bind 127.0.0.1:{}\n  default_backend web\n\
+             backend web\n  server-template slot 1-1 127.0.0.1:1 disabled check inter 100ms rise 1\n",
+            free_port()
+        ));
+        let haproxy = place.start(&executable).await;
+        let mut policy = Policy::default();
+        policy.server.inter = Some(Duration::from_millis(100));
+        policy.server.rise = Some(1);
+        let target = TargetConfig::new(name("edge"), place.admin.clone());
+        let mut driver = HaproxyDriver::new(target.with_policy(policy));
+        let addresses = [identity(), identity()];
+        let both = edited(&Arc::default(), |edit| {
+            for address in addresses {
+                let id = name(&format!("e-{}", address.port()));
+                edit.set_endpoint(&name("web"), &id, Endpoint::new(address));
+            }
+        });
+        let report = settle(&mut driver, &both).await;
+        let makes = version.at_least(3, 0);
+        assert_eq!(report.unmet.is_empty(), makes, "{report:?}");
+        assert_eq!(count(&report, "rung_dynamic_server"), u64::from(makes));
+        assert_eq!(count(&report, "rung_slot"), 1);
+        assert_eq!(report.gauges.get("dynamic_servers"), Some(&u64::from(makes)));
+        assert_eq!(report.gauges.get("slots_free"), Some(&0));
+        assert!(report.notices.iter().all(|notice| notice.kind == "slots_low"), "{report:?}");
+        if !makes {
+            continue;
+        }
+        let made = async || {
+            let mut client = haproxy.connect().await.unwrap();
+            let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
+            let rows = ServersState::parse(reply.text()).unwrap().rows;
+            let dynamic = |row: &&ServerRow| row.server.as_str().starts_with("dyn-");
+            rows.iter().find(dynamic).map(|row| (row.check.is_configured(), row.op.is_up()))
+        };
+        assert_eq!(made().await, Some((true, true)));
+        let none = edited(&both, |edit| {
+            for address in addresses {
+                edit.remove_endpoint(&name("web"), &name(&format!("e-{}", address.port())));
+            }
+        });
+        let end = settle(&mut driver, &none).await;
+        assert_eq!(made().await, None, "{end:?}");
+        assert_eq!(count(&end, "steps_delete"), 1);
+        assert_eq!(end.gauges.get("slots_free"), Some(&1));
     }
 }

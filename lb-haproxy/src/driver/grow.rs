@@ -12,9 +12,7 @@ use super::{
     error::DriverError,
 };
 use crate::{
-    client::{
-        Client, ClientConfig, Deadline, ReloadError, Reloaded, SocketAddress, reload, remaining,
-    },
+    client::{Client, ClientConfig, Deadline, ReloadError, Reloaded, reload, remaining},
     growth::{CannotGrow, GrowthConfig, Grown, Need, carry, grow},
     plan::Planner,
     process::{Executable, ProcessError, check_config},
@@ -59,6 +57,8 @@ pub(super) enum GrowError {
 pub(super) struct Done {
     pub(super) grown: Grown,
     pub(super) reloaded: Reloaded,
+    /// A conversation with the new worker.
+    pub(super) client: Client,
 }
 
 /// Writes a configuration that has what is needed, lets HAProxy check it, keeps the addresses in the server-state
@@ -117,8 +117,12 @@ pub(super) async fn grow_by_reload(
             return Err(error.into());
         }
     };
-    answers(&target.socket, reloaded.worker, growth.limit).await?;
-    Ok(Done { grown, reloaded })
+    let client = answers(target, reloaded.worker, growth.limit).await?;
+    Ok(Done {
+        grown,
+        reloaded,
+        client,
+    })
 }
 
 /// Whether the reload would give anything of what is needed, and not only keep what there is.
@@ -149,11 +153,9 @@ async fn check(
 }
 
 /// Waits until the new worker answers on the runtime socket.
-async fn answers(
-    socket: &SocketAddress,
-    pid: u32,
-    limit: Duration,
-) -> Result<(), GrowError> {
+///
+/// The conversation is kept: until the old worker has let go of the socket, the next one may be with it again.
+async fn answers(target: &TargetConfig, pid: u32, limit: Duration) -> Result<Client, GrowError> {
     let deadline = Deadline::after(limit);
     loop {
         let left = remaining(&deadline);
@@ -162,12 +164,13 @@ async fn answers(
         }
         let config = ClientConfig {
             connect: left.min(Duration::from_secs(2)),
+            reply: target.timeout,
             ..ClientConfig::default()
         };
-        if let Ok(client) = Client::connect(socket, config).await
+        if let Ok(client) = Client::connect(&target.socket, config).await
             && client.info().pid == pid
         {
-            return Ok(());
+            return Ok(client);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -181,10 +181,17 @@ impl HaproxyDriver {
         let identity = identity(&self.config.socket);
         let config = client_config(self.config.timeout);
         let client = Client::connect(&self.config.socket, config).await?;
-        let epoch = client.epoch();
         if client.info().stopping {
-            return Err(DriverError::StaleWorker { pid: epoch.pid });
+            let pid = client.epoch().pid;
+            return Err(DriverError::StaleWorker { pid });
         }
+        self.adopt(client, identity);
+        Ok(())
+    }
+
+    /// Goes on with another conversation.
+    pub(super) fn adopt(&mut self, client: Client, identity: Option<SocketIdentity>) {
+        let epoch = client.epoch();
         if self
             .knowledge
             .as_ref()
@@ -216,7 +223,6 @@ impl HaproxyDriver {
             identity,
             used: false,
         });
-        Ok(())
     }
 
     /// Gives the planner the wish, and what HAProxy shows where that is in doubt or long ago.
@@ -311,7 +317,7 @@ impl HaproxyDriver {
         gauges
     }
 
-    fn disconnect(&mut self) {
+    pub(super) fn disconnect(&mut self) {
         self.past = self.traffic();
         self.session = None;
     }
@@ -345,8 +351,7 @@ impl Driver for HaproxyDriver {
         if let Ok((plan, _)) = &mut outcome
             && self.climb(plan).await
         {
-            // The new worker is adopted: what it lacks of the wish is given to it now.
-            self.disconnect();
+            // What the new worker lacks of the wish is given to it now.
             outcome = self.pass(desired).await;
         }
         if let Some(known) = &mut self.knowledge {
@@ -439,7 +444,7 @@ fn client_config(timeout: Duration) -> ClientConfig {
 }
 
 /// What the socket's path is now; `None` for TCP and for a path that is not there.
-fn identity(socket: &SocketAddress) -> Option<SocketIdentity> {
+pub(super) fn identity(socket: &SocketAddress) -> Option<SocketIdentity> {
     socket.path().and_then(|path| socket_identity(path).ok())
 }
 

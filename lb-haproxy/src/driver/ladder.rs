@@ -4,6 +4,8 @@ use lb_core::{Name, UnmetReason};
 #[cfg(feature = "process")]
 use lb_core::Notice;
 
+#[cfg(feature = "process")]
+use super::haproxy_driver::identity;
 use super::haproxy_driver::HaproxyDriver;
 #[cfg(feature = "process")]
 use super::grow::{Done, GrowError, grow_by_reload};
@@ -112,6 +114,9 @@ impl HaproxyDriver {
                 let detail = told(&done);
                 self.notices.push(Notice::info("reloaded", detail));
                 self.old_workers.look_at_once(now);
+                let identity = identity(&self.config.socket);
+                self.disconnect();
+                self.adopt(done.client, identity);
                 true
             }
             Err(error) => {
@@ -128,7 +133,9 @@ impl HaproxyDriver {
                         source: ReloadError::Unknown { .. }
                     } | GrowError::Worker { .. }
                 );
-                if !unknown {
+                if unknown {
+                    self.disconnect();
+                } else {
                     plan.come_back(self.ladder.next(&plan.need, &growth, now));
                 }
                 unknown
@@ -154,7 +161,9 @@ impl Ladder {
 
 #[cfg(feature = "process")]
 fn told(done: &Done) -> String {
-    let Done { grown, reloaded } = done;
+    let Done {
+        grown, reloaded, ..
+    } = done;
     let mut text = format!("worker {} has taken over", reloaded.worker);
     for (backend, slots) in &grown.slots {
         text.push_str(&format!("; backend {backend} has {} slots", slots.last));

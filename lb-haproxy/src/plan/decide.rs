@@ -157,9 +157,25 @@ impl Decider<'_> {
 
     /// A parked slot: nobody must be sent there.
     fn free(&mut self, slot: &Slot) {
-        if slot.server.admin != AdminState::Maint && slot.refusal(self.context.now).is_none() {
+        if let Some(refused) = slot.refusal(self.context.now) {
+            let until = refused.until;
+            self.again(until);
+        } else if slot.server.admin != AdminState::Maint {
             self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
+        } else if self.is_dynamic(slot) {
+            self.delete(slot);
         }
+    }
+
+    fn is_dynamic(&self, slot: &Slot) -> bool {
+        self.context.policy.is_dynamic_name(&slot.server.name)
+    }
+
+    /// Removes a server made at run time: it is in maintenance and nothing is on its way to it.
+    fn delete(&mut self, slot: &Slot) {
+        let server = self.server(slot);
+        self.step(Stages::Leave, slot, Command::DelServer(server), Why::Delete);
+        self.expect(Stages::Leave, slot, |expect| expect.gone = true);
     }
 
     /// Gives a free slot to every wanted address without one: those that are ready first.
@@ -184,6 +200,7 @@ impl Decider<'_> {
                 **role == Role::Free
                     && slot.server.admin == AdminState::Maint
                     && slot.refusal(self.context.now).is_none()
+                    && !self.is_dynamic(slot)
             })
             .map(|(at, _)| at)
             .collect();
@@ -506,6 +523,11 @@ impl Decider<'_> {
         let policy = self.context.policy;
         let rested = slot.since + self.context.capabilities.reuse_grace(policy);
         if self.context.now >= rested && slot.quiet_since(rested) {
+            // Before 3.0 kept connections hold a server until its address changes.
+            if self.is_dynamic(slot) && self.context.capabilities.wait_removable {
+                self.delete(slot);
+                return;
+            }
             let server = self.server(slot);
             self.step(
                 Stages::Leave,
