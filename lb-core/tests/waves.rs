@@ -45,7 +45,11 @@ impl World {
     fn begin(&mut self) -> Vec<(usize, Pass)> {
         let mut begun = Vec::new();
         while let Some(pass) = self.reconciler.poll(self.now) {
-            let place = self.targets.iter().position(|id| *id == pass.target).unwrap();
+            let place = self
+                .targets
+                .iter()
+                .position(|id| *id == pass.target)
+                .unwrap();
             begun.push((place, pass));
         }
         begun
@@ -53,7 +57,10 @@ impl World {
 
     fn end(&mut self, passes: &[(usize, Pass)], outcome: Outcome) {
         for (_, pass) in passes {
-            assert!(self.reconciler.outcome(self.now, pass.target, pass.ticket, outcome));
+            assert!(
+                self.reconciler
+                    .outcome(self.now, pass.target, pass.ticket, outcome)
+            );
         }
     }
 
@@ -108,7 +115,11 @@ fn a_first_target_that_is_dead_or_slow_holds_nobody_back_for_longer_than_the_dea
             assert!(at <= Time::ZERO + DEADLINE, "held until {at}");
             world.now = at;
             let begun = world.begin();
-            let of_first: Vec<_> = begun.iter().filter(|(place, _)| *place == 0).copied().collect();
+            let of_first: Vec<_> = begun
+                .iter()
+                .filter(|(place, _)| *place == 0)
+                .copied()
+                .collect();
             world.end(&of_first, Outcome::Failed);
             others.extend(begun.into_iter().filter(|(place, _)| *place != 0));
         }
@@ -138,7 +149,11 @@ fn a_target_that_asks_is_heard_before_its_turn() {
 fn i3_under_storms_waves_keep_their_order_and_all_arrive() {
     for seed in 0..300 {
         let mut random = Jitter::new(seed);
-        let mut below = |most: u64| random.between(Duration::ZERO, Duration::from_micros(most)).as_micros() as u64;
+        let mut below = |most: u64| {
+            random
+                .between(Duration::ZERO, Duration::from_micros(most))
+                .as_micros() as u64
+        };
         let (first, then) = (1 + below(3) as u32, below(3) as u32);
         let mut waves = Waves::of(then, DEADLINE);
         waves.first = first;
@@ -160,7 +175,10 @@ fn i3_under_storms_waves_keep_their_order_and_all_arrive() {
                     .filter(|before| waves.wave_of(*before) < wave)
                     .any(|before| verified[before] < pass.generation);
                 // A target may have waited since before the newest generation.
-                assert!(!early || step > 0, "seed {seed}: {place} began after {held:?}");
+                assert!(
+                    !early || step > 0,
+                    "seed {seed}: {place} began after {held:?}"
+                );
                 running.push((place, pass));
             }
             world.now = world.now + Duration::from_millis(500 + below(1000));

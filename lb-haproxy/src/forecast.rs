@@ -105,13 +105,8 @@ impl Forecast {
         let taken = seen.taken();
         let newer = *self.newer.get_or_insert((now, taken));
         let older = *self.older.get_or_insert(newer);
-        let left = lasts(
-            older.1,
-            taken,
-            now.saturating_sub(older.0),
-            seen.free,
-        )
-        .filter(|_| now.saturating_sub(older.0) >= SHORTEST);
+        let left = lasts(older.1, taken, now.saturating_sub(older.0), seen.free)
+            .filter(|_| now.saturating_sub(older.0) >= SHORTEST);
         if now.saturating_sub(newer.0) >= SPAN / 2 {
             self.older = Some(newer);
             self.newer = Some((now, taken));

@@ -130,9 +130,7 @@ impl Policy {
     /// Whether a backend may have been made at run time.
     #[must_use]
     pub fn is_dynamic_backend_name(&self, backend: &Name) -> bool {
-        backend
-            .as_str()
-            .starts_with(&self.dynamic_backend_prefix)
+        backend.as_str().starts_with(&self.dynamic_backend_prefix)
     }
 
     /// Whether a server was made at run time.

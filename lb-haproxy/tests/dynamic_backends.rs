@@ -79,8 +79,14 @@ impl Subject {
     /// Who answered, or HAProxy's own status.
     fn get(&self, host: &str) -> Result<SocketAddr, u16> {
         let mut stream = TcpStream::connect(self.frontend).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
@@ -142,7 +148,10 @@ async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
             None => return report,
             Some(pause) => tokio::time::sleep(pause).await,
         }
-        assert!(began.elapsed() < Duration::from_secs(120), "no end: {report:?}");
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "no end: {report:?}"
+        );
     }
 }
 
@@ -162,16 +171,32 @@ async fn services_without_a_backend_get_a_spare_one_and_then_one_made_at_run_tim
         let first = driver.converge(&one).await.unwrap();
         assert!(first.converged && first.unmet.is_empty(), "{first:?}");
         assert_eq!(subject.get("shop.example"), Ok(shop));
-        let preview = driver.preview(&edited(&one, |edit| add(edit, "blog", blog))).await.unwrap();
-        assert_eq!(preview.text.contains("add backend dyn-blog from lb mode http  # "), subject.makes, "{}", preview.text);
+        let preview = driver
+            .preview(&edited(&one, |edit| add(edit, "blog", blog)))
+            .await
+            .unwrap();
+        assert_eq!(
+            preview
+                .text
+                .contains("add backend dyn-blog from lb mode http  # "),
+            subject.makes,
+            "{}",
+            preview.text
+        );
 
         let two = edited(&one, |edit| add(edit, "blog", blog));
         let second = driver.converge(&two).await.unwrap();
         assert!(second.converged, "in one pass: {second:?}");
         assert_eq!(second.unmet.is_empty(), subject.makes, "{second:?}");
         assert_eq!(count(&second, "rung_spare_backend"), 1);
-        assert_eq!(count(&second, "rung_dynamic_backend"), u64::from(subject.makes));
-        assert_eq!(count(&second, "rung_dynamic_server"), u64::from(subject.makes));
+        assert_eq!(
+            count(&second, "rung_dynamic_backend"),
+            u64::from(subject.makes)
+        );
+        assert_eq!(
+            count(&second, "rung_dynamic_server"),
+            u64::from(subject.makes)
+        );
         assert_eq!(count(&second, "reloads"), 0);
         if !subject.makes {
             continue;
@@ -185,7 +210,11 @@ async fn services_without_a_backend_get_a_spare_one_and_then_one_made_at_run_tim
         assert_eq!(driver.traffic().changes, written);
         let mut driver = subject.driver(DynamicBackends::Auto);
         let adopted = settle(&mut driver, &two).await;
-        assert_eq!((adopted.applied, driver.traffic().changes), (0, 0), "{adopted:?}");
+        assert_eq!(
+            (adopted.applied, driver.traffic().changes),
+            (0, 0),
+            "{adopted:?}"
+        );
 
         // Its last endpoint goes and comes back: known, but nobody there, and then somebody is.
         let empty = edited(&two, |edit| edit.remove_endpoint(&name("blog"), &name("1")));
@@ -219,9 +248,17 @@ async fn a_backend_made_at_run_time_is_made_anew_after_a_reload() {
         let blog = identity();
         let wish = edited(&Arc::default(), |edit| add(edit, "blog", blog));
         let report = settle(&mut driver, &wish).await;
-        assert_eq!((count(&report, "rung_dynamic_backend"), count(&report, "rung_spare_backend")), (1, 0));
+        assert_eq!(
+            (
+                count(&report, "rung_dynamic_backend"),
+                count(&report, "rung_spare_backend")
+            ),
+            (1, 0)
+        );
         subject.haproxy.reload().await.unwrap();
-        tokio::time::timeout(Duration::from_secs(60), driver.attention()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), driver.attention())
+            .await
+            .unwrap();
         let report = settle(&mut driver, &wish).await;
         assert_eq!(count(&report, "rung_dynamic_backend"), 2);
         assert_eq!(subject.get("blog.example"), Ok(blog));
@@ -244,7 +281,11 @@ async fn a_backend_that_haproxy_refuses_to_make_is_an_unmet_wish() {
         let wish = edited(&Arc::default(), |edit| add(edit, "blog", identity()));
         let report = driver.converge(&wish).await.unwrap();
         let unmet = report.unmet.first().unwrap();
-        assert!(unmet.detail.contains("no such defaults section"), "{}", unmet.detail);
+        assert!(
+            unmet.detail.contains("no such defaults section"),
+            "{}",
+            unmet.detail
+        );
         assert_ne!(subject.get("blog.example").ok(), Some(subject.frontend));
     }
 }
@@ -280,9 +321,18 @@ async fn a_server_made_at_run_time_is_checked_and_removed_when_its_tenant_is_gon
         assert_eq!(report.unmet.is_empty(), makes, "{report:?}");
         assert_eq!(count(&report, "rung_dynamic_server"), u64::from(makes));
         assert_eq!(count(&report, "rung_slot"), 1);
-        assert_eq!(report.gauges.get("dynamic_servers"), Some(&u64::from(makes)));
+        assert_eq!(
+            report.gauges.get("dynamic_servers"),
+            Some(&u64::from(makes))
+        );
         assert_eq!(report.gauges.get("slots_free"), Some(&0));
-        assert!(report.notices.iter().all(|notice| notice.kind == "slots_low"), "{report:?}");
+        assert!(
+            report
+                .notices
+                .iter()
+                .all(|notice| notice.kind == "slots_low"),
+            "{report:?}"
+        );
         if !makes {
             continue;
         }
@@ -291,7 +341,9 @@ async fn a_server_made_at_run_time_is_checked_and_removed_when_its_tenant_is_gon
             let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
             let rows = ServersState::parse(reply.text()).unwrap().rows;
             let dynamic = |row: &&ServerRow| row.server.as_str().starts_with("dyn-");
-            rows.iter().find(dynamic).map(|row| (row.check.is_configured(), row.op.is_up()))
+            rows.iter()
+                .find(dynamic)
+                .map(|row| (row.check.is_configured(), row.op.is_up()))
         };
         assert_eq!(made().await, Some((true, true)));
         let none = edited(&both, |edit| {

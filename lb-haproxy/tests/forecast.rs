@@ -34,28 +34,47 @@ fn slots_that_go_one_by_one_are_told_before_the_last_is_gone() {
 #[test]
 fn few_free_slots_are_told_whatever_the_rate_and_room_is_told_too() {
     let mut forecast = Forecast::default();
-    assert_eq!(forecast.observe(Duration::ZERO, used(100, 9)), Outlook::Low(None));
+    assert_eq!(
+        forecast.observe(Duration::ZERO, used(100, 9)),
+        Outlook::Low(None)
+    );
     assert_eq!(forecast.observe(SECOND, used(100, 9)), Outlook::Quiet);
-    assert_eq!(forecast.observe(SECOND * 2, used(100, 12)), Outlook::Quiet, "hardly room");
+    assert_eq!(
+        forecast.observe(SECOND * 2, used(100, 12)),
+        Outlook::Quiet,
+        "hardly room"
+    );
     assert_eq!(forecast.observe(SECOND * 3, used(200, 112)), Outlook::Room);
-    assert_eq!(forecast.observe(SECOND * 4, used(200, 19)), Outlook::Low(None));
+    assert_eq!(
+        forecast.observe(SECOND * 4, used(200, 19)),
+        Outlook::Low(None)
+    );
 }
 
 #[test]
 fn a_deploy_is_no_trend() {
     let mut forecast = Forecast::default();
-    assert_eq!(forecast.observe(Duration::ZERO, used(100, 90)), Outlook::Quiet);
+    assert_eq!(
+        forecast.observe(Duration::ZERO, used(100, 90)),
+        Outlook::Quiet
+    );
     // New ones come before the old ones go.
     assert_eq!(forecast.observe(SECOND, used(100, 80)), Outlook::Quiet);
     assert_eq!(forecast.observe(SECOND * 5, used(100, 90)), Outlook::Quiet);
-    assert_eq!(forecast.observe(SECOND * 700, used(100, 90)), Outlook::Quiet);
+    assert_eq!(
+        forecast.observe(SECOND * 700, used(100, 90)),
+        Outlook::Quiet
+    );
 }
 
 #[test]
 fn a_backend_without_slots_has_nothing_to_run_out() {
     let mut forecast = Forecast::default();
     for second in 0..100 {
-        assert_eq!(forecast.observe(SECOND * second, used(0, 0)), Outlook::Quiet);
+        assert_eq!(
+            forecast.observe(SECOND * second, used(0, 0)),
+            Outlook::Quiet
+        );
     }
 }
 

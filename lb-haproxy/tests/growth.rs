@@ -112,15 +112,36 @@ fn spare_backends_are_added_at_the_end_like_the_one_there_is() {
 fn i2_a_configuration_that_would_forget_addresses_is_refused() {
     let line = "slot.invalid:1 disabled init-addr last,127.0.0.1";
     for (config, why) in [
-        (CONFIG.replace("server-state-file /run/state", ""), "no server-state-file"),
-        (CONFIG.replace("    load-server-state-from-file global\n", ""), "not loaded"),
-        (CONFIG.replacen(line, "127.0.0.1:1 disabled init-addr last,127.0.0.1", 1), "literal"),
-        (CONFIG.replacen(line, "[::1]:1 disabled init-addr last,127.0.0.1", 1), "literal"),
-        (CONFIG.replacen(line, "slot.invalid:1 disabled", 1), "no init-addr"),
-        (CONFIG.replacen(line, "slot.invalid:1 disabled init-addr none", 1), "not last"),
+        (
+            CONFIG.replace("server-state-file /run/state", ""),
+            "no server-state-file",
+        ),
+        (
+            CONFIG.replace("    load-server-state-from-file global\n", ""),
+            "not loaded",
+        ),
+        (
+            CONFIG.replacen(line, "127.0.0.1:1 disabled init-addr last,127.0.0.1", 1),
+            "literal",
+        ),
+        (
+            CONFIG.replacen(line, "[::1]:1 disabled init-addr last,127.0.0.1", 1),
+            "literal",
+        ),
+        (
+            CONFIG.replacen(line, "slot.invalid:1 disabled", 1),
+            "no init-addr",
+        ),
+        (
+            CONFIG.replacen(line, "slot.invalid:1 disabled init-addr none", 1),
+            "not last",
+        ),
     ] {
         let refused = grow(&config, &need("api", 4, 1), &bounds(), &Policy::default());
-        assert!(matches!(refused, Err(CannotGrow::Forgets { .. })), "{why}: {refused:?}");
+        assert!(
+            matches!(refused, Err(CannotGrow::Forgets { .. })),
+            "{why}: {refused:?}"
+        );
     }
 }
 
@@ -130,7 +151,11 @@ fn what_the_file_does_not_have_cannot_grow_and_the_rest_does() {
     both.lack(&name("api"), 4, 1);
     let grown = grow(CONFIG, &both, &bounds(), &Policy::default()).unwrap();
     assert!(matches!(grown.left[..], [CannotGrow::NoBackend { .. }]));
-    assert!(grown.text.contains("server-template slot 1-8 slot.invalid:1 disabled init-addr last,127.0.0.1\n"));
+    assert!(
+        grown.text.contains(
+            "server-template slot 1-8 slot.invalid:1 disabled init-addr last,127.0.0.1\n"
+        )
+    );
 }
 
 #[test]
@@ -146,7 +171,10 @@ fn servers_made_at_run_time_become_the_new_slots_in_the_state_file() {
     let policy = Policy::default();
     let grown = grow(CONFIG, &need("web", 8, 1), &bounds(), &policy).unwrap();
     let carried = carry(&state, &grown.slots, &policy);
-    assert!(carried.contains("3 web 9 slot9 10.0.0.9 2 4 100 1 9 1 0 0 0 0 0 0 slot.invalid 80 -\n"), "{carried}");
+    assert!(
+        carried.contains("3 web 9 slot9 10.0.0.9 2 4 100 1 9 1 0 0 0 0 0 0 slot.invalid 80 -\n"),
+        "{carried}"
+    );
     assert!(carried.contains("dyn-10.0.0.7:80"), "no slot, no change");
     assert_eq!(carried.lines().count(), state.lines().count());
     assert_eq!(carry("", &grown.slots, &policy), "");
@@ -155,12 +183,22 @@ fn servers_made_at_run_time_become_the_new_slots_in_the_state_file() {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Asks at every tick, reloads whenever told to, and gives the times.
-fn reloads(config: &GrowthConfig, seed: u64, needs: &[bool], tick: Duration, fails: bool) -> Vec<Duration> {
+fn reloads(
+    config: &GrowthConfig,
+    seed: u64,
+    needs: &[bool],
+    tick: Duration,
+    fails: bool,
+) -> Vec<Duration> {
     let mut schedule = Schedule::new(seed);
     let mut times = Vec::new();
     for (number, needed) in (0u32..).zip(needs) {
         let now = tick * number;
-        let need = if *needed { need("web", 8, 1) } else { Need::default() };
+        let need = if *needed {
+            need("web", 8, 1)
+        } else {
+            Need::default()
+        };
         if schedule.decide(&need, config, now) == Decision::Reload {
             schedule.begun(config, now);
             match fails {
@@ -192,9 +230,18 @@ fn a_decision_to_wait_says_until_when() {
         unreachable!("nothing is needed long enough at once");
     };
     let before = at - Duration::from_millis(1);
-    assert_eq!(schedule.decide(&need("web", 8, 1), &config, before), Decision::Wait(at));
-    assert_eq!(schedule.decide(&need("web", 8, 1), &config, at), Decision::Reload);
-    assert_eq!(schedule.decide(&Need::default(), &config, at), Decision::Nothing);
+    assert_eq!(
+        schedule.decide(&need("web", 8, 1), &config, before),
+        Decision::Wait(at)
+    );
+    assert_eq!(
+        schedule.decide(&need("web", 8, 1), &config, at),
+        Decision::Reload
+    );
+    assert_eq!(
+        schedule.decide(&Need::default(), &config, at),
+        Decision::Nothing
+    );
 }
 
 #[test]
@@ -211,8 +258,14 @@ fn failures_make_the_pause_longer_up_to_an_hour() {
     let config = bounds();
     let times = reloads(&config, 3, &[true; 40_000], SECOND, true);
     let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(gaps.windows(2).take(3).all(|pair| pair[1] > pair[0]), "{gaps:?}");
-    assert!(gaps.iter().all(|gap| *gap <= 3600 * SECOND + config.wait + config.jitter + SECOND));
+    assert!(
+        gaps.windows(2).take(3).all(|pair| pair[1] > pair[0]),
+        "{gaps:?}"
+    );
+    assert!(
+        gaps.iter()
+            .all(|gap| *gap <= 3600 * SECOND + config.wait + config.jitter + SECOND)
+    );
 }
 
 proptest! {

@@ -39,7 +39,6 @@ fn name(text: &str) -> Name {
 struct Subject {
     /// Dropped first.
     haproxy: Haproxy,
-    executable: Executable,
     place: Place,
     frontend: SocketAddr,
     driver: HaproxyDriver,
@@ -74,7 +73,6 @@ impl Subject {
         adjust(&mut target);
         Self {
             haproxy,
-            executable: executable.clone(),
             frontend: SocketAddr::from(([127, 0, 0, 1], port)),
             place,
             driver: HaproxyDriver::new(target),
@@ -83,7 +81,12 @@ impl Subject {
     }
 
     /// Passes until the report is as wanted.
-    async fn until(&mut self, wish: &Arc<Snapshot>, what: &str, so: impl Fn(&Report) -> bool) -> Report {
+    async fn until(
+        &mut self,
+        wish: &Arc<Snapshot>,
+        what: &str,
+        so: impl Fn(&Report) -> bool,
+    ) -> Report {
         let began = Instant::now();
         loop {
             let mut report = self.driver.converge(wish).await.unwrap();
@@ -91,8 +94,18 @@ impl Subject {
             if so(&report) {
                 return report;
             }
-            assert!(began.elapsed() < LIMIT, "waited for {what}: {report:?}, {:?}", self.notices);
-            tokio::time::sleep(report.again.unwrap_or(Duration::from_millis(20)).min(Duration::from_millis(50))).await;
+            assert!(
+                began.elapsed() < LIMIT,
+                "waited for {what}: {report:?}, {:?}",
+                self.notices
+            );
+            tokio::time::sleep(
+                report
+                    .again
+                    .unwrap_or(Duration::from_millis(20))
+                    .min(Duration::from_millis(50)),
+            )
+            .await;
         }
     }
 
@@ -101,7 +114,10 @@ impl Subject {
     }
 
     fn told(&self, kind: &str) -> usize {
-        self.notices.iter().filter(|notice| notice.kind == kind).count()
+        self.notices
+            .iter()
+            .filter(|notice| notice.kind == kind)
+            .count()
     }
 }
 
@@ -121,7 +137,9 @@ fn echoes(count: usize) -> Vec<SocketAddr> {
                     thread::spawn(move || {
                         let mut stream = stream;
                         let mut byte = [0];
-                        while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
+                        while stream.read_exact(&mut byte).is_ok()
+                            && stream.write_all(&byte).is_ok()
+                        {}
                     });
                 }
             });
@@ -170,26 +188,49 @@ async fn long_lived_connections_outlive_growth_and_the_old_worker_is_reported_un
         let mut subject = Subject::start(executable, |_| {}).await;
         let addresses = echoes(5);
         let two = wish(&addresses[..2]);
-        subject.until(&two, "two endpoints", |report| report.converged).await;
+        subject
+            .until(&two, "two endpoints", |report| report.converged)
+            .await;
         let mut idle: Vec<TcpStream> = (0..200).map(|_| connect(subject.frontend)).collect();
 
         let five = more(&two, &addresses);
         let grown = subject
-            .until(&five, "growth", |report| report.converged && report.unmet.is_empty())
+            .until(&five, "growth", |report| {
+                report.converged && report.unmet.is_empty()
+            })
             .await;
         assert_eq!(grown.counters.get("reloads"), Some(&1), "{grown:?}");
-        assert!(subject.config().contains("slot 1-5 "), "{}", subject.config());
+        assert!(
+            subject.config().contains("slot 1-5 "),
+            "{}",
+            subject.config()
+        );
         let gauge = |report: &Report| report.gauges.get("old_workers").copied();
-        subject.until(&five, "the old worker to be seen", |report| gauge(report) == Some(1)).await;
+        subject
+            .until(&five, "the old worker to be seen", |report| {
+                gauge(report) == Some(1)
+            })
+            .await;
 
         // They are where they were, and new ones come in.
         assert!(idle.iter_mut().all(is_echoed));
         drop(connect(subject.frontend));
-        subject.until(&five, "another look", |report| report.gauges.get("oldest_old_worker_seconds") > Some(&0)).await;
-        assert_eq!(gauge(&subject.driver.converge(&five).await.unwrap()), Some(1));
+        subject
+            .until(&five, "another look", |report| {
+                report.gauges.get("oldest_old_worker_seconds") > Some(&0)
+            })
+            .await;
+        assert_eq!(
+            gauge(&subject.driver.converge(&five).await.unwrap()),
+            Some(1)
+        );
 
         drop(idle);
-        let end = subject.until(&five, "the old worker to end", |report| gauge(report) == Some(0)).await;
+        let end = subject
+            .until(&five, "the old worker to end", |report| {
+                gauge(report) == Some(0)
+            })
+            .await;
         assert_eq!(end.counters.get("reloads"), Some(&1));
         for kind in ["reload_wanted", "reloaded", "old_worker", "old_worker_gone"] {
             assert_eq!(subject.told(kind), 1, "{kind}: {:?}", subject.notices);
@@ -204,7 +245,9 @@ async fn i2_the_new_worker_serves_from_its_first_request_on() {
         let mut subject = Subject::start(executable, |_| {}).await;
         let addresses = echoes(3);
         let two = wish(&addresses[..2]);
-        subject.until(&two, "two endpoints", |report| report.converged).await;
+        subject
+            .until(&two, "two endpoints", |report| report.converged)
+            .await;
         let frontend = subject.frontend;
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let users: Vec<_> = (0..4)
@@ -221,7 +264,11 @@ async fn i2_the_new_worker_serves_from_its_first_request_on() {
             })
             .collect();
         let three = more(&two, &addresses);
-        let report = subject.until(&three, "growth", |report| report.converged && report.unmet.is_empty()).await;
+        let report = subject
+            .until(&three, "growth", |report| {
+                report.converged && report.unmet.is_empty()
+            })
+            .await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let connections: u64 = users.into_iter().map(|user| user.join().unwrap()).sum();
         assert!(connections > 0);
@@ -241,12 +288,16 @@ async fn a_configuration_that_haproxy_refuses_is_not_kept_and_the_reason_is_told
         .await;
         let addresses = echoes(3);
         let two = wish(&addresses[..2]);
-        subject.until(&two, "two endpoints", |report| report.converged).await;
+        subject
+            .until(&two, "two endpoints", |report| report.converged)
+            .await;
         let broken = subject.config() + "backend broken\n  nonsense setting\n";
         fs::write(&subject.place.config, &broken).unwrap();
         let three = more(&two, &addresses);
         let refused = subject
-            .until(&three, "a failed growth", |report| report.counters.contains_key("reloads_failed"))
+            .until(&three, "a failed growth", |report| {
+                report.counters.contains_key("reloads_failed")
+            })
             .await;
         assert_eq!(subject.config(), broken, "the file is as it was");
         let unmet = refused.unmet.first().unwrap();
@@ -268,14 +319,27 @@ async fn a_configuration_that_haproxy_refuses_is_not_kept_and_the_reason_is_told
 async fn a_reload_that_fails_is_noticed_on_every_version() {
     over_versions(async |executable: &Executable| {
         let subject = Subject::start(executable, |_| {}).await;
-        let before = subject.haproxy.processes().await.unwrap().current().unwrap().pid;
-        fs::write(&subject.place.config, "backend broken\n  nonsense setting\n").unwrap();
+        let before = subject
+            .haproxy
+            .processes()
+            .await
+            .unwrap()
+            .current()
+            .unwrap()
+            .pid;
+        fs::write(
+            &subject.place.config,
+            "backend broken\n  nonsense setting\n",
+        )
+        .unwrap();
         let failed = reload(&master(&subject.place), LIMIT).await;
-        assert!(matches!(failed, Err(ReloadError::Failed { .. })), "{failed:?}");
+        assert!(
+            matches!(failed, Err(ReloadError::Failed { .. })),
+            "{failed:?}"
+        );
         let after = subject.haproxy.processes().await.unwrap();
         assert_eq!(after.current().map(|worker| worker.pid), Some(before));
         assert_eq!(subject.haproxy.connect().await.unwrap().info().pid, before);
-        drop(subject.executable);
     })
     .await;
 }
@@ -288,33 +352,60 @@ async fn who_reloads_by_themselves_sees_what_is_needed() {
         let addresses = echoes(3);
         let config = subject.config();
         let three = wish(&addresses);
-        let report = subject.until(&three, "an unmet wish", |report| report.converged && !report.unmet.is_empty()).await;
+        let report = subject
+            .until(&three, "an unmet wish", |report| {
+                report.converged && !report.unmet.is_empty()
+            })
+            .await;
         let unmet = report.unmet.first().unwrap();
         assert_eq!(unmet.reason, UnmetReason::NoCapacity);
-        assert!(unmet.detail.contains("no free slot: 2 in all"), "{}", unmet.detail);
+        assert!(
+            unmet.detail.contains("no free slot: 2 in all"),
+            "{}",
+            unmet.detail
+        );
         let preview = subject.driver.preview(&three).await.unwrap();
         assert!(
-            preview.text.contains("only a reload gives more: backend echo has 2 slots and needs 1 more"),
+            preview
+                .text
+                .contains("only a reload gives more: backend echo has 2 slots and needs 1 more"),
             "{}",
             preview.text
         );
         assert_eq!(subject.config(), config);
 
         // Their own reload is all it takes.
-        fs::write(&subject.place.config, config.replace("slot 1-2", "slot 1-3")).unwrap();
+        fs::write(
+            &subject.place.config,
+            config.replace("slot 1-2", "slot 1-3"),
+        )
+        .unwrap();
         // What lb applied is in the state file before long.
         let began = Instant::now();
-        while !fs::read_to_string(subject.place.dir.path().join("state")).unwrap().contains(" slot.invalid ") {
+        while !fs::read_to_string(subject.place.dir.path().join("state"))
+            .unwrap()
+            .contains(" slot.invalid ")
+        {
             assert!(began.elapsed() < LIMIT);
             subject.until(&three, "the file", |_| true).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         subject.haproxy.reload().await.unwrap();
         // The control plane waits like this between passes.
-        tokio::time::timeout(LIMIT, subject.driver.attention()).await.unwrap();
-        let met = subject.until(&three, "the new slot", |report| report.converged && report.unmet.is_empty()).await;
+        tokio::time::timeout(LIMIT, subject.driver.attention())
+            .await
+            .unwrap();
+        let met = subject
+            .until(&three, "the new slot", |report| {
+                report.converged && report.unmet.is_empty()
+            })
+            .await;
         assert_eq!(met.counters.get("reloads"), Some(&0), "lb made none");
-        subject.until(&three, "old workers to be counted", |report| report.gauges.contains_key("old_workers")).await;
+        subject
+            .until(&three, "old workers to be counted", |report| {
+                report.gauges.contains_key("old_workers")
+            })
+            .await;
     })
     .await;
 }

@@ -44,7 +44,10 @@ fn every_trap_has_a_test_that_exists_or_a_reason() {
             .step_by(2)
             .filter(|name| name.contains("::"))
             .collect();
-        assert!(!tests.is_empty() || row[4].starts_with("cannot happen"), "{row:?}");
+        assert!(
+            !tests.is_empty() || row[4].starts_with("cannot happen"),
+            "{row:?}"
+        );
         for test in tests {
             let (file, name) = test.split_once("::").unwrap();
             let path = match file.strip_prefix("examples/") {
@@ -52,14 +55,24 @@ fn every_trap_has_a_test_that_exists_or_a_reason() {
                 None => file.to_owned(),
             };
             let text = read(path);
-            assert!(text.contains(&format!("fn {name}(")), "no test {test} of trap {}", row[0]);
+            assert!(
+                text.contains(&format!("fn {name}(")),
+                "no test {test} of trap {}",
+                row[0]
+            );
         }
     }
 }
 
 #[test]
 fn what_is_broken_somewhere_is_sent_nowhere() {
-    let sent = ["plan/decide.rs", "plan/planner.rs", "plan/dynamic.rs", "driver/apply.rs", "client/worker.rs"];
+    let sent = [
+        "plan/decide.rs",
+        "plan/planner.rs",
+        "plan/dynamic.rs",
+        "driver/apply.rs",
+        "client/worker.rs",
+    ];
     for file in sent {
         let text = read(Path::new("src").join(file));
         assert!(!text.contains("SetCheckAddr"), "{file}");

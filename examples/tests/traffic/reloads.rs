@@ -49,7 +49,12 @@ async fn i2_growth_past_all_slots_under_load_is_one_reload_and_loses_nothing() {
         let mut world = World::with(executable, seed, grows_from_16).await;
         world.changes(40, Duration::from_millis(2)).await;
         world.settle().await;
-        assert_eq!(world.reloads(), 0, "there was room: {:?}", world.bed.plane().unwrap().status().targets);
+        assert_eq!(
+            world.reloads(),
+            0,
+            "there was room: {:?}",
+            world.bed.plane().unwrap().status().targets
+        );
         let users = world.users_with(100, connections);
         answers(&users, 500).await;
         // Twice as many as there are slots, for one service, one after the other.

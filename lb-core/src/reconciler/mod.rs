@@ -219,16 +219,19 @@ impl Reconciler {
             .values()
             .position(|(_, target)| target.verified < self.generation)
             .map_or(u32::MAX, |place| waves.wave_of(place));
-        self.targets.iter().enumerate().map(move |(place, (id, (_, target)))| {
-            let wave = waves.wave_of(place);
-            let new = target.given < self.generation;
-            let urgent = self.urgent.is_some() && target.given < self.urgent;
-            let opens = match new && !urgent && wave > behind {
-                true => target.held_from() + waves.deadline.saturating_mul(wave),
-                false => Time::ZERO,
-            };
-            (*id, target, opens)
-        })
+        self.targets
+            .iter()
+            .enumerate()
+            .map(move |(place, (id, (_, target)))| {
+                let wave = waves.wave_of(place);
+                let new = target.given < self.generation;
+                let urgent = self.urgent.is_some() && target.given < self.urgent;
+                let opens = match new && !urgent && wave > behind {
+                    true => target.held_from() + waves.deadline.saturating_mul(wave),
+                    false => Time::ZERO,
+                };
+                (*id, target, opens)
+            })
     }
 
     /// What a target is doing.

@@ -8,7 +8,10 @@ use std::{
 use lb_core::Name;
 use tracing::{info, warn};
 
-use super::{apply_backend::apply_backend, apply_map::apply_map, counters::Counters, error::DriverError, live};
+use super::{
+    apply_backend::apply_backend, apply_map::apply_map, counters::Counters, error::DriverError,
+    live,
+};
 use crate::{
     client::Client,
     observed::Server,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     client::{Client, ClientConfig, Deadline, ReloadError, Reloaded, reload, remaining},
-    growth::{CannotGrow, GrowthConfig, Grown, Need, carry, grow},
+    growth::{CannotGrow, Grown, GrowthConfig, Need, carry, grow},
     plan::Planner,
     process::{Executable, ProcessError, check_config},
 };
@@ -71,7 +71,9 @@ pub(super) async fn grow_by_reload(
     need: &Need,
 ) -> Result<Done, GrowError> {
     let Some(master) = &target.master else {
-        return Err(GrowError::Setting("growth needs `master`, the master's socket"));
+        return Err(GrowError::Setting(
+            "growth needs `master`, the master's socket",
+        ));
     };
     let Some(state) = target.files.server_state.clone() else {
         return Err(GrowError::Setting(
@@ -105,7 +107,9 @@ pub(super) async fn grow_by_reload(
     .await
     .map_err(GrowError::State)?
     .map_err(file("write", &state))?;
-    put(&path, &grown.text).await.map_err(file("write", &path))?;
+    put(&path, &grown.text)
+        .await
+        .map_err(file("write", &path))?;
     let reloaded = match reload(master, growth.limit).await {
         Ok(reloaded) => reloaded,
         Err(error) => {
@@ -127,17 +131,15 @@ pub(super) async fn grow_by_reload(
 
 /// Whether the reload would give anything of what is needed, and not only keep what there is.
 fn helps(grown: &Grown, need: &Need) -> bool {
-    let slots = need.slots.keys().any(|backend| grown.slots.contains_key(backend));
+    let slots = need
+        .slots
+        .keys()
+        .any(|backend| grown.slots.contains_key(backend));
     slots || !grown.backends.is_empty()
 }
 
 /// Lets HAProxy check the new text, in a file beside the old one.
-async fn check(
-    growth: &GrowthConfig,
-    path: &Path,
-    old: &str,
-    new: &str,
-) -> Result<(), GrowError> {
+async fn check(growth: &GrowthConfig, path: &Path, old: &str, new: &str) -> Result<(), GrowError> {
     if old == new {
         return Ok(());
     }

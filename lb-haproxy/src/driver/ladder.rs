@@ -1,24 +1,27 @@
 //! The driver's last rung: decides with the [`Schedule`] and tells what came of it.
 
-use lb_core::{Name, UnmetReason};
 #[cfg(feature = "process")]
 use lb_core::Notice;
+use lb_core::{Name, UnmetReason};
 
 #[cfg(feature = "process")]
-use super::haproxy_driver::identity;
+use super::grow::{Done, GrowError, grow_by_reload};
 use super::haproxy_driver::HaproxyDriver;
 #[cfg(feature = "process")]
-use super::grow::{Done, GrowError, grow_by_reload};
-use crate::{growth::Schedule, plan::Plan};
+use super::haproxy_driver::identity;
 #[cfg(feature = "process")]
 use crate::{client::ReloadError, growth::Decision};
+use crate::{growth::Schedule, plan::Plan};
 
 /// What the driver remembers of reloads.
 #[derive(Debug)]
 pub(super) struct Ladder {
     #[cfg_attr(
         not(feature = "process"),
-        expect(dead_code, reason = "without `process` no configuration can be checked")
+        expect(
+            dead_code,
+            reason = "without `process` no configuration can be checked"
+        )
     )]
     schedule: Schedule,
     /// Why the last try did not help, until one does.
@@ -31,9 +34,12 @@ pub(super) struct Ladder {
 impl Ladder {
     /// No reload yet. Targets of different names reload at different times.
     pub(super) fn new(target: &Name) -> Self {
-        let seed = target.as_str().bytes().fold(0xcbf2_9ce4, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let seed = target
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         Self {
             schedule: Schedule::new(seed ^ u64::from(std::process::id())),
             problem: None,

@@ -82,8 +82,7 @@ impl OldWorkers {
             .collect();
         for pid in &old {
             self.since.entry(*pid).or_insert_with(|| {
-                let detail =
-                    format!("worker {pid} was replaced and lives on for its last clients");
+                let detail = format!("worker {pid} was replaced and lives on for its last clients");
                 notices.push(Notice::info("old_worker", detail));
                 now
             });
@@ -124,13 +123,19 @@ mod tests {
         let mut notices = Vec::new();
         let at = Duration::from_secs;
         old.take(
-            &processes("# workers\n9 worker 0 0d0h 3.2.26\n# old workers\n8 worker 1 0d0h 3.2.26\n"),
+            &processes(
+                "# workers\n9 worker 0 0d0h 3.2.26\n# old workers\n8 worker 1 0d0h 3.2.26\n",
+            ),
             at(10),
             &mut notices,
         );
         assert_eq!((old.count(), old.age(at(15))), (1, at(5)));
         assert!(old.due_at().is_some());
-        old.take(&processes("# workers\n9 worker 0 0d0h 3.2.26\n"), at(20), &mut notices);
+        old.take(
+            &processes("# workers\n9 worker 0 0d0h 3.2.26\n"),
+            at(20),
+            &mut notices,
+        );
         assert_eq!((old.count(), old.due_at()), (0, None));
         let kinds: Vec<_> = notices.iter().map(|notice| notice.kind).collect();
         assert_eq!(kinds, ["old_worker", "old_worker_gone"]);

@@ -25,15 +25,16 @@ pub fn carry(state: &str, slots: &BTreeMap<Name, NewSlots>, policy: &Policy) -> 
     let mut text = String::new();
     for line in lines.by_ref() {
         let row = (!line.starts_with('#')).then(|| {
-            let mut fields: Vec<String> =
-                line.split(' ').map(str::to_owned).collect();
+            let mut fields: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let backend: Name = fields.get(columns.backend)?.parse().ok()?;
             let server: Name = fields.get(columns.server)?.parse().ok()?;
             if !policy.is_dynamic_name(&server) {
                 return None;
             }
             let new = slots.get(&backend)?;
-            let number = next.get_mut(&backend).filter(|number| **number <= new.last)?;
+            let number = next
+                .get_mut(&backend)
+                .filter(|number| **number <= new.last)?;
             *fields.get_mut(columns.server)? = format!("{}{number}", new.prefix);
             *fields.get_mut(columns.id)? = number.to_string();
             // Its state is believed only if it is declared `disabled`, as the slot is.

@@ -150,7 +150,12 @@ impl Planner {
     }
 
     /// Says when a refused change of a backend is tried again, and what waits for it.
-    pub(super) fn wait_for_backend(&self, backend: &Backend, decision: &mut Decision, now: Duration) {
+    pub(super) fn wait_for_backend(
+        &self,
+        backend: &Backend,
+        decision: &mut Decision,
+        now: Duration,
+    ) {
         let Some(refused) = backend.no_such_change.as_ref() else {
             return;
         };

@@ -408,6 +408,9 @@ impl Planner {
     pub fn postpone(&mut self, plan: &Plan) {
         self.dirty
             .extend(plan.steps().map(|step| step.server.backend.clone()));
+        let backends = plan.stages.iter().flat_map(|stage| &stage.backends);
+        self.dirty
+            .extend(backends.map(|step| step.backend().clone()));
         self.dirty.extend(plan.reads.iter().map(|read| match read {
             Read::Gauges(backend, _) | Read::States(backend) => backend.clone(),
         }));

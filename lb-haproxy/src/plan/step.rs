@@ -66,7 +66,9 @@ impl fmt::Display for Plan {
             for step in &stage.backends {
                 let why = match step {
                     BackendStep::Create { .. } => "new service, no backend for it: one is made",
-                    BackendStep::Remove { .. } => "service gone: the backend made for it is removed",
+                    BackendStep::Remove { .. } => {
+                        "service gone: the backend made for it is removed"
+                    }
                 };
                 for command in step.commands() {
                     writeln!(f, "  {}  # {why}", command_text(&command))?;

@@ -33,9 +33,18 @@ const MOST_NOTICES: usize = 64;
 
 impl Usage {
     /// Takes in one backend as it is now.
-    pub(super) fn take(&mut self, backend: &Backend, roles: &[Role], policy: &Policy, now: Duration) {
+    pub(super) fn take(
+        &mut self,
+        backend: &Backend,
+        roles: &[Role],
+        policy: &Policy,
+        now: Duration,
+    ) {
         let seen = backend.slot_use(policy, roles);
-        let before = self.of.insert(backend.name.clone(), seen).unwrap_or_default();
+        let before = self
+            .of
+            .insert(backend.name.clone(), seen)
+            .unwrap_or_default();
         self.total = self.total.minus(before).plus(seen);
         let is_spare = [&policy.spare_http, &policy.spare_tcp]
             .iter()
@@ -49,7 +58,12 @@ impl Usage {
             return;
         }
         let forecast = self.forecasts.entry(backend.name.clone()).or_default();
-        let SlotUse { slots, free, quarantined, .. } = seen;
+        let SlotUse {
+            slots,
+            free,
+            quarantined,
+            ..
+        } = seen;
         let name = &backend.name;
         let notice = match forecast.observe(now, seen) {
             Outlook::Quiet => return,
