@@ -27,7 +27,7 @@ use lb_haproxy::{
     driver::{MapError, converge_map},
     process::{Executable, Haproxy},
     proto::{Accepted, Command, MapName, parse_map_entries, verdict},
-    routes::{MapChange, RouteMap, ServiceMap, compile_http, compile_sni},
+    routes::{MapChange, MapStage, RouteMap, ServiceMap, compile_http, compile_sni},
 };
 use support::{Place, executables, free_port};
 use tokio::{
@@ -59,8 +59,6 @@ impl Bed {
         std::fs::write(routes.as_str(), file.file_text()).unwrap();
         std::fs::write(services.as_str(), "").unwrap();
         let mut config = Config::new(place_path(&place, "admin.sock"));
-        // A request makes several lookups; on one thread no edit falls between them, so wrong orders of edits show alone.
-        config.global.nbthread = Some(1);
         let bind = Bind::Tcp(([127, 0, 0, 1], port).into());
         let mut main = Frontend::new("main".parse().unwrap(), bind);
         main.route_map = Some(routes.clone());
@@ -441,10 +439,9 @@ async fn doubled_entries_and_abandoned_transactions_do_not_stay_in_the_way() {
             let show = Command::ShowMap(Some(bed.routes.clone()));
             let observed = client.exec(&show).await.unwrap();
             let observed = parse_map_entries(observed.text()).unwrap();
-            let MapChange::Transaction(transaction) =
-                MapChange::new(&bed.routes, &observed, &next, &bed.capabilities)
-            else {
-                panic!("no transaction");
+            let change = MapChange::new(&bed.routes, &observed, &next, &bed.capabilities);
+            let [MapStage::Transaction(transaction)] = change.stages.as_slice() else {
+                panic!("{change}, expected one transaction");
             };
             // One is left as a crash would leave it, one is given up.
             for give_up in [false, true] {
@@ -585,7 +582,7 @@ async fn ten_thousand_routes_are_replaced_without_a_wrong_answer() {
             let odd = if round % 2 == 0 { "s2" } else { "s1" };
             let change = bed.converge(&mut client, &maps[(round + 1) % 2]).await;
             assert_eq!(
-                matches!(change, MapChange::Transaction(_)),
+                matches!(change.stages.as_slice(), [MapStage::Transaction(_)]),
                 bed.capabilities.map_transactions,
                 "{change}"
             );
