@@ -9,6 +9,7 @@ mod error;
 mod haproxy_driver;
 mod live;
 mod maps;
+mod read_back;
 
 pub use config::TargetConfig;
 pub use disk::Files;

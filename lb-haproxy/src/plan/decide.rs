@@ -267,7 +267,7 @@ impl Decider<'_> {
         let checked = settings
             .check
             .unwrap_or_else(|| self.backend.slots.iter().any(|slot| slot.server.checked));
-        let mut server = Server::slot(self.context.policy.dynamic_name(address), 0);
+        let mut server = Server::slot(self.new_name(address), 0);
         server.address = Some(address);
         server.checked = checked;
         let slot = Slot::new(server, self.context.now);
@@ -311,6 +311,16 @@ impl Decider<'_> {
         } else {
             self.admit(&slot, want, Why::Admit);
         }
+    }
+
+    /// A name for a new server. The one after its address may be taken by a server that has had other tenants since.
+    fn new_name(&self, address: SocketAddr) -> Name {
+        let first = self.context.policy.dynamic_name(address);
+        let more = (2..).map(|number: usize| Name::from_text(&format!("{first}-{number}")));
+        std::iter::once(first.clone())
+            .chain(more)
+            .find(|name| self.backend.slot(name).is_none())
+            .unwrap_or(first)
     }
 
     fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize, no_server: &str) {

@@ -330,6 +330,36 @@ impl Planner {
         self.dirty.insert(backend.clone());
     }
 
+    /// Takes in what HAProxy shows of one server that it has shown before.
+    pub fn observe_server(&mut self, backend: &Name, server: Server, now: Duration) {
+        let known = self.backends.get_mut(backend);
+        if let Some(slot) = known.and_then(|known| known.slot_mut(&server.name)) {
+            slot.observe(server, now);
+            self.dirty.insert(backend.clone());
+        }
+    }
+
+    /// What this HAProxy can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// A server as it was observed last.
+    #[must_use]
+    pub fn server(&self, server: &ServerRef) -> Option<&Server> {
+        let slot = self.backends.get(&server.backend)?.slot(&server.server)?;
+        Some(&slot.server)
+    }
+
+    /// How many servers a backend was observed to have.
+    #[must_use]
+    pub fn server_count(&self, backend: &Name) -> usize {
+        self.backends
+            .get(backend)
+            .map_or(0, |known| known.slots.len())
+    }
+
     /// Takes in the gauges of one server, by its number.
     pub fn observe_gauges(&mut self, backend: &Name, id: u32, gauges: Gauges, now: Duration) {
         if let Some(known) = self.backends.get_mut(backend) {
