@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use lb_core::{Cursor, Descriptor, Diagnostic, Sink, Source, SourceError, Update};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -15,12 +15,13 @@ use crate::{
     api::Info,
     book::Book,
     config::DockerConfig,
-    container::Container,
-    container_reader::{AT_ONCE, inspect_through, list, network_owner},
+    container::{Container, Phase},
+    container_reader::{Listed, list, network_owner},
     engine::Engine,
     error::EngineError,
     explain::Explanation,
     moment,
+    reads::{Found, Reads},
     refresh::{CONTAINER_EVENTS, Event, Kind, Step},
     surveyor::{Survey, inspect, survey},
     translate::{ENGINE_STOP_TIMEOUT, Fate, Rules, translate},
@@ -104,6 +105,7 @@ impl Source for DockerSource {
     }
 }
 
+type Listing = BoxFuture<'static, Result<(Survey, Listed), EngineError>>;
 type Events = Pin<Box<dyn Stream<Item = Result<Event, EngineError>> + Send>>;
 
 /// One attempt.
@@ -117,6 +119,14 @@ struct Watch<'a> {
     gap: bool,
     book: Book,
     own: Option<Container>,
+    reads: Reads,
+    /// A listing that is under way.
+    listing: Option<Listing>,
+    /// What happened to containers since it began: it may tell of a time before.
+    since: BTreeSet<String>,
+    dead_since: BTreeSet<String>,
+    /// Whether everything must be listed once more.
+    list_again: bool,
     /// Until when a container that was told to stop may take.
     leaving: BTreeMap<String, Instant>,
     at: Cursor,
@@ -162,6 +172,11 @@ impl<'a> Watch<'a> {
         book.replace(listed.containers);
         let watch = Self {
             config,
+            reads: Reads::new(engine.clone()),
+            listing: None,
+            since: BTreeSet::new(),
+            dead_since: BTreeSet::new(),
+            list_again: false,
             engine,
             events,
             early,
@@ -214,8 +229,19 @@ impl<'a> Watch<'a> {
                     sink.send(Update::Progress { at: self.at.clone() }).await?;
                     ping.set(ping_later(self.engine.clone(), self.config.ping_interval));
                 }
+                found = self.reads.next() => {
+                    self.take_in(found).await?;
+                    while let Some(found) = self.reads.next().now_or_never() {
+                        self.take_in(found).await?;
+                    }
+                    self.tell(sink).await?;
+                }
+                listed = finish(&mut self.listing) => {
+                    let (survey, listed) = listed?;
+                    self.replace(survey, listed, sink).await?;
+                }
                 () = &mut resync => {
-                    self.relist(sink).await?;
+                    self.list();
                     resync.set(sleep(self.config.resync_interval));
                 }
                 () = at(patience) => self.lose_patience(sink).await?,
@@ -237,8 +263,10 @@ impl<'a> Watch<'a> {
             }
         }
         self.handle(told_to_stop, sink).await?;
-        self.read(read).await?;
-        self.tell(sink).await
+        for id in read {
+            self.reads.ask(id);
+        }
+        Ok(())
     }
 
     /// Says at once what events alone tell, then reads what they name, and says what that tells.
@@ -252,7 +280,11 @@ impl<'a> Watch<'a> {
                 .iter()
                 .map(|(key, value)| (key.as_str(), value.as_str()));
             let claimed = self.book.rules().claims(attributes);
-            let known = self.book.known(&event.id);
+            // What is being read for the first time is as good as known.
+            let known = self
+                .book
+                .known(&event.id)
+                .or_else(|| self.reads.is_asked(&event.id).then_some(None));
             match event.step(known, claimed) {
                 Step::Nothing => {}
                 Step::Read => {
@@ -278,6 +310,9 @@ impl<'a> Watch<'a> {
                     }
                     self.book.died(&event.id);
                     self.leaving.remove(&event.id);
+                    if self.listing.is_some() {
+                        self.dead_since.insert(event.id.clone());
+                    }
                     read.insert(event.id.clone());
                 }
                 Step::Gone => {
@@ -286,6 +321,11 @@ impl<'a> Watch<'a> {
                     self.tell(sink).await?;
                     self.book.forget(&event.id);
                     self.leaving.remove(&event.id);
+                    self.reads.forget(&event.id);
+                    if self.listing.is_some() {
+                        self.since.insert(event.id.clone());
+                        self.dead_since.insert(event.id.clone());
+                    }
                     read.remove(&event.id);
                 }
             }
@@ -299,66 +339,107 @@ impl<'a> Watch<'a> {
         if moved {
             self.survey().await?;
         }
-        // Inspecting some costs less than listing all; a listing of all costs less than inspecting many.
-        if read.len() > MIN_LIST && read.len() * 4 > self.book.len() {
-            return self.relist(sink).await;
-        }
-        self.read(read).await?;
-        self.tell(sink).await
+        self.read(read);
+        Ok(())
     }
 
-    /// Inspects these containers.
-    async fn read(&mut self, ids: BTreeSet<String>) -> Result<(), SourceError> {
-        let mut left: Vec<String> = ids.into_iter().collect();
-        let mut again = true;
-        while !left.is_empty() {
-            let engine = &self.engine;
-            let answers: Vec<_> = stream::iter(left)
-                .map(|id| async move {
-                    let found = inspect_through(engine, &id).await;
-                    (id, found)
-                })
-                .buffer_unordered(AT_ONCE)
-                .collect()
-                .await;
-            let mut suspects = BTreeSet::new();
-            for (id, found) in answers {
-                match found {
-                    Ok((container, through)) => {
-                        let labels = container
-                            .labels
-                            .iter()
-                            .map(|(key, value)| (key.as_str(), value.as_str()));
-                        if !self.book.rules().claims(labels) {
-                            continue;
-                        }
-                        if self.book.needs_networks(&container) {
-                            self.survey().await?;
-                        }
-                        suspects.extend(self.book.put(container, through));
+    /// Has these containers read again, while events go on. Inspecting some costs less than listing all; a listing of
+    /// all costs less than inspecting many.
+    fn read(&mut self, ids: BTreeSet<String>) {
+        if ids.len() > MIN_LIST && ids.len() * 4 > self.book.len() {
+            self.list();
+            return;
+        }
+        if self.listing.is_some() {
+            self.since.extend(ids.iter().cloned());
+        }
+        for id in ids {
+            self.reads.ask(id);
+        }
+    }
+
+    /// Takes in what was found of one container.
+    async fn take_in(&mut self, found: Found) -> Result<(), SourceError> {
+        if self.listing.is_some() {
+            self.since.insert(found.id.clone());
+        }
+        match found.inspection {
+            Ok((container, through)) => {
+                let labels = container
+                    .labels
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_str()));
+                if !self.book.rules().claims(labels) {
+                    return Ok(());
+                }
+                if self.book.needs_networks(&container) {
+                    self.survey().await?;
+                }
+                let runs = container.phase != Phase::Stopped;
+                let sharers = self.book.put(container, through);
+                if runs && self.leaving.contains_key(&found.id) {
+                    // It was told to stop while it was being read.
+                    self.book.leaves(&found.id);
+                }
+                // Whoever had an address that another has now is read once more, and only once.
+                if !found.suspect {
+                    for id in sharers {
+                        self.reads.suspect(id);
                     }
-                    Err(error) if error.is_not_found() => self.book.forget(&id),
-                    Err(error) => return Err(error.into()),
                 }
             }
-            // Whoever had an address that another has now is read once more, and only once.
-            left = match again {
-                true => suspects.into_iter().collect(),
-                false => Vec::new(),
-            };
-            again = false;
+            Err(error) if error.is_not_found() => self.book.forget(&found.id),
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    async fn relist(&mut self, sink: &Sink) -> Result<(), SourceError> {
-        self.survey().await?;
-        let listed = list(&self.engine, self.book.rules()).await?;
+    /// Lists everything, while events go on.
+    fn list(&mut self) {
+        if self.listing.is_some() {
+            self.list_again = true;
+            return;
+        }
+        self.since = self.reads.asked().cloned().collect();
+        self.dead_since.clear();
+        let (engine, reach) = (self.engine.clone(), self.config.reach.clone());
+        let rules = self.book.rules().clone();
+        let listing = async move {
+            let survey = survey(&engine, &reach).await?;
+            let listed = list(&engine, &rules).await?;
+            Ok((survey, listed))
+        };
+        self.listing = Some(listing.boxed());
+    }
+
+    /// Takes in what was listed. What happened to a container since is newer, so it is read once more.
+    async fn replace(
+        &mut self,
+        survey: Survey,
+        listed: Listed,
+        sink: &Sink,
+    ) -> Result<(), SourceError> {
+        self.book.set_surroundings(survey.networks, survey.reach);
+        self.own = survey.own;
         for complaint in listed.unread {
             sink.send(Update::Diagnostic(complaint)).await?;
         }
         self.book.replace(listed.containers);
-        self.tell(sink).await
+        for id in std::mem::take(&mut self.dead_since) {
+            self.book.died(&id);
+        }
+        let leaving: Vec<String> = self.leaving.keys().cloned().collect();
+        for id in leaving {
+            self.book.leaves(&id);
+        }
+        let since = std::mem::take(&mut self.since);
+        self.tell(sink).await?;
+        if std::mem::take(&mut self.list_again) {
+            self.list();
+        } else {
+            self.read(since);
+        }
+        Ok(())
     }
 
     async fn survey(&mut self) -> Result<(), SourceError> {
@@ -433,6 +514,16 @@ pub(crate) fn ended() -> SourceError {
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Waits for the listing that is under way; for ever when there is none.
+async fn finish(listing: &mut Option<Listing>) -> Result<(Survey, Listed), EngineError> {
+    let Some(under_way) = listing else {
+        return std::future::pending().await;
+    };
+    let listed = under_way.await;
+    *listing = None;
+    listed
 }
 
 async fn at(moment: Option<Instant>) {

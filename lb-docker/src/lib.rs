@@ -98,6 +98,7 @@ mod explain;
 mod golden;
 mod labels;
 mod moment;
+mod reads;
 mod refresh;
 mod self_test;
 mod surroundings;

@@ -11,6 +11,7 @@ mod conformance;
 mod containers;
 mod faults;
 mod remote;
+mod slow;
 mod support;
 mod swarm;
 mod swarm_conformance;
