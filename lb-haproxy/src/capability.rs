@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use lb_core::Name;
 use serde::Serialize;
 
-use crate::policy::{DynamicServers, HttpReuse, Policy};
+use crate::policy::{DynamicBackends, DynamicServers, HttpReuse, Policy};
 
 /// Whether something works in a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -83,6 +84,23 @@ impl Capabilities {
             (_, Support::No(why)) | (DynamicServers::Auto, Support::KnownBad(why)) => Err(why),
             (DynamicServers::Always, _) | (DynamicServers::Auto, Support::Yes) => Ok(()),
         }
+    }
+
+    /// The `defaults` section to make backends from at run time, or why none is made.
+    ///
+    /// # Errors
+    /// The reason, as a lower-case fragment.
+    pub fn use_dynamic_backends<'p>(&self, policy: &'p Policy) -> Result<&'p Name, &'static str> {
+        if policy.dynamic_backends == DynamicBackends::Never {
+            return Err("the policy makes no backends at run time");
+        }
+        if !self.dynamic_backends {
+            return Err("HAProxy before 3.4 makes no backends at run time");
+        }
+        policy
+            .backend_defaults
+            .as_ref()
+            .ok_or("`backend_defaults` names no defaults section to make backends from")
     }
 
     /// How long a slot must rest in maintenance, with no sign of use, before it may get another tenant.

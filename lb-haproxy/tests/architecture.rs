@@ -11,6 +11,7 @@ fn the_pure_parts_are_pure() {
     let pure = [
         "capability.rs",
         "config",
+        "growth",
         "observed.rs",
         "plan",
         "policy.rs",

@@ -71,6 +71,10 @@ impl Defaults {
         if self.redispatch {
             out.line(format_args!("option redispatch"));
         }
+        if self.mode == Mode::Http && out.version.at_least(2, 6) {
+            // A client's kept connection is closed with its next answer, never under its next request.
+            out.line(format_args!("option idle-close-on-response"));
+        }
         Ok(())
     }
 

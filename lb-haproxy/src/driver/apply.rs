@@ -6,6 +6,7 @@ use lb_core::Name;
 use tracing::{info, warn};
 
 use super::{
+    apply_backend::apply_backend,
     apply_map::apply_map,
     counters::Counters,
     error::DriverError,
@@ -34,6 +35,14 @@ pub(super) async fn apply(
     let mut seen = Seen::default();
     let last = plan.stages.len().saturating_sub(1);
     for (number, stage) in plan.stages.iter().enumerate() {
+        for step in &stage.backends {
+            match apply_backend(client, planner, counters, step, clock()).await? {
+                true => applied += 1,
+                false => {
+                    failed.insert(step.backend().clone());
+                }
+            }
+        }
         for step in &stage.maps {
             applied += apply_map(client, planner, counters, step, clock()).await?;
         }

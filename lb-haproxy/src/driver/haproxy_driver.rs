@@ -1,16 +1,18 @@
 //! The driver: one pass at a time.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use lb_core::{DriveError, Driver, Name, Preview, Report, Snapshot, model::Changes};
+use lb_core::{DriveError, Driver, Name, Notice, Preview, Report, Snapshot, model::Changes};
 use tracing::{info, warn};
 
 use super::{
-    apply::apply, config::TargetConfig, counters::Counters, disk::Disk, error::DriverError, live,
+    apply::apply, config::TargetConfig, counters::Counters, disk::Disk, error::DriverError,
+    ladder::Ladder, live, workers::OldWorkers,
 };
 use crate::{
     capability::Capabilities,
@@ -38,30 +40,33 @@ const ASK_WHO: Duration = Duration::from_secs(1);
 /// [crate documentation](crate) for what HAProxy's configuration needs.
 #[derive(Debug)]
 pub struct HaproxyDriver {
-    config: TargetConfig,
+    pub(super) config: TargetConfig,
     began: Instant,
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
     /// What is known of a worker; kept while the same worker answers.
-    knowledge: Option<Knowledge>,
-    counters: Counters,
+    pub(super) knowledge: Option<Knowledge>,
+    pub(super) counters: Counters,
     /// What went over conversations that have ended.
     past: ClientCounters,
     ever_connected: bool,
     disk: Disk,
+    pub(super) ladder: Ladder,
+    pub(super) old_workers: OldWorkers,
+    pub(super) notices: Vec<Notice>,
 }
 
 #[derive(Debug)]
-struct Session {
-    client: Client,
+pub(super) struct Session {
+    pub(super) client: Client,
     identity: Option<SocketIdentity>,
     /// Whether it was used for an earlier pass, so that its end may be old news.
     used: bool,
 }
 
 #[derive(Debug)]
-struct Knowledge {
+pub(super) struct Knowledge {
     epoch: Epoch,
-    planner: Planner,
+    pub(super) planner: Planner,
     /// The wish that the planner was given last.
     desired: Option<Arc<Snapshot>>,
     read_all_at: Duration,
@@ -73,6 +78,7 @@ impl HaproxyDriver {
     /// A driver for one target. It connects at its first pass.
     #[must_use]
     pub fn new(config: TargetConfig) -> Self {
+        let ladder = Ladder::new(&config.name);
         Self {
             config,
             began: now(),
@@ -82,6 +88,9 @@ impl HaproxyDriver {
             past: ClientCounters::default(),
             ever_connected: false,
             disk: Disk::default(),
+            ladder,
+            old_workers: OldWorkers::default(),
+            notices: Vec::new(),
         }
     }
 
@@ -95,7 +104,7 @@ impl HaproxyDriver {
         all
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         now().saturating_duration_since(self.began)
     }
 
@@ -193,6 +202,10 @@ impl HaproxyDriver {
                 doubtful: true,
             });
             self.counters.add("workers_seen", 1);
+            if self.config.master.is_some() {
+                let now = self.elapsed();
+                self.old_workers.look_at_once(now);
+            }
         }
         if let Some(known) = &mut self.knowledge {
             known.doubtful = true;
@@ -263,11 +276,31 @@ impl HaproxyDriver {
                 )
                 .await?;
         }
-        plan.again_at = match (plan.again_at, self.disk.due_at()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        plan.come_back(self.disk.due_at());
         Ok(())
+    }
+
+    /// Asks after workers that were replaced, and comes back while there are any.
+    async fn watch_old_workers(&mut self, plan: &mut Plan) {
+        let Some(master) = &self.config.master else {
+            return;
+        };
+        let now = self.elapsed();
+        let config = client_config(self.config.timeout);
+        self.old_workers
+            .look(master, config, now, &mut self.notices)
+            .await;
+        plan.come_back(self.old_workers.due_at());
+    }
+
+    fn gauges(&self) -> BTreeMap<&'static str, u64> {
+        let mut gauges = BTreeMap::new();
+        if self.config.master.is_some() {
+            let age = self.old_workers.age(self.elapsed());
+            gauges.insert("old_workers", self.old_workers.count());
+            gauges.insert("oldest_old_worker_seconds", age.as_secs());
+        }
+        gauges
     }
 
     fn disconnect(&mut self) {
@@ -301,8 +334,21 @@ impl Driver for HaproxyDriver {
         {
             outcome = Err(error);
         }
+        if let Ok((plan, _)) = &mut outcome
+            && self.climb(plan).await
+        {
+            // The new worker is adopted: what it lacks of the wish is given to it now.
+            self.disconnect();
+            outcome = self.pass(desired).await;
+        }
+        if let Some(known) = &mut self.knowledge {
+            let given = known.planner.take_spares_given();
+            self.counters.add("rung_spare_backend", given);
+        }
         match outcome {
-            Ok((plan, applied)) => {
+            Ok((mut plan, applied)) => {
+                self.watch_old_workers(&mut plan).await;
+                self.ladder.explain(&mut plan);
                 let mut report = Report::default();
                 report.generation = desired.generation();
                 report.applied = applied;
@@ -316,6 +362,8 @@ impl Driver for HaproxyDriver {
                     .insert("bytes_written", traffic.bytes_written);
                 report.counters.insert("bytes_read", traffic.bytes_read);
                 report.counters.insert("commands", traffic.commands);
+                report.gauges = self.gauges();
+                report.notices = std::mem::take(&mut self.notices);
                 Ok(report)
             }
             Err(error) => {

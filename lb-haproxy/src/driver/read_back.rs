@@ -160,6 +160,14 @@ impl Seen {
                         }
                     }
                 }
+                // A backend without servers has no line.
+                let asked: Vec<&Name> = match look {
+                    Look::Backend(backend) => vec![backend],
+                    _ => planner.backends().collect(),
+                };
+                for backend in asked {
+                    fresh.entry(backend.clone()).or_default();
+                }
                 self.backends.append(&mut fresh);
             }
         }

@@ -34,6 +34,10 @@ pub(super) struct Backend {
     pub(super) fixed_weights: bool,
     /// HAProxy refused to make a server in it: not tried again before a time.
     pub(super) no_new_servers: Option<Refused>,
+    /// Whether HAProxy lists it; noted only of those made at run time.
+    pub(super) listed: bool,
+    /// HAProxy refused to make or to remove it: not tried again before a time.
+    pub(super) no_such_change: Option<Refused>,
     /// When its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
@@ -78,6 +82,8 @@ impl Backend {
             adopting: false,
             fixed_weights: false,
             no_new_servers: None,
+            listed: false,
+            no_such_change: None,
             read_at: Duration::ZERO,
             check_port: 0,
         }
@@ -138,6 +144,14 @@ impl Backend {
             weight: slot.server.initial_weight,
             ..want
         }
+    }
+
+    /// How many slots the configuration declares.
+    pub(super) fn declared_slots(&self, policy: &Policy) -> u32 {
+        let declared = |slot: &&Slot| {
+            self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name)
+        };
+        u32::try_from(self.slots.iter().filter(declared).count()).unwrap_or(u32::MAX)
     }
 
     /// Each server's part, in their order.

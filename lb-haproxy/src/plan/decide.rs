@@ -30,6 +30,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Duration,
     /// Whether a source has not been heard yet: what is not wished for may only not be known.
     pub(super) partial: bool,
+    /// Whether the backend is made by this plan.
+    pub(super) making: bool,
 }
 
 /// One backend's next steps, and what it waits for.
@@ -42,6 +44,8 @@ pub(super) struct Decision {
     /// What stops serving once the second was.
     pub(super) leave: Stage,
     pub(super) unmet: Vec<Unmet>,
+    /// How many endpoints have no server and can have none.
+    pub(super) short: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,
     pub(super) again_at: Option<Duration>,
@@ -214,7 +218,7 @@ impl Decider<'_> {
                         .capabilities
                         .use_dynamic_servers(self.context.policy)
                     {
-                        Ok(()) if !self.backend.slots.is_empty() => {
+                        Ok(()) if self.context.making || !self.backend.slots.is_empty() => {
                             self.create(*address, *want, blocked)
                         }
                         Ok(()) => self.no_slot(id, roles, slots, "the backend is empty"),
@@ -552,6 +556,7 @@ impl Decider<'_> {
             let read = Read::Gauges(self.backend.name.clone(), std::mem::take(&mut self.gauges));
             self.out.reads.push(read);
         }
+        self.out.short = self.entering.without_slot;
         let out = &self.out;
         // What has left does not concern the wish any more, whatever is still to do with its slot.
         let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);

@@ -4,6 +4,7 @@
 
 mod backend;
 mod decide;
+mod dynamic;
 mod planner;
 mod routes;
 mod slot;
@@ -11,5 +12,5 @@ mod step;
 mod want;
 
 pub use planner::Planner;
-pub use step::{Expect, MapStep, Plan, Read, Stage, Step, Why};
+pub use step::{BackendStep, Expect, MapStep, Plan, Read, Stage, Step, Why};
 pub use want::Want;

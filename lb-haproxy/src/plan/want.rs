@@ -84,6 +84,14 @@ impl Wants {
         all
     }
 
+    /// Whether any of them is to serve now.
+    pub(super) fn any_ready(&self) -> bool {
+        self.by_address
+            .values()
+            .filter_map(|claims| strongest(claims))
+            .any(|(_, want)| want.state.is_ready())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_address.len()
     }
