@@ -210,6 +210,10 @@ impl Simulator {
         Some(id)
     }
 
+    pub(super) fn pid_of(&self, id: ConnectionId) -> Option<u32> {
+        self.connections.get(&id).map(|connection| connection.pid)
+    }
+
     /// Writes to a connection.
     pub fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else {

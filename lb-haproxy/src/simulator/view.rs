@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    connection::ConnectionId,
     server::{Op, Server},
     simulation::Simulator,
     worker::Worker,
@@ -39,6 +40,12 @@ impl Simulator {
     #[must_use]
     pub fn newest(&self) -> Option<u32> {
         self.workers.last().map(|worker| worker.pid)
+    }
+
+    /// Whether a connection is with the newest worker.
+    #[must_use]
+    pub fn is_newest(&self, id: ConnectionId) -> bool {
+        self.newest().is_some() && self.pid_of(id) == self.newest()
     }
 
     /// The servers of the newest worker, in the order of the configuration.

@@ -60,6 +60,8 @@ struct State {
 pub enum Moment<'a> {
     /// A line from the socket ran that may have changed something.
     Line(&'a str),
+    /// Such a line went to a worker that has been replaced.
+    Stale(&'a str),
     /// Time passed, and something changed by that.
     Time,
 }
@@ -378,10 +380,15 @@ impl State {
             if self.dead {
                 return Ok(bytes.len());
             }
+            let current = self.simulator.is_newest(id);
             self.simulator.send(id, line);
             let line = String::from_utf8_lossy(line);
             if self.note(&line) && line.ends_with('\n') {
-                self.observe(Moment::Line(line.trim_end()));
+                let line = line.trim_end();
+                self.observe(match current {
+                    true => Moment::Line(line),
+                    false => Moment::Stale(line),
+                });
             }
         }
         let mut reply = self.simulator.receive(id);

@@ -14,6 +14,7 @@ use crate::{
     clock,
     play::Play,
     routes::lookup,
+    scene::RESYNC,
     world::{Shared, World},
 };
 
@@ -31,6 +32,10 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
     let now = clock::elapsed();
     play.world.lock().note(now, format_args!("all faults end"));
     play.network.with(|simulator| simulator.set_address_delay(Duration::from_millis(1)));
+    if play.world.lock().counts.edits > 0 {
+        // What somebody else changed is noticed when everything is read again.
+        idle(play, RESYNC + Duration::from_secs(2)).await?;
+    }
     settle(play).await?;
     play.evidence()?;
 

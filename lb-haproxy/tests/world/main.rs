@@ -3,7 +3,7 @@
 //! command that repeats it.
 //!
 //! `SEEDS` is how many seeds are played, `FIRST` the first of them; `SEED` plays one and prints what happens in it.
-//! `WITHOUT` leaves kinds of trouble out and `STEPS` ends them early.
+//! `SURVEY=1` goes on after a failure and counts the kinds of them. `WITHOUT` leaves kinds of trouble out and `STEPS` ends them early.
 
 #![expect(
     clippy::indexing_slicing,
@@ -48,6 +48,8 @@ fn every_seed_keeps_the_invariants() {
     let next = AtomicU64::new(first);
     let stop = AtomicBool::new(false);
     let failed: Mutex<Option<u64>> = Mutex::new(None);
+    let survey = number("SURVEY").is_some();
+    let kinds: Mutex<BTreeMap<String, (u64, u64, String)>> = Mutex::default();
     let sums: Mutex<BTreeMap<(u32, u32), Sum>> = Mutex::default();
     std::panic::set_hook(Box::new(|_| {}));
     std::thread::scope(|scope| {
@@ -59,7 +61,13 @@ fn every_seed_keeps_the_invariants() {
                         return;
                     }
                     let played = play(&Options::of(seed));
-                    if played.violation.is_some() {
+                    if let Some(violation) = &played.violation
+                        && survey
+                    {
+                        let mut kinds = kinds.lock().unwrap();
+                        let first = (0, seed, violation.clone());
+                        kinds.entry(kind(violation)).or_insert(first).0 += 1;
+                    } else if played.violation.is_some() {
                         stop.store(true, Ordering::Relaxed);
                         let mut failed = failed.lock().unwrap();
                         *failed = Some(failed.map_or(seed, |other| other.min(seed)));
@@ -69,6 +77,9 @@ fn every_seed_keeps_the_invariants() {
             });
         }
     });
+    for (count, seed, violation) in kinds.lock().unwrap().values() {
+        println!("{count} times, as in SEED={seed}: {violation}");
+    }
     let failed = *failed.lock().unwrap();
     if let Some(seed) = failed {
         let options = smaller(Options::of(seed));
@@ -85,6 +96,13 @@ fn every_seed_keeps_the_invariants() {
             counts.reloads, counts.restarts, counts.edits, counts.changes
         );
     }
+}
+
+/// What kind of violation a text tells of: the text without what differs from seed to seed.
+fn kind(violation: &str) -> String {
+    let text = violation.split_once(" s: ").map_or(violation, |(_, text)| text);
+    let letters = text.chars().filter(|c| !c.is_ascii_digit());
+    letters.take(70).collect()
 }
 
 #[derive(Debug, Default)]

@@ -23,6 +23,9 @@ impl World {
             self.note(now, format_args!("> {line}"));
             self.before_line(now, line);
         }
+        if let Moment::Stale(line) = moment {
+            self.note(now, format_args!("to an old worker > {line}"));
+        }
         self.look(sim, now, matches!(moment, Moment::Line(_)));
         if self.between && matches!(moment, Moment::Line(_)) && self.random.chance(300) {
             let service = self.random.below(self.scene.services.len() as u64) as usize;
@@ -103,11 +106,9 @@ impl World {
             .enumerate()
             .map(|(at, server)| {
                 let old = self.sights.get(at).filter(|_| same);
-                let maint_since = match old {
-                    _ if server.admin != AdminState::Maint => None,
-                    Some(old) if old.address == server.address => old.maint_since.or(Some(now)),
-                    _ => Some(now),
-                };
+                let since = old
+                    .filter(|old| old.address == server.address && old.admin == server.admin)
+                    .map_or(now, |old| old.since);
                 Sight {
                     place: server.place,
                     name: server.name.to_owned(),
@@ -118,7 +119,7 @@ impl World {
                     vouched: server.vouched,
                     serves: server.takes_requests,
                     sessions: server.sessions,
-                    maint_since,
+                    since,
                     tainted: old.is_some_and(|old| old.tainted),
                 }
             })
@@ -285,8 +286,11 @@ impl World {
                 ready
                     && !left.contains(address)
                     && self.sights.iter().any(|sight| {
-                        let free = sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked);
-                        sight.place == place && (free || sight.address == Some(*address))
+                        let idle = sight.admin == AdminState::Maint;
+                        let free = idle && sight.address.is_some_and(is_parked);
+                        // One that was let in and does not pass its check is waited for no longer than so.
+                        let entering = idle || now + Duration::from_millis(20) < sight.since + ADMISSION;
+                        sight.place == place && (free || (entering && sight.address == Some(*address)))
                     })
             });
             if let Some(another) = another
@@ -347,7 +351,7 @@ impl World {
         }
         let (major, minor) = self.scene.version;
         let grace = Capabilities::of(major, minor).reuse_grace(&self.scene.policy);
-        let rested = sight.maint_since.map_or(Duration::ZERO, |since| now - since);
+        let rested = now - sight.since;
         if rested + Duration::from_millis(1) < grace {
             self.broken(now, format_args!("I1: {at} is re-pointed from {from} after {rested:?}, expected {grace:?}"));
         }

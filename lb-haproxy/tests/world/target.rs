@@ -100,7 +100,15 @@ impl World {
             let Some(revision) = store.heard(now).filter(|_| !store.is_in_doubt(now)) else {
                 continue;
             };
+            let lying = store.is_lying();
             for (key, record) in store.at(revision) {
+                // The guard holds back what serves or is about to; an empty listing may take the rest away.
+                let live = record.endpoint.as_ref().is_some_and(|endpoint| {
+                    matches!(endpoint.state, EndpointState::Ready | EndpointState::Pending)
+                });
+                if lying && !live {
+                    continue;
+                }
                 let found = desired
                     .service(&key.service)
                     .and_then(|service| service.endpoint(&key.id));

@@ -99,8 +99,8 @@ pub(crate) struct Sight {
     pub(crate) vouched: bool,
     pub(crate) serves: bool,
     pub(crate) sessions: usize,
-    /// Since when it is in maintenance with this address.
-    pub(crate) maint_since: Option<Duration>,
+    /// Since when its address and administrative state are what they are.
+    pub(crate) since: Duration,
     /// Somebody else changed it, and `lb` has not put it right yet.
     pub(crate) tainted: bool,
 }
