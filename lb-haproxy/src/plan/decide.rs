@@ -128,7 +128,8 @@ impl Decider<'_> {
             return;
         }
         match (want.state, slot.server.admin) {
-            (EndpointState::Ready, AdminState::Maint) if blocked(address) => {
+            // Also while it drains: meanwhile another service may have got the address.
+            (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
                 self.wait_for(address);
             }
             (EndpointState::Ready, AdminState::Maint) => self.admit(slot, want, Why::Admit),
@@ -267,7 +268,7 @@ impl Decider<'_> {
         let checked = settings
             .check
             .unwrap_or_else(|| self.backend.slots.iter().any(|slot| slot.server.checked));
-        let mut server = Server::slot(self.context.policy.dynamic_name(address), 0);
+        let mut server = Server::slot(self.unused_name(address), 0);
         server.address = Some(address);
         server.checked = checked;
         let slot = Slot::new(server, self.context.now);
@@ -311,6 +312,21 @@ impl Decider<'_> {
         } else {
             self.admit(&slot, want, Why::Admit);
         }
+    }
+
+    /// A name for a server that is to be made. One that was made for this address before may hold another by now.
+    fn unused_name(&self, address: SocketAddr) -> Name {
+        let first = self.context.policy.dynamic_name(address);
+        let taken = |name: &Name| {
+            let mut slots = self.backend.slots.iter();
+            slots.any(|slot| slot.server.name == *name)
+        };
+        let others = (2..=self.backend.slots.len() + 1)
+            .map(|number| Name::from_text(&format!("{first}-{number}")));
+        std::iter::once(first.clone())
+            .chain(others)
+            .find(|name| !taken(name))
+            .unwrap_or(first)
     }
 
     fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize, no_server: &str) {

@@ -442,7 +442,10 @@ fn taint(world: &mut crate::world::World, line: &str) {
     let title = line.split(' ').nth(2).unwrap_or_default().to_owned();
     let backends = world.scene.backends.clone();
     for sight in &mut world.sights {
-        sight.tainted |= format!("{}/{}", backends[sight.place], sight.name) == title;
+        if format!("{}/{}", backends[sight.place], sight.name) == title {
+            sight.tainted = true;
+            sight.tainted_until = clock::elapsed() + Duration::from_millis(700);
+        }
     }
 }
 

@@ -191,7 +191,6 @@ impl Play {
         world.lb_lives = true;
         world.desired = None;
         world.armed = None;
-        world.unwanted.clear();
         world.note(clock::elapsed(), format_args!("lb begins"));
         drop(world);
         self.lives += 1;

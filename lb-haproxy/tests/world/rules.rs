@@ -87,16 +87,16 @@ impl World {
     /// Takes HAProxy as it is, whatever it was: somebody else has changed it.
     pub(crate) fn rebase(&mut self, sim: &Simulator, now: Duration) {
         let fresh = self.see(sim, now);
-        let same = self.worker == sim.newest();
-        for (at, mut sight) in fresh.into_iter().enumerate() {
-            match self.sights.get_mut(at) {
-                Some(old) if same => {
-                    let changed = old.address != sight.address || old.admin != sight.admin || old.weight != sight.weight || old.serves != sight.serves;
-                    sight.tainted = old.tainted || changed;
-                    *old = sight;
-                }
-                _ => {}
-            }
+        let old = std::mem::replace(&mut self.sights, fresh);
+        for at in 0..self.sights.len() {
+            let Some(old) = same_of(&old, &self.sights[at], at) else {
+                continue;
+            };
+            let sight = &mut self.sights[at];
+            sight.tainted |= old.address != sight.address
+                || old.admin != sight.admin
+                || old.weight != sight.weight
+                || old.serves != sight.serves;
         }
     }
 
@@ -105,7 +105,13 @@ impl World {
         sim.servers()
             .enumerate()
             .map(|(at, server)| {
-                let old = self.sights.get(at).filter(|_| same);
+                let is = |old: &&Sight| old.place == server.place && old.name == server.name;
+                let old = self
+                    .sights
+                    .get(at)
+                    .filter(is)
+                    .or_else(|| self.sights.iter().find(is))
+                    .filter(|_| same);
                 let since = old
                     .filter(|old| old.address == server.address && old.admin == server.admin)
                     .map_or(now, |old| old.since);
@@ -121,6 +127,7 @@ impl World {
                     sessions: server.sessions,
                     since,
                     tainted: old.is_some_and(|old| old.tainted),
+                    tainted_until: old.map_or(Duration::ZERO, |old| old.tainted_until),
                 }
             })
             .collect()
@@ -138,7 +145,7 @@ impl World {
         let old = std::mem::replace(&mut self.sights, fresh);
         for at in 0..self.sights.len() {
             let sight = self.sights[at].clone();
-            let Some(before) = old.get(at) else {
+            let Some(before) = same_of(&old, &sight, at) else {
                 continue;
             };
             if !sight.tainted {
@@ -148,7 +155,7 @@ impl World {
                     self.broken(now, format_args!("I1: {} is ready while its address becomes {:?}", self.title(&sight), sight.address));
                 }
             }
-            self.sights[at].tainted &= !self.is_right(sim, &sight);
+            self.sights[at].tainted &= now < sight.tainted_until || !self.is_right(sim, &sight);
         }
         if ours {
             self.judge_services(sim, now, &old);
@@ -283,15 +290,18 @@ impl World {
                 let ready = self
                     .wish(service, *address)
                     .is_some_and(|(state, weight)| state.is_ready() && weight > 0);
-                ready
-                    && !left.contains(address)
-                    && self.sights.iter().any(|sight| {
-                        let idle = sight.admin == AdminState::Maint;
-                        let free = idle && sight.address.is_some_and(is_parked);
-                        // One that was let in and does not pass its check is waited for no longer than so.
-                        let entering = idle || now + Duration::from_millis(20) < sight.since + ADMISSION;
-                        sight.place == place && (free || (entering && sight.address == Some(*address)))
-                    })
+                let own = || self.sights.iter().filter(|sight| sight.place == place);
+                let possible = match own().find(|sight| sight.address == Some(*address)) {
+                    // One that was let in and does not pass its check is waited for no longer than so.
+                    Some(sight) => {
+                        sight.admin == AdminState::Maint
+                            || now + Duration::from_millis(20) < sight.since + ADMISSION
+                    }
+                    None => own().any(|sight| {
+                        sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
+                    }),
+                };
+                ready && !left.contains(address) && possible
             });
             if let Some(another) = another
                 && !excused
@@ -374,4 +384,10 @@ impl World {
             self.broken(now, format_args!("I8: requests at {at} are cut before their time, unwanted since {since:?}"));
         }
     }
+}
+
+/// The same server in another look, most likely at the same place.
+fn same_of<'s>(all: &'s [Sight], sight: &Sight, at: usize) -> Option<&'s Sight> {
+    let is = |other: &&Sight| other.place == sight.place && other.name == sight.name;
+    all.get(at).filter(is).or_else(|| all.iter().find(is))
 }

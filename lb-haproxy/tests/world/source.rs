@@ -38,6 +38,17 @@ struct State {
     /// The next attempt must tell everything.
     must_list: bool,
     late: u64,
+    /// The last attempt was given up, maybe with something unheard.
+    doubt: bool,
+}
+
+/// Notes that an attempt is over, however it ends.
+struct Ending(Store);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.state().doubt = true;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +75,7 @@ impl Store {
                 may_lie,
                 must_list: false,
                 late: 30,
+                doubt: false,
             })),
             changed: Arc::default(),
         }
@@ -169,10 +181,9 @@ impl Store {
 
     /// Whether what was heard may differ from what is to come: something was said since.
     pub(crate) fn is_in_doubt(&self, now: Duration) -> bool {
-        self.state()
-            .told
-            .last()
-            .is_some_and(|(at, _)| *at + Duration::from_millis(1) >= now)
+        let state = self.state();
+        let told = state.told.last();
+        state.doubt || told.is_some_and(|(at, _)| *at + Duration::from_millis(1) >= now)
     }
 }
 
@@ -266,6 +277,7 @@ impl WorldSource {
         let now = crate::clock::elapsed();
         let mut state = self.store.state();
         if state.life == self.life {
+            state.doubt = false;
             state.told.push((now, revision));
         }
     }
@@ -290,6 +302,7 @@ impl Source for WorldSource {
             let late = state.late;
             (state.random.below(late + 1), state.epoch)
         };
+        let _ending = Ending(self.store.clone());
         sleep(Duration::from_millis(pause)).await;
         let position = {
             let mut state = self.store.state();

@@ -103,6 +103,8 @@ pub(crate) struct Sight {
     pub(crate) since: Duration,
     /// Somebody else changed it, and `lb` has not put it right yet.
     pub(crate) tainted: bool,
+    /// What was changed takes effect until then.
+    pub(crate) tainted_until: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,7 @@ pub(crate) enum Trigger {
 
 #[derive(Debug)]
 pub(crate) struct Running {
+    pub(crate) client: ClientId,
     pub(crate) id: RequestId,
     pub(crate) until: Duration,
 }
@@ -222,7 +225,11 @@ impl World {
             }
             return;
         }
-        let client = ClientId(self.random.below(4) as u32);
+        // A client has one request at a time: with more it could stay with a worker that was replaced.
+        let client = ClientId(self.random.below(8) as u32);
+        if self.requests.iter().any(|running| running.client == client) {
+            return;
+        }
         match sim.request(client, &backend) {
             Outcome::Reached(id, address) => {
                 self.counts.served += 1;
@@ -232,7 +239,7 @@ impl World {
                     false => self.random.below(900),
                 };
                 let until = now + Duration::from_millis(time);
-                self.requests.push(Running { id, until });
+                self.requests.push(Running { client, id, until });
                 self.note(now, format_args!("request for {} at {address}", known.name));
             }
             Outcome::Unreachable(address) => self.reached(sim, now, place, service, address),
@@ -258,7 +265,7 @@ impl World {
                 && server.address == Some(address)
                 && server.admin != AdminState::Maint
         });
-        if !shown && self.wish(service, address).is_none() {
+        if !shown && self.desired.is_some() && self.wish(service, address).is_none() {
             self.counts.stale += 1;
             self.broken(
                 now,
@@ -269,11 +276,14 @@ impl World {
         if let Some(host) = self.hosts.get(&address).copied()
             && host.service != service
             && !self.is_true(service, address)
+            && self.desired.is_some()
             && self.wish(service, address).is_none()
         {
+            let left = self.unwanted.get(&(service, address)).copied();
             let admitted = self.sights.iter().any(|sight| {
                 sight.address == Some(address)
                     && sight.serves
+                    && left.is_some_and(|left| sight.since > left)
                     && self.service_of(sim, sight.place) == Some(host.service)
             });
             let meddled = self.sights.iter().any(|sight| sight.address == Some(address) && sight.tainted);
