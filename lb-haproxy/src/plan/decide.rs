@@ -136,7 +136,8 @@ impl Decider<'_> {
             return;
         }
         match (want.state, slot.server.admin) {
-            (EndpointState::Ready, AdminState::Maint) if blocked(address) => {
+            // Also while it drains: meanwhile another service may have got the address.
+            (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
                 self.wait_for(address);
             }
             (EndpointState::Ready, AdminState::Maint) => self.admit(slot, want, Why::Admit),

@@ -236,7 +236,7 @@ impl Planner {
         bound
     }
 
-    /// A spare backend of the service's mode that serves nobody and rests no more.
+    /// A spare backend of the service's mode that serves nobody, rests no more, and to which no route leads any more.
     fn free_spare(&self, service: &Name) -> Option<Name> {
         let prefix = match self.services.get(service)? {
             Mode::Tcp => &self.policy.spare_tcp,
@@ -255,6 +255,7 @@ impl Planner {
                 name.as_str().starts_with(prefix.as_str())
                     && !taken.contains(name)
                     && backend.service.is_none()
+                    && !self.routes.lead_to(name)
                     && !backend.slots.is_empty()
                     && self.is_vacant(backend)
             })
@@ -293,6 +294,8 @@ impl Planner {
                     .get(*backend)
                     .is_none_or(|backend| self.is_vacant(backend))
             })
+            // As long as requests are led there, it must not become somebody else's.
+            .filter(|(_, backend)| !self.routes.lead_to(backend))
             .map(|(service, backend)| (service.clone(), backend.clone()))
             .collect();
         for (service, spare) in gone {
