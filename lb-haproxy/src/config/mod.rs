@@ -9,6 +9,7 @@ mod document;
 mod error;
 mod frontend;
 mod global;
+pub mod lint;
 mod value;
 mod writer;
 
