@@ -65,6 +65,7 @@ pub(crate) fn found(text: &str, version: &Version) -> Vec<Code> {
 }
 
 pub(crate) fn found_with(text: &str, options: &LintOptions) -> Vec<Code> {
+    let text = &text.replace("DIR", "/run/haproxy");
     let file = ConfigFile {
         name: "haproxy.cfg",
         text,
