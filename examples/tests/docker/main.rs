@@ -10,9 +10,14 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod front;
+mod network;
 mod scale;
 mod storm;
 mod support;
+mod swarm;
+mod swarm_world;
 #[path = "../support/users.rs"]
 mod users;
+mod verified;
 mod world;
