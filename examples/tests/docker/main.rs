@@ -11,6 +11,7 @@
 )]
 
 mod front;
+mod http;
 mod network;
 mod scale;
 mod storm;
