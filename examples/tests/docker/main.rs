@@ -10,8 +10,11 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod agent;
+mod compose;
 mod front;
 mod http;
+mod images;
 mod network;
 mod scale;
 mod storm;
