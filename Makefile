@@ -12,6 +12,7 @@ setup:
 
 .PHONY: demo
 demo: setup ## show lb at work on a real HAProxy: 20 seconds, nothing else needed
+	@echo "demo: building (some minutes the first time)"
 	@cargo run --quiet --release --package lb-examples --bin demo
 
 .PHONY: test

@@ -45,6 +45,9 @@ pub struct Capabilities {
     pub map_transactions: bool,
     /// Whether servers can be added and removed at run time, and whether that is known to go wrong.
     pub dynamic_servers: Support,
+    /// One line of `show stat` tells the weight that was set (2.4 and later; believed from 2.6, the first that this
+    /// was tried on), so that a server can be read back alone.
+    pub user_weight_in_stat: bool,
     /// `wait … srv-removable` (3.0 and later).
     pub wait_removable: bool,
     /// Backends can be added at run time (3.4 and later).
@@ -64,6 +67,7 @@ impl Capabilities {
             address_is_asynchronous: version >= (2, 9),
             map_transactions: version >= (2, 4),
             dynamic_servers: Support::of_dynamic_servers(version),
+            user_weight_in_stat: version >= (2, 6),
             wait_removable: version >= (3, 0),
             dynamic_backends: version >= (3, 4),
             glues_clients: version < (3, 0),

@@ -21,6 +21,7 @@ use super::{
     TestbedError,
     addresses::Loopback,
     haproxy::{Haproxy, Setup, Slot},
+    shape::Shape,
     tap::{Heard, Tap},
     wishes::Wishes,
 };
@@ -40,6 +41,7 @@ pub struct Testbed {
     frontends: BTreeMap<Name, SocketAddr>,
     addresses: Loopback,
     policy: Policy,
+    shape: Shape,
     timeout: Duration,
     restored: bool,
     growth: Option<GrowthConfig>,
@@ -56,6 +58,8 @@ pub struct Options {
     pub slots: u32,
     /// How many threads HAProxy has.
     pub threads: u32,
+    /// How HAProxy treats the traffic.
+    pub shape: Shape,
     /// How HAProxy is driven.
     pub policy: Policy,
     /// How long the driver waits for an answer.
@@ -83,6 +87,7 @@ impl Options {
             services,
             slots,
             threads: 2,
+            shape: Shape::default(),
             policy: Policy::default(),
             timeout: Duration::from_secs(5),
             restored: false,
@@ -108,6 +113,7 @@ impl Testbed {
             slots: options.slots,
             threads: options.threads,
             restored: options.restored,
+            shape: options.shape.clone(),
         };
         let oracle = Arc::new(Oracle::new());
         Ok(Self {
@@ -118,6 +124,7 @@ impl Testbed {
             frontends,
             addresses,
             policy: options.policy,
+            shape: options.shape,
             timeout: options.timeout,
             restored: options.restored,
             growth: options.growth,
@@ -133,7 +140,9 @@ impl Testbed {
     pub async fn add_server(&mut self) -> Result<SocketAddr, TestbedError> {
         let fail = |cause| TestbedError::io("start an endpoint", cause);
         let address = self.addresses.next().map_err(fail)?;
-        let server = IdentityServer::start(address, Arc::clone(&self.oracle)).await;
+        let server =
+            IdentityServer::start_speaking(self.shape.speaks(), address, Arc::clone(&self.oracle))
+                .await;
         self.servers.insert(address, server.map_err(fail)?);
         Ok(address)
     }
@@ -150,7 +159,9 @@ impl Testbed {
     /// A load on all services.
     #[must_use]
     pub fn load(&self, users: usize, requests: u64) -> Load {
-        Load::new(self.frontends(), users, requests)
+        let mut load = Load::new(self.frontends(), users, requests);
+        load.protocol = self.shape.protocol;
+        load
     }
 
     /// Lets later control planes speak to HAProxy through a tap, which counts what they say.

@@ -12,7 +12,7 @@ use std::{
 use lb_core::Name;
 use lb_haproxy::{
     SocketAddress,
-    config::{Backend, Bind, Config, ConfigPath, Frontend, Slots},
+    config::{Config, ConfigPath, Slots},
     process::{self, Executable, HaproxyOptions},
     proto::Version,
 };
@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::TestbedError;
+use super::{Shape, TestbedError};
 
 /// A running HAProxy with slots for a few services, in a directory of its own. Dropping it kills it.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub struct Setup {
     pub threads: u32,
     /// Whether slots get their addresses back from a server-state file at a start or reload.
     pub restored: bool,
+    /// How it treats the traffic.
+    pub shape: Shape,
 }
 
 /// One server as HAProxy shows it, read apart from what is under test.
@@ -256,12 +258,10 @@ fn configuration(setup: &Setup, folder: &Path, version: &Version) -> Result<Stri
     }
     let slot = Name::from_text("slot");
     for (service, address) in &setup.frontends {
-        let name = Name::from_text(&format!("{service}-in"));
-        let mut frontend = Frontend::new(name, Bind::Tcp(*address));
-        frontend.default_backend = Some(service.clone());
-        config.frontends.push(frontend);
         let slots = Slots::new(slot.clone(), setup.slots);
-        config.backends.push(Backend::new(service.clone(), slots));
+        setup
+            .shape
+            .add(&mut config, service, *address, slots, version);
     }
     Ok(config.render(version)?)
 }

@@ -419,6 +419,8 @@ impl Driver for HaproxyDriver {
         let config = client_config(self.config.timeout);
         loop {
             tokio::select! {
+                // In one order, so that a simulation repeats exactly.
+                biased;
                 () = session.client.closed() => return,
                 () = &mut resync => return,
                 () = tokio::time::sleep(ASK_WHO) => {

@@ -13,6 +13,7 @@ mod haproxy_driver;
 mod ladder;
 mod live;
 mod maps;
+mod read_back;
 mod workers;
 
 pub use config::TargetConfig;

@@ -127,6 +127,10 @@ impl Backend {
         }
     }
 
+    pub(super) fn slot(&self, server: &Name) -> Option<&Slot> {
+        self.slots.get(*self.index.get(server)?)
+    }
+
     pub(super) fn slot_mut(&mut self, server: &Name) -> Option<&mut Slot> {
         let at = *self.index.get(server)?;
         self.slots.get_mut(at)

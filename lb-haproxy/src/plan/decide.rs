@@ -1,6 +1,10 @@
 //! One backend's next steps. Each rule answers a failure that was measured; the crate's documentation lists them.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use lb_core::{EndpointState, Name, Unmet, UnmetReason, Weight};
 
@@ -132,7 +136,8 @@ impl Decider<'_> {
             return;
         }
         match (want.state, slot.server.admin) {
-            (EndpointState::Ready, AdminState::Maint) if blocked(address) => {
+            // Also while it drains: meanwhile another service may have got the address.
+            (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
                 self.wait_for(address);
             }
             (EndpointState::Ready, AdminState::Maint) => self.admit(slot, want, Why::Admit),
@@ -180,16 +185,15 @@ impl Decider<'_> {
 
     /// Gives a free slot to every wanted address without one: those that are ready first.
     fn place(&mut self, roles: &[Role], blocked: &impl Fn(SocketAddr) -> bool) {
-        let held: BTreeSet<SocketAddr> = roles
-            .iter()
-            .filter_map(|role| match role {
-                Role::Tenant(address, _) => Some(*address),
-                _ => None,
-            })
-            .collect();
-        if held.len() == self.backend.wants.len() {
+        // No two tenants have one address.
+        let tenants = roles.iter().filter_map(|role| match role {
+            Role::Tenant(address, _) => Some(*address),
+            _ => None,
+        });
+        if tenants.clone().count() == self.backend.wants.len() {
             return;
         }
+        let held: HashSet<SocketAddr> = tenants.collect();
         let mut free: BTreeSet<usize> = self
             .backend
             .slots
@@ -205,15 +209,12 @@ impl Decider<'_> {
             .map(|(at, _)| at)
             .collect();
         let slots = roles.iter().filter(|role| **role != Role::Foreign).count();
-        let wanted = self.backend.wants.sorted();
+        let wanted = self.backend.wants.sorted_without(&held);
         let ready = wanted.iter().filter(|(.., want)| want.state.is_ready());
         let pending = wanted
             .iter()
             .filter(|(.., want)| want.state == EndpointState::Pending);
-        for (address, id, want) in ready
-            .chain(pending)
-            .filter(|(address, ..)| !held.contains(address))
-        {
+        for (address, id, want) in ready.chain(pending) {
             let slot = take_slot(&mut free, self.backend.slots.len(), *address)
                 .and_then(|at| self.backend.slots.get(at));
             match slot {
@@ -288,7 +289,7 @@ impl Decider<'_> {
         let checked = settings
             .check
             .unwrap_or_else(|| self.backend.slots.iter().any(|slot| slot.server.checked));
-        let mut server = Server::slot(self.context.policy.dynamic_name(address), 0);
+        let mut server = Server::slot(self.new_name(address), 0);
         server.address = Some(address);
         server.checked = checked;
         let slot = Slot::new(server, self.context.now);
@@ -332,6 +333,16 @@ impl Decider<'_> {
         } else {
             self.admit(&slot, want, Why::Admit);
         }
+    }
+
+    /// A name for a new server. The one after its address may be taken by a server that has had other tenants since.
+    fn new_name(&self, address: SocketAddr) -> Name {
+        let first = self.context.policy.dynamic_name(address);
+        let more = (2..).map(|number: usize| Name::from_text(&format!("{first}-{number}")));
+        std::iter::once(first.clone())
+            .chain(more)
+            .find(|name| self.backend.slot(name).is_none())
+            .unwrap_or(first)
     }
 
     fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize, no_server: &str) {
@@ -605,12 +616,7 @@ impl Decider<'_> {
     }
 
     fn unmet_at(&mut self, address: SocketAddr, reason: UnmetReason, detail: String) {
-        let wanted = self.backend.wants.sorted();
-        let id = wanted
-            .binary_search_by_key(&address, |(address, ..)| *address)
-            .ok()
-            .and_then(|at| wanted.get(at))
-            .map(|(_, id, _)| id.clone());
+        let id = self.backend.wants.decides(&address).cloned();
         self.unmet(id, reason, detail);
     }
 

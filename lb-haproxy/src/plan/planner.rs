@@ -239,7 +239,7 @@ impl Planner {
         bound
     }
 
-    /// A spare backend of the service's mode that serves nobody and rests no more.
+    /// A spare backend of the service's mode that serves nobody, rests no more, and to which no route leads any more.
     fn free_spare(&self, service: &Name) -> Option<Name> {
         let prefix = match self.services.get(service)? {
             Mode::Tcp => &self.policy.spare_tcp,
@@ -258,6 +258,7 @@ impl Planner {
                 name.as_str().starts_with(prefix.as_str())
                     && !taken.contains(name)
                     && backend.service.is_none()
+                    && !self.routes.lead_to(name)
                     && !backend.slots.is_empty()
                     && self.is_vacant(backend)
             })
@@ -296,6 +297,8 @@ impl Planner {
                     .get(*backend)
                     .is_none_or(|backend| self.is_vacant(backend))
             })
+            // As long as requests are led there, it must not become somebody else's.
+            .filter(|(_, backend)| !self.routes.lead_to(backend))
             .map(|(service, backend)| (service.clone(), backend.clone()))
             .collect();
         for (service, spare) in gone {
@@ -358,6 +361,36 @@ impl Planner {
             .or_insert_with(|| Backend::new(backend.clone()))
             .observe(servers, now);
         self.dirty.insert(backend.clone());
+    }
+
+    /// Takes in what HAProxy shows of one server that it has shown before.
+    pub fn observe_server(&mut self, backend: &Name, server: Server, now: Duration) {
+        let known = self.backends.get_mut(backend);
+        if let Some(slot) = known.and_then(|known| known.slot_mut(&server.name)) {
+            slot.observe(server, now);
+            self.dirty.insert(backend.clone());
+        }
+    }
+
+    /// What this HAProxy can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// A server as it was observed last.
+    #[must_use]
+    pub fn server(&self, server: &ServerRef) -> Option<&Server> {
+        let slot = self.backends.get(&server.backend)?.slot(&server.server)?;
+        Some(&slot.server)
+    }
+
+    /// How many servers a backend was observed to have.
+    #[must_use]
+    pub fn server_count(&self, backend: &Name) -> usize {
+        self.backends
+            .get(backend)
+            .map_or(0, |known| known.slots.len())
     }
 
     /// Takes in the gauges of one server, by its number.

@@ -95,12 +95,15 @@ impl Traffic {
         }
     }
 
-    pub(super) fn gauges(&self, server: u64) -> Counted {
-        let sessions = self
-            .running
+    pub(super) fn sessions(&self, server: u64) -> usize {
+        self.running
             .values()
             .filter(|running| running.server == server)
-            .count();
+            .count()
+    }
+
+    pub(super) fn gauges(&self, server: u64) -> Counted {
+        let sessions = self.sessions(server);
         let kept = |private: bool| {
             self.kept
                 .iter()
