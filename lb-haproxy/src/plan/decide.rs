@@ -360,15 +360,16 @@ impl Decider<'_> {
             );
             if want.weight != 0 {
                 self.weight(Stages::Admit, slot, want.weight, why);
+                self.entering.later += 1;
             }
-            self.entering.later += 1;
             self.look_again(self.context.now + poll_interval(Duration::ZERO));
         } else {
             if slot.server.weight != want.weight {
                 self.weight(Stages::Admit, slot, want.weight, why);
             }
             self.state(Stages::Admit, slot, AdminState::Ready, why);
-            self.entering.at_once += 1;
+            // One of weight 0 takes no traffic over.
+            self.entering.at_once += usize::from(want.weight != 0);
         }
     }
 

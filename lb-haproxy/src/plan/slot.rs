@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::observed::{Gauges, Server};
+use crate::{
+    observed::{Gauges, Server},
+    proto::AdminState,
+};
 
 /// A server as last observed, and since when.
 ///
@@ -55,7 +58,11 @@ const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 
 impl Slot {
     pub(super) fn new(server: Server, now: Duration) -> Self {
-        let since = now.saturating_sub(Duration::from_secs(server.unchanged_secs));
+        let since = match server.admin {
+            // For most versions the beginning of a drain is no change, and requests must not be cut for that.
+            AdminState::Drain => now,
+            _ => now.saturating_sub(Duration::from_secs(server.unchanged_secs)),
+        };
         Self {
             server,
             since,

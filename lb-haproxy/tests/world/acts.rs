@@ -444,6 +444,7 @@ fn taint(world: &mut crate::world::World, line: &str) {
     for sight in &mut world.sights {
         if format!("{}/{}", backends[sight.place], sight.name) == title {
             sight.tainted = true;
+            sight.known = false;
             sight.tainted_until = clock::elapsed() + Duration::from_millis(700);
         }
     }

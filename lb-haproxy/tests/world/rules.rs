@@ -21,12 +21,17 @@ impl World {
         if let Moment::Line(line) = moment {
             self.counts.lines += 1;
             self.note(now, format_args!("> {line}"));
-            self.before_line(now, line);
+            self.before_line(sim, now, line);
         }
         if let Moment::Stale(line) = moment {
             self.note(now, format_args!("to an old worker > {line}"));
         }
         self.look(sim, now, matches!(moment, Moment::Line(_)));
+        if moment == Moment::Read {
+            for sight in &mut self.sights {
+                sight.known = sight.tainted && now >= sight.tainted_until;
+            }
+        }
         if self.between && matches!(moment, Moment::Line(_)) && self.random.chance(300) {
             let service = self.random.below(self.scene.services.len() as u64) as usize;
             self.request(sim, now, service);
@@ -110,8 +115,10 @@ impl World {
                     .sights
                     .get(at)
                     .filter(is)
-                    .or_else(|| self.sights.iter().find(is))
-                    .filter(|_| same);
+                    .or_else(|| self.sights.iter().find(is));
+                // What somebody changed outlives a worker whose successor is given its state.
+                let tainting = old.filter(|old| old.tainted && (same || self.scene.restores));
+                let old = old.filter(|_| same);
                 let since = old
                     .filter(|old| old.address == server.address && old.admin == server.admin)
                     .map_or(now, |old| old.since);
@@ -126,8 +133,13 @@ impl World {
                     serves: server.takes_requests,
                     sessions: server.sessions,
                     since,
-                    tainted: old.is_some_and(|old| old.tainted),
-                    tainted_until: old.map_or(Duration::ZERO, |old| old.tainted_until),
+                    tainted: tainting.is_some(),
+                    tainted_until: tainting.map_or(Duration::ZERO, |old| old.tainted_until),
+                    known: tainting.is_some_and(|old| old.known && same),
+                    used: server.admin != AdminState::Maint
+                        || old.is_some_and(|old| old.used && old.address == server.address),
+                    served: server.takes_requests
+                        || old.is_some_and(|old| old.served && old.since == since),
                 }
             })
             .collect()
@@ -155,7 +167,8 @@ impl World {
                     self.broken(now, format_args!("I1: {} is ready while its address becomes {:?}", self.title(&sight), sight.address));
                 }
             }
-            self.sights[at].tainted &= now < sight.tainted_until || !self.is_right(sim, &sight);
+            let over = sight.known && now >= sight.tainted_until;
+            self.sights[at].tainted &= !over || !self.is_right(sim, &sight);
         }
         if ours {
             self.judge_services(sim, now, &old);
@@ -229,8 +242,12 @@ impl World {
             .sights
             .iter()
             .filter(|other| other.place != sight.place && other.address == Some(address) && !other.tainted)
-            .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .cloned()
+            .map(|other| Sight {
+                sessions: sessions(sim, &other),
+                ..other
+            })
+            .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .collect();
         for other in others {
             let wanted = self
@@ -295,7 +312,7 @@ impl World {
                     // One that was let in and does not pass its check is waited for no longer than so.
                     Some(sight) => {
                         sight.admin == AdminState::Maint
-                            || now + Duration::from_millis(20) < sight.since + ADMISSION
+                            || (!sight.served && now + Duration::from_millis(20) < sight.since + ADMISSION)
                     }
                     None => own().any(|sight| {
                         sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
@@ -313,12 +330,12 @@ impl World {
     }
 
     /// What a line is about to do to a server as it was seen last.
-    fn before_line(&mut self, now: Duration, line: &str) {
+    fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["set", "server", at, "addr", ip, "port", port] => {
                 let to = format!("{ip}:{port}").parse::<SocketAddr>().or_else(|_| format!("[{ip}]:{port}").parse());
-                self.before_address(now, at, to.unwrap());
+                self.before_address(sim, now, at, to.unwrap());
             }
             ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
             ["set", "server", _, "state" | "weight" | "health" | "check-port", _]
@@ -340,7 +357,7 @@ impl World {
     }
 
     /// I1: a slot is re-pointed only when it rests and nobody uses it, and only from and to its parking place.
-    fn before_address(&mut self, now: Duration, at: &str, to: SocketAddr) {
+    fn before_address(&mut self, sim: &Simulator, now: Duration, at: &str, to: SocketAddr) {
         let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
             return;
         };
@@ -350,14 +367,15 @@ impl World {
         if sight.admin != AdminState::Maint {
             self.broken(now, format_args!("I1: {at} is re-pointed from {from} to {to} while {:?}", sight.admin));
         }
-        if from == to || is_parked(from) {
+        if from == to || is_parked(from) || !sight.used {
             return;
         }
+        let sessions = sessions(sim, &sight);
         if to != PARKED {
             self.broken(now, format_args!("I1: {at} is re-pointed from {from} to {to} without being parked"));
         }
-        if sight.sessions > 0 {
-            self.broken(now, format_args!("I1: {at} is re-pointed from {from} with {} requests on it", sight.sessions));
+        if sessions > 0 {
+            self.broken(now, format_args!("I1: {at} is re-pointed from {from} with {sessions} requests on it"));
         }
         let (major, minor) = self.scene.version;
         let grace = Capabilities::of(major, minor).reuse_grace(&self.scene.policy);
@@ -384,6 +402,13 @@ impl World {
             self.broken(now, format_args!("I8: requests at {at} are cut before their time, unwanted since {since:?}"));
         }
     }
+}
+
+/// How many requests a server has now.
+fn sessions(sim: &Simulator, sight: &Sight) -> usize {
+    sim.servers()
+        .find(|server| server.place == sight.place && server.name == sight.name)
+        .map_or(0, |server| server.sessions)
 }
 
 /// The same server in another look, most likely at the same place.

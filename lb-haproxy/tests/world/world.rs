@@ -105,6 +105,12 @@ pub(crate) struct Sight {
     pub(crate) tainted: bool,
     /// What was changed takes effect until then.
     pub(crate) tainted_until: Duration,
+    /// `lb` was told of it since.
+    pub(crate) known: bool,
+    /// It has been ready or draining with this address.
+    pub(crate) used: bool,
+    /// It has served since it was made ready.
+    pub(crate) served: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
