@@ -37,6 +37,7 @@ pub(super) async fn apply(
     let mut applied = 0;
     let mut failed: BTreeSet<Name> = BTreeSet::new();
     let mut seen: BTreeMap<Name, Vec<Server>> = BTreeMap::new();
+    let mut not_done: Vec<(ServerRef, String)> = Vec::new();
     let last = plan.stages.len().saturating_sub(1);
     for (number, stage) in plan.stages.iter().enumerate() {
         for step in &stage.maps {
@@ -106,20 +107,24 @@ pub(super) async fn apply(
             }
             let missing = matches!(refusal, Refusal::NoSuchBackend | Refusal::NoSuchServer);
             if !missing {
-                planner.refused(&server, refusal.to_string(), clock());
+                not_done.push((server, refusal.to_string()));
             }
         }
         for (server, detail) in open {
             warn!(%server, detail, "a step was accepted but did not take effect");
             failed.insert(server.backend.clone());
             counters.add("unverified", 1);
-            planner.refused(&server, detail, clock());
+            not_done.push((server, detail));
         }
         seen.append(&mut states);
     }
     let now = clock();
     for (backend, servers) in seen {
         planner.observe(&backend, servers, now);
+    }
+    // After what was read: an address may still be on its way, so the servers are read again before anything else.
+    for (server, detail) in not_done {
+        planner.refused(&server, detail, now);
     }
     Ok(applied)
 }

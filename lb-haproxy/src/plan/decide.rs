@@ -82,6 +82,9 @@ pub(super) fn decide(
             Role::Foreign | Role::Leaving(_) | Role::Unusable => {}
         }
     }
+    if backend.slots.iter().any(|slot| slot.is_to_be_read(context.now)) {
+        decider.look_again(context.now);
+    }
     decider.place(roles, &blocked);
     for (slot, role) in backend.slots.iter().zip(roles) {
         if role.is_to_leave() {

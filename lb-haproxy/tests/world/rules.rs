@@ -98,10 +98,14 @@ impl World {
                 continue;
             };
             let sight = &mut self.sights[at];
-            sight.tainted |= old.address != sight.address
+            if old.address != sight.address
                 || old.admin != sight.admin
                 || old.weight != sight.weight
-                || old.serves != sight.serves;
+                || old.serves != sight.serves
+            {
+                sight.tainted = true;
+                sight.known = false;
+            }
         }
     }
 
@@ -136,6 +140,11 @@ impl World {
                     tainted: tainting.is_some(),
                     tainted_until: tainting.map_or(Duration::ZERO, |old| old.tainted_until),
                     known: tainting.is_some_and(|old| old.known && same),
+                    closed_since: match old {
+                        _ if server.admin == AdminState::Ready => None,
+                        Some(old) if old.address == server.address => old.closed_since.or(Some(now)),
+                        _ => Some(now),
+                    },
                     used: server.admin != AdminState::Maint
                         || old.is_some_and(|old| old.used && old.address == server.address),
                     served: server.takes_requests
@@ -148,6 +157,11 @@ impl World {
     /// Compares what is with what was. `ours`: a line of `lb` made the difference.
     pub(crate) fn look(&mut self, sim: &Simulator, now: Duration, ours: bool) {
         let fresh = self.see(sim, now);
+        if sim.newest().is_none() {
+            // What somebody changed may come back with the next one.
+            self.worker = None;
+            return;
+        }
         if self.worker != sim.newest() || fresh.len() < self.sights.len() {
             self.worker = sim.newest();
             self.worker_since = now;
@@ -398,7 +412,8 @@ impl World {
             _ => DRAIN,
         };
         let since = self.unwanted.get(&(service, address)).copied();
-        if since.is_none_or(|since| now + Duration::from_millis(1) < since + grace.min(DRAIN)) {
+        let over = |since: Duration| now + Duration::from_millis(1) >= since + grace.min(DRAIN);
+        if !since.is_some_and(over) && !sight.closed_since.is_some_and(over) {
             self.broken(now, format_args!("I8: requests at {at} are cut before their time, unwanted since {since:?}"));
         }
     }
