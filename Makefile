@@ -51,7 +51,7 @@ mutations: ## break every rule of the design on purpose, each must be noticed wi
 differential: ## COMMANDS=100000 random commands to the simulated and the real HAProxy of each version
 	@LB_HAPROXY_MATRIX="$${LB_HAPROXY_MATRIX:-$$(.ci/haproxy-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
 		LB_DIFFERENTIAL_COMMANDS=$(or $(COMMANDS),100000) LB_SEED=$(or $(SEED),1) cargo test --quiet \
-		--package lb-haproxy --features simulator --test differential random -- --nocapture
+		--profile simulate --package lb-haproxy --features simulator --test differential random -- --nocapture
 
 .PHONY: chaos
 chaos: ## MINUTES=5 of everything going wrong to real HAProxies under load, over all versions; prints a table

@@ -40,7 +40,8 @@ fn wish(services: &[(&str, &[(u8, u16)])]) -> Snapshot {
     for (service, endpoints) in services {
         edit.set_service(&name(service), lb_core::Mode::Http);
         for (number, weight) in *endpoints {
-            let endpoint = Endpoint::new(address(*number)).with_weight(Weight::new(*weight).unwrap());
+            let endpoint =
+                Endpoint::new(address(*number)).with_weight(Weight::new(*weight).unwrap());
             edit.set_endpoint(&name(service), &name(&number.to_string()), endpoint);
         }
     }
@@ -62,8 +63,16 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn i1_an_endpoint_that_returns_from_a_drain_waits_until_its_address_has_left_the_other_service() {
     let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)]), ("b", &[])]));
-    planner.observe(&name("a"), vec![server("slot1", 1, 1, AdminState::Drain)], HOUR);
-    planner.observe(&name("b"), vec![server("slot1", 1, 1, AdminState::Ready)], HOUR);
+    planner.observe(
+        &name("a"),
+        vec![server("slot1", 1, 1, AdminState::Drain)],
+        HOUR,
+    );
+    planner.observe(
+        &name("b"),
+        vec![server("slot1", 1, 1, AdminState::Ready)],
+        HOUR,
+    );
     let first = commands(&planner.plan(HOUR));
     assert!(
         matches!(&first[..], [Command::SetState(at, AdminState::Drain)] if at.backend == name("b")),
@@ -97,7 +106,11 @@ fn i1_a_spare_backend_to_which_requests_are_led_is_given_to_nobody() {
     planner.observe_map(&maps[0], entries);
     planner.observe_map(&maps[1], Vec::new());
     planner.maps_observed();
-    planner.observe(&name("spare-http-1"), vec![Server::slot(name("slot1"), 1)], HOUR);
+    planner.observe(
+        &name("spare-http-1"),
+        vec![Server::slot(name("slot1"), 1)],
+        HOUR,
+    );
     let plan = planner.plan(HOUR);
     assert!(commands(&plan).is_empty(), "{plan}");
     planner.observe_map(&maps[0], Vec::new());
@@ -121,7 +134,11 @@ fn i8_the_time_of_a_drain_found_running_begins_when_it_is_found() {
     assert!(planner.plan(HOUR).is_empty());
     let over = HOUR + Policy::default().drain_timeout;
     let cut = commands(&planner.plan(over));
-    assert!(cut.iter().any(|command| matches!(command, Command::ShutdownSessions(_))), "{cut:?}");
+    assert!(
+        cut.iter()
+            .any(|command| matches!(command, Command::ShutdownSessions(_))),
+        "{cut:?}"
+    );
 }
 
 #[test]
@@ -129,9 +146,17 @@ fn i12_an_endpoint_of_weight_0_takes_the_place_of_no_other() {
     // 1 serves and leaves; 2 has weight 0; 3 waits for another service to let it go.
     let mut planner = planner((3, 2), &wish(&[("a", &[(2, 0), (3, 100)]), ("b", &[])]));
     let parked = |id: u32| Server::slot(name(&format!("slot{id}")), id);
-    let own = vec![server("slot1", 1, 1, AdminState::Ready), parked(2), parked(3)];
+    let own = vec![
+        server("slot1", 1, 1, AdminState::Ready),
+        parked(2),
+        parked(3),
+    ];
     planner.observe(&name("a"), own, HOUR);
-    planner.observe(&name("b"), vec![server("slot1", 1, 3, AdminState::Ready)], HOUR);
+    planner.observe(
+        &name("b"),
+        vec![server("slot1", 1, 3, AdminState::Ready)],
+        HOUR,
+    );
     let drained: Vec<Name> = commands(&planner.plan(HOUR))
         .into_iter()
         .filter_map(|command| match command {

@@ -135,7 +135,14 @@ async fn server(world: &mut World) {
     let down = endpoint.clone().with_state(EndpointState::Down);
     world.bed.wishes.change([(key.clone(), down)], []).unwrap();
     world.settle().await;
-    world.bed.servers.get_mut(&address).unwrap().restart().await.unwrap();
+    world
+        .bed
+        .servers
+        .get_mut(&address)
+        .unwrap()
+        .restart()
+        .await
+        .unwrap();
     world.owners.insert(address, (owner, EndpointState::Ready));
     world.bed.wishes.change([(key, endpoint)], []).unwrap();
 }

@@ -34,7 +34,9 @@ async fn chaos_loses_and_misroutes_nothing() {
         println!("chaos: LB_CHAOS_MINUTES is not set: nothing to do");
         return;
     };
-    let seed = std::env::var("LB_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("LB_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     let executables = users::executables();
     let share = Duration::from_secs_f64(minutes * 60.0 / executables.len() as f64);

@@ -82,7 +82,11 @@ pub(super) fn decide(
             Role::Foreign | Role::Leaving(_) | Role::Unusable => {}
         }
     }
-    if backend.slots.iter().any(|slot| slot.is_to_be_read(context.now)) {
+    if backend
+        .slots
+        .iter()
+        .any(|slot| slot.is_to_be_read(context.now))
+    {
         decider.look_again(context.now);
     }
     decider.place(roles, &blocked);

@@ -84,7 +84,12 @@ impl Simulator {
     }
 }
 
-fn view<'a>(worker: &'a Worker, place: usize, backend: &'a str, server: &'a Server) -> ServerView<'a> {
+fn view<'a>(
+    worker: &'a Worker,
+    place: usize,
+    backend: &'a str,
+    server: &'a Server,
+) -> ServerView<'a> {
     let admin = if server.is_maint() {
         AdminState::Maint
     } else if server.is_drain() {

@@ -208,7 +208,10 @@ impl Worker {
             self.purge(at);
         }
         for backend in 0..self.backends.len() {
-            let count = self.backends.get(backend).map_or(0, |known| known.servers.len());
+            let count = self
+                .backends
+                .get(backend)
+                .map_or(0, |known| known.servers.len());
             for server in 0..count {
                 changed |= self.check(At { backend, server }, upstreams);
             }

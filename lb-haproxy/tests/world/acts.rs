@@ -53,7 +53,9 @@ pub(crate) async fn act(play: &mut Play) {
     std::mem::swap(&mut fork, &mut play.random);
     if options.has(kind) {
         let now = clock::elapsed();
-        play.world.lock().note(now, format_args!("act {kind:?} on s{service}"));
+        play.world
+            .lock()
+            .note(now, format_args!("act {kind:?} on s{service}"));
         play.world.lock().counts.changes += 1;
         match kind {
             Kind::Churn => churn(play, service),
@@ -96,7 +98,10 @@ pub(crate) fn traffic(play: &mut Play) {
 
 fn key(play: &Play, service: usize, address: SocketAddr) -> RecordKey {
     let id = format!("e{}", address.ip().to_string().rsplit('.').next().unwrap());
-    RecordKey::new(play.scene.services[service].name.clone(), id.parse().unwrap())
+    RecordKey::new(
+        play.scene.services[service].name.clone(),
+        id.parse().unwrap(),
+    )
 }
 
 /// The source that tells of a key: always the same, so that two never disagree.
@@ -112,7 +117,13 @@ fn set(play: &mut Play, service: usize, address: SocketAddr, endpoint: Option<En
     let key = key(play, service, address);
     let record = endpoint.map(|endpoint| Record::new(key.clone(), endpoint));
     let now = clock::elapsed();
-    play.world.lock().note(now, format_args!("truth: {key} {:?}", record.as_ref().map(|known| &known.endpoint)));
+    play.world.lock().note(
+        now,
+        format_args!(
+            "truth: {key} {:?}",
+            record.as_ref().map(|known| &known.endpoint)
+        ),
+    );
     store_of(play, service, address).set([(key, record)]);
 }
 
@@ -155,7 +166,11 @@ fn start(play: &mut Play, service: usize, ready: bool) {
         let mut free = play.scene.pool.clone();
         free.retain(|address| !world.hosts.contains_key(address));
         drop(world);
-        free.retain(|address| services.clone().all(|other| endpoint(play, other, *address).is_none()));
+        free.retain(|address| {
+            services
+                .clone()
+                .all(|other| endpoint(play, other, *address).is_none())
+        });
         free
     };
     let Some(address) = play.random.pick(&free).copied() else {
@@ -183,7 +198,12 @@ fn start(play: &mut Play, service: usize, ready: bool) {
 
 fn churn(play: &mut Play, service: usize) {
     let all = addresses(play, service);
-    let Some(address) = play.random.pick(&all).copied().filter(|_| play.random.chance(600)) else {
+    let Some(address) = play
+        .random
+        .pick(&all)
+        .copied()
+        .filter(|_| play.random.chance(600))
+    else {
         return start(play, service, false);
     };
     let Some(known) = endpoint(play, service, address) else {
@@ -201,17 +221,32 @@ fn churn(play: &mut Play, service: usize) {
                     leaves: None,
                 }),
             );
-            set(play, service, address, Some(known.with_state(EndpointState::Ready)));
+            set(
+                play,
+                service,
+                address,
+                Some(known.with_state(EndpointState::Ready)),
+            );
         }
         EndpointState::Ready if play.random.chance(400) => {
             let grace = play
                 .random
                 .chance(500)
                 .then(|| Duration::from_millis(500 + play.random.below(2500)));
-            set(play, service, address, Some(known.with_state(EndpointState::Draining { grace })));
+            set(
+                play,
+                service,
+                address,
+                Some(known.with_state(EndpointState::Draining { grace })),
+            );
         }
         EndpointState::Draining { .. } if play.random.chance(300) => {
-            set(play, service, address, Some(known.with_state(EndpointState::Ready)));
+            set(
+                play,
+                service,
+                address,
+                Some(known.with_state(EndpointState::Ready)),
+            );
         }
         _ => {
             // It is gone from its source; its process stays for the requests it has.
@@ -238,7 +273,12 @@ fn crash(play: &mut Play, service: usize) {
     host(play, address, None);
     match (play.random.chance(600), endpoint(play, service, address)) {
         (true, Some(known)) => {
-            set(play, service, address, Some(known.with_state(EndpointState::Down)));
+            set(
+                play,
+                service,
+                address,
+                Some(known.with_state(EndpointState::Down)),
+            );
         }
         _ => set(play, service, address, None),
     }
@@ -300,7 +340,11 @@ fn declare(play: &mut Play, service: usize, present: bool) {
     let mut routes = Vec::new();
     let path: PathMatch = "/".parse().unwrap();
     if present {
-        routes.push(Route::new(known.host.parse().unwrap(), path.clone(), name.clone()));
+        routes.push(Route::new(
+            known.host.parse().unwrap(),
+            path.clone(),
+            name.clone(),
+        ));
     }
     if play.random.chance(200) {
         routes.push(Route::new(SHARED_HOST.parse().unwrap(), path, name));
@@ -358,7 +402,11 @@ fn reload(play: &mut Play, trigger: Trigger) {
         return;
     }
     let (network, world) = (play.network.clone(), play.world.clone());
-    network.with(|simulator| world.lock().reload(simulator, clock::elapsed(), trigger == Trigger::Reload));
+    network.with(|simulator| {
+        world
+            .lock()
+            .reload(simulator, clock::elapsed(), trigger == Trigger::Reload)
+    });
     if trigger == Trigger::Restart || play.random.chance(500) {
         network.replace_socket();
     }
@@ -374,7 +422,11 @@ async fn restart(play: &mut Play) {
         let mut world = world.lock();
         world.note(clock::elapsed(), format_args!("HAProxy ends"));
         world.counts.restarts += 1;
-        let state = world.scene.restores.then(|| simulator.state_file()).flatten();
+        let state = world
+            .scene
+            .restores
+            .then(|| simulator.state_file())
+            .flatten();
         world.keep_maps(simulator);
         simulator.stop();
         world.look(simulator, clock::elapsed(), false);
@@ -407,12 +459,22 @@ fn meddle(play: &mut Play) {
             2 => format!("set server {title} state drain"),
             3 => format!("set server {title} state ready"),
             4 => format!("set server {title} weight {}", play.random.below(257)),
-            5 => format!("set server {title} health {}", play.random.pick(&["up", "down"]).unwrap()),
-            6 => format!("set server {title} addr {} port {}", address.ip(), address.port()),
+            5 => format!(
+                "set server {title} health {}",
+                play.random.pick(&["up", "down"]).unwrap()
+            ),
+            6 => format!(
+                "set server {title} addr {} port {}",
+                address.ip(),
+                address.port()
+            ),
             7 => format!("del map {ROUTES} s0.example/"),
             _ => {
                 let spare = play.random.pick(&["s0", "s1", "nobody"]).unwrap();
-                let key = play.random.pick(&["s0.example/", "s1.example/", "x.example/"]).unwrap();
+                let key = play
+                    .random
+                    .pick(&["s0.example/", "s1.example/", "x.example/"])
+                    .unwrap();
                 format!("add map {ROUTES} {key} {spare}")
             }
         }
@@ -466,7 +528,9 @@ fn disturb(play: &mut Play) {
         _ => store.set_mode(Mode::Up),
     }
     if play.random.chance(300) {
-        play.stores.iter().for_each(|store| store.set_mode(Mode::Up));
+        play.stores
+            .iter()
+            .for_each(|store| store.set_mode(Mode::Up));
     }
 }
 
@@ -477,4 +541,6 @@ async fn jump(play: &mut Play) {
     }
     let time = Duration::from_millis(play.random.below(6000));
     tokio::time::advance(time).await;
+    // Whatever came before has not been seen by anybody.
+    play.world.lock().worker_since = clock::elapsed();
 }

@@ -15,10 +15,15 @@ pub(crate) fn begin() {
 
 /// How long this thread's world has been there.
 pub(crate) fn elapsed() -> Duration {
-    BEGAN.get().map_or(Duration::ZERO, |began| instant() - began)
+    BEGAN
+        .get()
+        .map_or(Duration::ZERO, |began| instant() - began)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a simulation has the clock of its runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a simulation has the clock of its runtime"
+)]
 fn instant() -> Instant {
     Instant::now()
 }

@@ -3,11 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use lb_core::{Endpoint, EndpointState, UnmetReason, Weight};
-use lb_haproxy::{
-    observed::is_parked,
-    proto::AdminState,
-    simulator::Faults,
-};
+use lb_haproxy::{observed::is_parked, proto::AdminState, simulator::Faults};
 use tokio::time::sleep;
 
 use crate::{
@@ -31,7 +27,8 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
     }
     let now = clock::elapsed();
     play.world.lock().note(now, format_args!("all faults end"));
-    play.network.with(|simulator| simulator.set_address_delay(Duration::from_millis(1)));
+    play.network
+        .with(|simulator| simulator.set_address_delay(Duration::from_millis(1)));
     if play.world.lock().counts.edits > 0 {
         // What somebody else changed is noticed when everything is read again.
         idle(play, RESYNC + Duration::from_secs(2)).await?;
@@ -49,7 +46,9 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
     idle(play, Duration::from_secs(11)).await?;
     let written = play.network.changes() - before;
     if written > 0 {
-        return Err(format!("I3: {written} changes were written although all was in effect"));
+        return Err(format!(
+            "I3: {written} changes were written although all was in effect"
+        ));
     }
     cost(play).await?;
     if play.random.chance(250) {
@@ -97,7 +96,10 @@ fn wrong(play: &Play) -> Option<String> {
         return Some("a source is not heard".to_owned());
     }
     if !status.holds.is_empty() || target.verified != Some(status.generation) {
-        return Some(format!("{:?} is verified, {} wished", target.verified, status.generation));
+        return Some(format!(
+            "{:?} is verified, {} wished",
+            target.verified, status.generation
+        ));
     }
     if let Some(error) = &target.last_error {
         return Some(format!("the last pass failed: {error}"));
@@ -133,11 +135,18 @@ fn wrong_in(
         let Some(place) = homes.get(&at).copied() else {
             let told = unmet.iter().any(|unmet| unmet.service == service.name);
             if !wanted.is_empty() && !told {
-                return Some(format!("{} has no backend, and nobody says so", service.name));
+                return Some(format!(
+                    "{} has no backend, and nobody says so",
+                    service.name
+                ));
             }
             continue;
         };
-        let sights: Vec<_> = world.sights.iter().filter(|sight| sight.place == place).collect();
+        let sights: Vec<_> = world
+            .sights
+            .iter()
+            .filter(|sight| sight.place == place)
+            .collect();
         let missing: Vec<SocketAddr> = wanted
             .iter()
             .filter(|(_, endpoint)| endpoint.state.is_ready())
@@ -152,13 +161,25 @@ fn wrong_in(
             .collect();
         let lacking = unmet
             .iter()
-            .filter(|unmet| unmet.service == service.name && unmet.reason == UnmetReason::NoCapacity)
+            .filter(|unmet| {
+                unmet.service == service.name && unmet.reason == UnmetReason::NoCapacity
+            })
             .count();
         if missing.len() != lacking {
-            return Some(format!("{} lacks {missing:?}, {lacking} of them told", service.name));
+            return Some(format!(
+                "{} lacks {missing:?}, {lacking} of them told",
+                service.name
+            ));
         }
-        if lacking > 0 && sights.iter().any(|sight| sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)) {
-            return Some(format!("{} has a free slot and lacks {missing:?}", service.name));
+        if lacking > 0
+            && sights.iter().any(|sight| {
+                sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
+            })
+        {
+            return Some(format!(
+                "{} has a free slot and lacks {missing:?}",
+                service.name
+            ));
         }
         for sight in sights {
             let address = sight.address?;
@@ -174,24 +195,40 @@ fn wrong_in(
                 None => sight.admin == AdminState::Maint && is_parked(address),
             };
             if !right {
-                return Some(format!("{}/{} is {sight:?}, wished {state:?}", service.name, sight.name));
+                return Some(format!(
+                    "{}/{} is {sight:?}, wished {state:?}",
+                    service.name, sight.name
+                ));
             }
         }
         let routed = world.stores.first().and_then(|store| {
             let key = lb_core::RecordKey::new(service.name.clone(), "routes".parse().ok()?);
             let record = store.get(&key)?;
-            Some(record.routes.iter().any(|route| String::from(route.host.clone()) == service.host))
+            Some(
+                record
+                    .routes
+                    .iter()
+                    .any(|route| String::from(route.host.clone()) == service.host),
+            )
         });
         let led = lookup(simulator, &service.host);
-        let expected = routed.unwrap_or_default().then(|| scene.backends[place].as_str());
+        let expected = routed
+            .unwrap_or_default()
+            .then(|| scene.backends[place].as_str());
         if led != expected {
-            return Some(format!("{} is led to {led:?}, expected {expected:?}", service.host));
+            return Some(format!(
+                "{} is led to {led:?}, expected {expected:?}",
+                service.host
+            ));
         }
     }
     for sight in &world.sights {
         let free = sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked);
         if !homes.values().any(|place| *place == sight.place) && !free {
-            return Some(format!("{}/{} belongs to nobody and is {sight:?}", scene.backends[sight.place], sight.name));
+            return Some(format!(
+                "{}/{} belongs to nobody and is {sight:?}",
+                scene.backends[sight.place], sight.name
+            ));
         }
     }
     None
@@ -213,18 +250,22 @@ fn truth(world: &World, service: usize) -> BTreeMap<SocketAddr, Endpoint> {
 /// I4: one change costs one command.
 async fn cost(play: &mut Play) -> Result<(), String> {
     let store = play.stores.iter().find(|store| {
-        store
-            .records()
-            .iter()
-            .any(|record| record.endpoint.as_ref().is_some_and(|endpoint| endpoint.state.is_ready()))
+        store.records().iter().any(|record| {
+            record
+                .endpoint
+                .as_ref()
+                .is_some_and(|endpoint| endpoint.state.is_ready())
+        })
     });
     let Some(store) = store.cloned() else {
         return Ok(());
     };
-    let record = store
-        .records()
-        .into_iter()
-        .find(|record| record.endpoint.as_ref().is_some_and(|endpoint| endpoint.state.is_ready()));
+    let record = store.records().into_iter().find(|record| {
+        record
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.state.is_ready())
+    });
     let Some(mut record) = record else {
         return Ok(());
     };
@@ -239,7 +280,9 @@ async fn cost(play: &mut Play) -> Result<(), String> {
     settle(play).await?;
     let written = play.network.changes() - before;
     if written > 1 {
-        return Err(format!("I4: one change of a weight took {written} commands"));
+        return Err(format!(
+            "I4: one change of a weight took {written} commands"
+        ));
     }
     Ok(())
 }
@@ -266,10 +309,19 @@ async fn same_slots(play: &mut Play) -> Result<(), String> {
             play.live();
         }
         settle(play).await?;
-        seen.push(play.world.lock().sights.iter().map(|sight| sight.address).collect());
+        seen.push(
+            play.world
+                .lock()
+                .sights
+                .iter()
+                .map(|sight| sight.address)
+                .collect(),
+        );
     }
     match seen.as_slice() {
-        [one, other] if one != other => Err(format!("I5: slots {one:?} the first time, {other:?} the second")),
+        [one, other] if one != other => Err(format!(
+            "I5: slots {one:?} the first time, {other:?} the second"
+        )),
         _ => Ok(()),
     }
 }

@@ -72,7 +72,11 @@ fn every_seed_keeps_the_invariants() {
                         let mut failed = failed.lock().unwrap();
                         *failed = Some(failed.map_or(seed, |other| other.min(seed)));
                     }
-                    sums.lock().unwrap().entry(played.version).or_default().add(&played);
+                    sums.lock()
+                        .unwrap()
+                        .entry(played.version)
+                        .or_default()
+                        .add(&played);
                 }
             });
         }
@@ -87,20 +91,32 @@ fn every_seed_keeps_the_invariants() {
         return one(options);
     }
     let _ = std::panic::take_hook();
-    println!("HAProxy    seeds  requests    served    lines   passes  verified  kills  reloads  restarts  edits  acts");
+    println!(
+        "HAProxy    seeds  requests    served    lines   passes  verified  kills  reloads  restarts  edits  acts"
+    );
     for ((major, minor), sum) in &*sums.lock().unwrap() {
         let Sum { seeds, counts } = sum;
         println!(
             "{major}.{minor:<7} {seeds:>6} {:>9} {:>9} {:>8} {:>8} {:>9} {:>6} {:>8} {:>9} {:>6} {:>5}",
-            counts.requests, counts.served, counts.lines, counts.passes, counts.converged, counts.kills,
-            counts.reloads, counts.restarts, counts.edits, counts.changes
+            counts.requests,
+            counts.served,
+            counts.lines,
+            counts.passes,
+            counts.converged,
+            counts.kills,
+            counts.reloads,
+            counts.restarts,
+            counts.edits,
+            counts.changes
         );
     }
 }
 
 /// What kind of violation a text tells of: the text without what differs from seed to seed.
 fn kind(violation: &str) -> String {
-    let text = violation.split_once(" s: ").map_or(violation, |(_, text)| text);
+    let text = violation
+        .split_once(" s: ")
+        .map_or(violation, |(_, text)| text);
     let letters = text.chars().filter(|c| !c.is_ascii_digit());
     letters.take(70).collect()
 }
@@ -136,7 +152,10 @@ fn one(mut options: Options) {
         println!("{line}");
     }
     let (major, minor) = played.version;
-    println!("seed {} on HAProxy {major}.{minor}, trace {:016x}", options.seed, played.hash);
+    println!(
+        "seed {} on HAProxy {major}.{minor}, trace {:016x}",
+        options.seed, played.hash
+    );
     if let Some(violation) = played.violation {
         panic!("HAProxy {major}.{minor}: {violation}\nrepeat with: {options}");
     }

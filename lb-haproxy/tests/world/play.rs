@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{
-    ControlPlane, Event, GuardConfig, GuardPolicy, Running,
-    backoff::BackoffConfig,
-};
+use lb_core::{ControlPlane, Event, GuardConfig, GuardPolicy, Running, backoff::BackoffConfig};
 use lb_haproxy::simulator::{Network, Profile, Random, Simulator};
 use tokio::time::sleep;
 
@@ -279,7 +276,9 @@ impl Play {
         };
         let (published, verified) = (sorted(&life.published), sorted(&life.verified));
         if published != verified {
-            return Err(format!("I10: published {published:?}, verified {verified:?}"));
+            return Err(format!(
+                "I10: published {published:?}, verified {verified:?}"
+            ));
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use lb_core::EndpointState;
 use lb_haproxy::{
-    observed::{PARKED, is_parked},
     capability::Capabilities,
+    observed::{PARKED, is_parked},
     proto::AdminState,
     simulator::{Moment, Simulator},
 };
@@ -64,7 +64,14 @@ impl World {
     pub(crate) fn reload(&mut self, sim: &mut Simulator, now: Duration, seamless: bool) {
         let state = self.scene.restores.then(|| sim.state_file()).flatten();
         self.keep_maps(sim);
-        self.note(now, format_args!("HAProxy {} (state {})", if seamless { "reloads" } else { "restarts" }, state.is_some()));
+        self.note(
+            now,
+            format_args!(
+                "HAProxy {} (state {})",
+                if seamless { "reloads" } else { "restarts" },
+                state.is_some()
+            ),
+        );
         if seamless {
             self.counts.reloads += 1;
             sim.reload(state.as_deref());
@@ -78,7 +85,12 @@ impl World {
     /// The map files are as the maps, where they are kept at all.
     pub(crate) fn keep_maps(&self, sim: &mut Simulator) {
         let restores = self.scene.restores;
-        let files: Vec<String> = sim.config_mut().maps.iter().map(|map| map.file.clone()).collect();
+        let files: Vec<String> = sim
+            .config_mut()
+            .maps
+            .iter()
+            .map(|map| map.file.clone())
+            .collect();
         for (at, file) in files.iter().enumerate() {
             let entries: Vec<(String, String)> = sim
                 .map_entries(file)
@@ -142,7 +154,9 @@ impl World {
                     known: tainting.is_some_and(|old| old.known && same),
                     closed_since: match old {
                         _ if server.admin == AdminState::Ready => None,
-                        Some(old) if old.address == server.address => old.closed_since.or(Some(now)),
+                        Some(old) if old.address == server.address => {
+                            old.closed_since.or(Some(now))
+                        }
                         _ => Some(now),
                     },
                     used: server.admin != AdminState::Maint
@@ -178,7 +192,14 @@ impl World {
                 if ours {
                     self.judge(sim, now, before, &sight);
                 } else if before.address != sight.address && sight.admin == AdminState::Ready {
-                    self.broken(now, format_args!("I1: {} is ready while its address becomes {:?}", self.title(&sight), sight.address));
+                    self.broken(
+                        now,
+                        format_args!(
+                            "I1: {} is ready while its address becomes {:?}",
+                            self.title(&sight),
+                            sight.address
+                        ),
+                    );
                 }
             }
             let over = sight.known && now >= sight.tainted_until;
@@ -220,32 +241,60 @@ impl World {
         let title = self.title(sight);
         if before.admin != AdminState::Ready && sight.admin == AdminState::Ready {
             if !wish.is_some_and(|(state, _)| state.is_ready()) {
-                self.broken(now, format_args!("I9: {title} is made ready at {address}, which is wished to be {wish:?}"));
+                self.broken(
+                    now,
+                    format_args!(
+                        "I9: {title} is made ready at {address}, which is wished to be {wish:?}"
+                    ),
+                );
             }
             self.enters(sim, now, sight, address);
         }
         if !before.serves && sight.serves && sight.checked && !sight.vouched {
-            self.broken(now, format_args!("I9: {title} is let in at {address} before its check has looked"));
+            self.broken(
+                now,
+                format_args!("I9: {title} is let in at {address} before its check has looked"),
+            );
         }
         let leaves_ready = before.admin == AdminState::Ready && before.address == sight.address;
-        let dead = wish.is_some_and(|(state, _)| matches!(state, EndpointState::Down | EndpointState::Pending));
+        let dead = wish.is_some_and(|(state, _)| {
+            matches!(state, EndpointState::Down | EndpointState::Pending)
+        });
         if leaves_ready && sight.admin == AdminState::Maint && !dead && !is_parked(address) {
-            self.broken(now, format_args!("I8: {title} at {address} goes to maintenance without a drain, wished {wish:?}"));
+            self.broken(
+                now,
+                format_args!(
+                    "I8: {title} at {address} goes to maintenance without a drain, wished {wish:?}"
+                ),
+            );
         }
         if leaves_ready && sight.admin == AdminState::Drain && dead {
-            self.broken(now, format_args!("I8: {title} at {address} is drained although it is wished {wish:?}"));
+            self.broken(
+                now,
+                format_args!("I8: {title} at {address} is drained although it is wished {wish:?}"),
+            );
         }
         if before.serves && !sight.serves && before.address == sight.address {
-            let elsewhere = self
-                .sights
-                .iter()
-                .any(|other| other.place == sight.place && other.serves && other.address == Some(address));
+            let elsewhere = self.sights.iter().any(|other| {
+                other.place == sight.place && other.serves && other.address == Some(address)
+            });
             if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0) && !elsewhere {
-                self.broken(now, format_args!("I5: {title} at {address} is taken out though it is wished ready"));
+                self.broken(
+                    now,
+                    format_args!("I5: {title} at {address} is taken out though it is wished ready"),
+                );
             }
-            let partial = self.desired.as_ref().is_none_or(|desired| desired.is_partial());
+            let partial = self
+                .desired
+                .as_ref()
+                .is_none_or(|desired| desired.is_partial());
             if partial && wish.is_none() && !elsewhere && !self.is_contested(service, address) {
-                self.broken(now, format_args!("I2: {title} at {address} is taken out while a source is not heard"));
+                self.broken(
+                    now,
+                    format_args!(
+                        "I2: {title} at {address} is taken out while a source is not heard"
+                    ),
+                );
             }
         }
     }
@@ -255,7 +304,9 @@ impl World {
         let others: Vec<Sight> = self
             .sights
             .iter()
-            .filter(|other| other.place != sight.place && other.address == Some(address) && !other.tainted)
+            .filter(|other| {
+                other.place != sight.place && other.address == Some(address) && !other.tainted
+            })
             .cloned()
             .map(|other| Sight {
                 sessions: sessions(sim, &other),
@@ -296,7 +347,11 @@ impl World {
             if serving(old) == 0 || serving(&self.sights) > 0 {
                 continue;
             }
-            if old.iter().chain(&self.sights).any(|sight| sight.place == place && sight.tainted) {
+            if old
+                .iter()
+                .chain(&self.sights)
+                .any(|sight| sight.place == place && sight.tainted)
+            {
                 continue;
             }
             let Some(service) = self.service_of(sim, place) else {
@@ -326,7 +381,8 @@ impl World {
                     // One that was let in and does not pass its check is waited for no longer than so.
                     Some(sight) => {
                         sight.admin == AdminState::Maint
-                            || (!sight.served && now + Duration::from_millis(20) < sight.since + ADMISSION)
+                            || (!sight.served
+                                && now + Duration::from_millis(20) < sight.since + ADMISSION)
                     }
                     None => own().any(|sight| {
                         sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
@@ -338,7 +394,12 @@ impl World {
                 && !excused
             {
                 let backend = self.scene.backends[place].clone();
-                self.broken(now, format_args!("I12: {backend} is left without a server while {another} could be let in"));
+                self.broken(
+                    now,
+                    format_args!(
+                        "I12: {backend} is left without a server while {another} could be let in"
+                    ),
+                );
             }
         }
     }
@@ -348,16 +409,29 @@ impl World {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["set", "server", at, "addr", ip, "port", port] => {
-                let to = format!("{ip}:{port}").parse::<SocketAddr>().or_else(|_| format!("[{ip}]:{port}").parse());
+                let to = format!("{ip}:{port}")
+                    .parse::<SocketAddr>()
+                    .or_else(|_| format!("[{ip}]:{port}").parse());
                 self.before_address(sim, now, at, to.unwrap());
             }
             ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
-            ["set", "server", _, "state" | "weight" | "health" | "check-port", _]
-            | ["add" | "del" | "set" | "clear" | "prepare" | "commit", "map", ..]
+            [
+                "set",
+                "server",
+                _,
+                "state" | "weight" | "health" | "check-port",
+                _,
+            ]
+            | [
+                "add" | "del" | "set" | "clear" | "prepare" | "commit",
+                "map",
+                ..,
+            ]
             | ["add", "server", ..]
             | ["enable", "health", _] => {}
             // The lines of a payload: a key and a value.
-            [key, _] if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
+            [key, _]
+                if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
             _ => self.broken(now, format_args!("I6: {line:?} is no command of lb's")),
         }
     }
@@ -379,23 +453,40 @@ impl World {
             return;
         };
         if sight.admin != AdminState::Maint {
-            self.broken(now, format_args!("I1: {at} is re-pointed from {from} to {to} while {:?}", sight.admin));
+            self.broken(
+                now,
+                format_args!(
+                    "I1: {at} is re-pointed from {from} to {to} while {:?}",
+                    sight.admin
+                ),
+            );
         }
         if from == to || is_parked(from) || !sight.used {
             return;
         }
         let sessions = sessions(sim, &sight);
         if to != PARKED {
-            self.broken(now, format_args!("I1: {at} is re-pointed from {from} to {to} without being parked"));
+            self.broken(
+                now,
+                format_args!("I1: {at} is re-pointed from {from} to {to} without being parked"),
+            );
         }
         if sessions > 0 {
-            self.broken(now, format_args!("I1: {at} is re-pointed from {from} with {sessions} requests on it"));
+            self.broken(
+                now,
+                format_args!("I1: {at} is re-pointed from {from} with {sessions} requests on it"),
+            );
         }
         let (major, minor) = self.scene.version;
         let grace = Capabilities::of(major, minor).reuse_grace(&self.scene.policy);
         let rested = now - sight.since;
         if rested + Duration::from_millis(1) < grace {
-            self.broken(now, format_args!("I1: {at} is re-pointed from {from} after {rested:?}, expected {grace:?}"));
+            self.broken(
+                now,
+                format_args!(
+                    "I1: {at} is re-pointed from {from} after {rested:?}, expected {grace:?}"
+                ),
+            );
         }
     }
 
@@ -414,7 +505,12 @@ impl World {
         let since = self.unwanted.get(&(service, address)).copied();
         let over = |since: Duration| now + Duration::from_millis(1) >= since + grace.min(DRAIN);
         if !since.is_some_and(over) && !sight.closed_since.is_some_and(over) {
-            self.broken(now, format_args!("I8: requests at {at} are cut before their time, unwanted since {since:?}"));
+            self.broken(
+                now,
+                format_args!(
+                    "I8: requests at {at} are cut before their time, unwanted since {since:?}"
+                ),
+            );
         }
     }
 }

@@ -86,7 +86,11 @@ impl Scene {
             backends.push(model);
         };
         let mut owners = Vec::new();
-        for (at, service) in services.iter().enumerate().filter(|(_, known)| known.housed) {
+        for (at, service) in services
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| known.housed)
+        {
             backend(service.name.as_str(), random);
             owners.push(Some(at));
         }
@@ -113,7 +117,9 @@ impl Scene {
             id,
             file: file.to_owned(),
             entries: Vec::new(),
-            description: format!("pattern loaded from file '{file}' used by map at file 'haproxy.cfg' line {id}"),
+            description: format!(
+                "pattern loaded from file '{file}' used by map at file 'haproxy.cfg' line {id}"
+            ),
         };
         let names = backends.iter().map(|model| model.name.clone()).collect();
         let config = ConfigModel {

@@ -109,7 +109,10 @@ impl fmt::Display for Options {
 
 pub(crate) fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, expected a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is {text:?}, expected a number")),
+    )
 }
 
 /// What happened, as a hash and, where it is kept, as text.
@@ -150,7 +153,8 @@ impl Trace {
         use fmt::Write as _;
         let _ = write!(self.hash, "{} {what}\n", now.as_micros());
         if self.keep {
-            self.lines.push(format!("{:>10.3} {what}", now.as_secs_f64()));
+            self.lines
+                .push(format!("{:>10.3} {what}", now.as_secs_f64()));
         }
     }
 

@@ -224,7 +224,9 @@ impl WorldSource {
         }
         let newest = state.revision;
         if newest == position {
-            let beat = self.liveness.map_or(Duration::from_secs(5), |bound| bound / 3);
+            let beat = self
+                .liveness
+                .map_or(Duration::from_secs(5), |bound| bound / 3);
             if state.random.chance(300) {
                 return Next::Say(vec![Update::Progress { at: at(newest) }], newest);
             }
@@ -267,7 +269,11 @@ impl WorldSource {
         }
         if state.random.chance(200) && newest > 2 {
             let old = 1 + state.random.below(newest - 1);
-            let stale = batch(&state, old.saturating_sub(1 + state.random.clone().below(3)), old);
+            let stale = batch(
+                &state,
+                old.saturating_sub(1 + state.random.clone().below(3)),
+                old,
+            );
             updates.push(stale);
         }
         Next::Say(updates, newest)
@@ -307,7 +313,9 @@ impl Source for WorldSource {
         let position = {
             let mut state = self.store.state();
             let resumed = resume.filter(|at| {
-                *at.epoch == *format!("e{epoch}") && !state.must_list && at.revision <= state.revision
+                *at.epoch == *format!("e{epoch}")
+                    && !state.must_list
+                    && at.revision <= state.revision
             });
             if state.life != self.life || state.mode == Mode::Hung {
                 None

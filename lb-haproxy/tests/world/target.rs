@@ -43,7 +43,7 @@ impl Driver for Watched {
     }
 
     async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError> {
-        let worker = {
+        let (worker, unwanted) = {
             let mut world = self.world.lock();
             let now = clock::elapsed();
             world.counts.passes += 1;
@@ -51,12 +51,16 @@ impl Driver for Watched {
             world.note(now, format_args!("pass on generation {generation}"));
             if generation < self.generation {
                 let before = self.generation;
-                world.broken(now, format_args!("I11: generation {generation} comes after {before}"));
+                world.broken(
+                    now,
+                    format_args!("I11: generation {generation} comes after {before}"),
+                );
             }
             self.generation = generation;
             world.check_wish(now, desired);
+            let unwanted = world.unwanted.clone();
             world.take_wish(now, desired);
-            world.worker
+            (world.worker, unwanted)
         };
         let result = self.driver.converge(desired).await;
         let network = self.network.clone();
@@ -68,17 +72,34 @@ impl Driver for Watched {
             match &result {
                 Ok(report) => {
                     let (applied, converged) = (report.applied, report.converged);
-                    world.note(now, format_args!("pass ends: applied {applied}, converged {converged}, unmet {}", report.unmet.len()));
+                    world.note(
+                        now,
+                        format_args!(
+                            "pass ends: applied {applied}, converged {converged}, unmet {}",
+                            report.unmet.len()
+                        ),
+                    );
                     let settled = now > world.worker_since + Duration::from_secs(4);
                     if converged && worker == world.worker && settled {
                         world.counts.converged += 1;
                         world.check_converged(now, desired, report);
                     }
-                    if report.counters.get("endless_passes").is_some_and(|count| *count > 0) {
+                    if report
+                        .counters
+                        .get("endless_passes")
+                        .is_some_and(|count| *count > 0)
+                    {
                         world.broken(now, format_args!("I3: a pass found no end"));
                     }
                 }
-                Err(error) => world.note(now, format_args!("pass fails: {error}")),
+                Err(error) => {
+                    world.note(now, format_args!("pass fails: {error}"));
+                    // The wish may not even have been looked at: what left before has left before.
+                    for (place, since) in unwanted {
+                        let known = world.unwanted.entry(place).or_insert(since);
+                        *known = since.min(*known);
+                    }
+                }
             }
         });
         result
@@ -104,7 +125,10 @@ impl World {
             for (key, record) in store.at(revision) {
                 // The guard holds back what serves or is about to; an empty listing may take the rest away.
                 let live = record.endpoint.as_ref().is_some_and(|endpoint| {
-                    matches!(endpoint.state, EndpointState::Ready | EndpointState::Pending)
+                    matches!(
+                        endpoint.state,
+                        EndpointState::Ready | EndpointState::Pending
+                    )
                 });
                 if lying && !live {
                     continue;
@@ -115,7 +139,10 @@ impl World {
                 if found != record.endpoint.as_ref() {
                     self.broken(
                         now,
-                        format_args!("I2/I11: {key} was told last as {:?} and is wished as {found:?}", record.endpoint),
+                        format_args!(
+                            "I2/I11: {key} was told last as {:?} and is wished as {found:?}",
+                            record.endpoint
+                        ),
                     );
                 }
             }
@@ -126,10 +153,18 @@ impl World {
     fn check_converged(&mut self, now: Duration, desired: &Snapshot, report: &Report) {
         let scene = self.scene.clone();
         for (service, known) in scene.services.iter().enumerate() {
-            let Some(place) = scene.owners.iter().position(|owner| *owner == Some(service)) else {
+            let Some(place) = scene
+                .owners
+                .iter()
+                .position(|owner| *owner == Some(service))
+            else {
                 continue;
             };
-            if self.sights.iter().any(|sight| sight.place == place && sight.tainted) {
+            if self
+                .sights
+                .iter()
+                .any(|sight| sight.place == place && sight.tainted)
+            {
                 continue;
             }
             let unmet = |address: SocketAddr| {

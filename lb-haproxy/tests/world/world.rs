@@ -149,7 +149,9 @@ impl World {
             return Some(*owner);
         }
         let backend = self.scene.backends.get(place)?;
-        let (service, _) = sim.map_entries(SERVICES).find(|(_, value)| value == backend)?;
+        let (service, _) = sim
+            .map_entries(SERVICES)
+            .find(|(_, value)| value == backend)?;
         self.scene
             .services
             .iter()
@@ -170,7 +172,10 @@ impl World {
         self.stores.iter().any(|store| {
             store.records().iter().any(|record| {
                 record.key.service == known.name
-                    && record.endpoint.as_ref().is_some_and(|endpoint| endpoint.address == address)
+                    && record
+                        .endpoint
+                        .as_ref()
+                        .is_some_and(|endpoint| endpoint.address == address)
             })
         })
     }
@@ -195,7 +200,12 @@ impl World {
     }
 
     /// Another process answers at an address, or none.
-    pub(crate) fn set_host(&mut self, sim: &mut Simulator, address: SocketAddr, host: Option<Host>) {
+    pub(crate) fn set_host(
+        &mut self,
+        sim: &mut Simulator,
+        address: SocketAddr,
+        host: Option<Host>,
+    ) {
         sim.set_upstream(
             address,
             host.map(|host| Upstream {
@@ -229,7 +239,10 @@ impl World {
                 let to = bound.map(|at| scene.services[at].name.clone());
                 self.broken(
                     now,
-                    format_args!("I1: a request for {} is led to backend {backend}, which serves {to:?}", known.name),
+                    format_args!(
+                        "I1: a request for {} is led to backend {backend}, which serves {to:?}",
+                        known.name
+                    ),
                 );
             }
             return;
@@ -269,7 +282,11 @@ impl World {
         service: usize,
         address: SocketAddr,
     ) {
-        if self.sights.iter().any(|sight| sight.place == place && sight.tainted) {
+        if self
+            .sights
+            .iter()
+            .any(|sight| sight.place == place && sight.tainted)
+        {
             return;
         }
         let name = self.scene.services[service].name.clone();
@@ -296,20 +313,27 @@ impl World {
             let admitted = self.sights.iter().any(|sight| {
                 sight.address == Some(address)
                     && sight.serves
-                    && left.is_some_and(|left| sight.since > left)
+                    && left.is_some_and(|left| sight.since > left && self.worker_since < left)
                     && self.service_of(sim, sight.place) == Some(host.service)
             });
-            let meddled = self.sights.iter().any(|sight| sight.address == Some(address) && sight.tainted);
+            let meddled = self
+                .sights
+                .iter()
+                .any(|sight| sight.address == Some(address) && sight.tainted);
             if admitted && !meddled {
                 let other = self.scene.services[host.service].name.clone();
-                self.broken(now, format_args!("I1: a request for {name} reached {address}, which is {other}'s"));
+                self.broken(
+                    now,
+                    format_args!("I1: a request for {name} reached {address}, which is {other}'s"),
+                );
             }
         }
     }
 
     /// Whether somebody changed maps lately, so that `lb` may not have seen it.
     pub(crate) fn is_meddled(&self, now: Duration) -> bool {
-        self.meddled.is_some_and(|at| now < at + Duration::from_secs(60))
+        self.meddled
+            .is_some_and(|at| now < at + Duration::from_secs(60))
     }
 
     /// Requests end, and processes that linger.
