@@ -10,7 +10,8 @@ use lb_core::{DriveError, Driver, Name, Preview, Report, Snapshot, model::Change
 use tracing::{info, warn};
 
 use super::{
-    apply::apply, config::TargetConfig, counters::Counters, disk::Disk, error::DriverError, live,
+    apply::apply, certificates::Certificates, config::TargetConfig, counters::Counters, disk::Disk,
+    error::DriverError, live,
 };
 use crate::{
     capability::Capabilities,
@@ -48,6 +49,7 @@ pub struct HaproxyDriver {
     past: ClientCounters,
     ever_connected: bool,
     disk: Disk,
+    certificates: Certificates,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl HaproxyDriver {
             past: ClientCounters::default(),
             ever_connected: false,
             disk: Disk::default(),
+            certificates: Certificates::default(),
         }
     }
 
@@ -193,6 +196,7 @@ impl HaproxyDriver {
                 doubtful: true,
             });
             self.counters.add("workers_seen", 1);
+            self.certificates.forget();
         }
         if let Some(known) = &mut self.knowledge {
             known.doubtful = true;
@@ -263,10 +267,14 @@ impl HaproxyDriver {
                 )
                 .await?;
         }
-        plan.again_at = match (plan.again_at, self.disk.due_at()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        if let Some(session) = &mut self.session {
+            let files = &files.certificates;
+            self.certificates
+                .follow(files, &mut session.client, &mut self.counters, now)
+                .await?;
+        }
+        let due = [self.disk.due_at(), self.certificates.due_at()];
+        plan.again_at = due.into_iter().chain([plan.again_at]).flatten().min();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod apply_map;
+mod certificates;
 mod config;
 mod counters;
 mod disk;

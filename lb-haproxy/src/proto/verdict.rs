@@ -34,6 +34,9 @@ pub enum Refusal {
     /// A server of this name exists.
     #[error("server exists")]
     AlreadyExists,
+    /// A certificate or its key that HAProxy does not take.
+    #[error("certificate not taken: {0}")]
+    Certificate(BoundedText),
     /// The server has no health check.
     #[error("server has no health check")]
     ChecksNotEnabled,
@@ -202,6 +205,7 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         | C::SetTimeout(_)
         | C::SetWeight(..)
         | C::ShutdownSessions(_) => done(text.is_empty()),
+        C::Ssl(command) => command.verdict(text),
         C::ShowBackend => shown(text.starts_with("# name")),
         C::ShowCliLevel => shown(matches!(text, "admin" | "operator" | "user")),
         C::ShowInfo => shown(text.starts_with("Name:")),

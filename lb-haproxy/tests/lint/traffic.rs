@@ -160,7 +160,7 @@ async fn stick_tables_send_users_to_the_next_tenant() {
 
 #[tokio::test]
 async fn without_redispatch_a_refused_connection_is_a_lost_request() {
-    let good = with_lines("").replace(" check", " check inter 1d");
+    let good = with_lines("").replace(" check", " check inter 1d fall 100");
     for bad in [
         good.replace("  option redispatch\n", ""),
         good.replace("retries 1", "retries 0"),
@@ -176,6 +176,8 @@ async fn without_redispatch_a_refused_connection_is_a_lost_request() {
                 let alive = Endpoint::start("a").await;
                 world.fill("slot1", alive.address).await;
                 world.fill("slot2", nowhere()).await;
+                // As many checks as `fall` says have to fail then.
+                assert_eq!(world.ask("set server b/slot2 health up").await, "");
                 let mut lost = 0;
                 for _ in 0..4 {
                     lost += u16::from(get(world.frontend, "/", "").await.status != 200);
