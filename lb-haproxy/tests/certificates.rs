@@ -179,7 +179,10 @@ async fn until_counted(driver: &mut HaproxyDriver, what: &str, count: u64) -> Re
     let wish = Arc::new(Snapshot::default());
     let wait = async {
         loop {
-            let report = driver.converge(&wish).await.unwrap();
+            // One that spoke to a worker that was replaced begins anew.
+            let Ok(report) = driver.converge(&wish).await else {
+                continue;
+            };
             if report.counters.get(what).copied().unwrap_or_default() >= count {
                 return report;
             }
@@ -295,6 +298,7 @@ async fn a_broken_file_changes_nothing_and_a_mended_one_is_taken() {
 async fn a_file_that_changed_meanwhile_is_noticed() {
     for executable in executables() {
         let version = executable.version().await.unwrap();
+        println!("HAProxy {version}");
         let mut site = Site::start(&executable).await;
         let second = issue("second.example");
         site.write(&second, 1);

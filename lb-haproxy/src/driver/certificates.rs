@@ -12,11 +12,11 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{counters::Counters, error::DriverError};
+use super::{counters::Counters, error::DriverError, live};
 use crate::{
     client::{Client, ClientError},
     proto::{
-        BoundedText, CertName, CertificateShown, Command, Pem, Refusal, Reply, SslCommand, verdict,
+        BoundedText, CertName, CertificateShown, Command, Info, Pem, Refusal, Reply, SslCommand, verdict,
     },
 };
 
@@ -87,6 +87,11 @@ impl Certificates {
             return Ok(());
         }
         self.due_at = Some(now + PERIOD);
+        // A worker that was replaced would take a certificate, and show it to nobody.
+        let info = read_info(client).await?;
+        if info.stopping {
+            return Err(DriverError::StaleWorker { pid: info.pid });
+        }
         for file in files {
             let stamp = stamp(file).await;
             if let Some(known) = self.known.get(file)
@@ -112,6 +117,12 @@ impl Certificates {
         }
         Ok(())
     }
+}
+
+async fn read_info(client: &mut Client) -> Result<Info, DriverError> {
+    let command = Command::ShowInfo;
+    let reply = client.exec(&command).await?;
+    Ok(Info::parse(live::accept(&command, &reply)?)?)
 }
 
 async fn stamp(file: &Path) -> Stamp {

@@ -91,7 +91,10 @@ impl SslCommand {
             Self::AddToList { .. } | Self::Commit(_) => {
                 (text.ends_with("Success!"), Accepted::Done)
             }
-            Self::Delete(_) => (text.ends_with("deleted!"), Accepted::Done),
+            Self::Delete(_) => (
+                text.starts_with("Certificate '") && text.ends_with("deleted!"),
+                Accepted::Done,
+            ),
             Self::DeleteFromList { .. } => (text.contains("deleted in crtlist"), Accepted::Done),
             Self::New(_) => (text.starts_with("New empty certificate"), Accepted::Done),
             Self::Set(..) => (

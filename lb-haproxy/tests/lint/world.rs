@@ -65,6 +65,8 @@ pub(crate) fn with_lines(lines: &str) -> String {
 pub(crate) fn found(text: &str, version: &Version) -> Vec<Code> {
     let mut options = LintOptions::default();
     options.version = Some(version.clone());
+    // What users who stay need of the policy has a test of its own.
+    options.policy.persistence = true;
     found_with(text, &options)
 }
 
