@@ -166,22 +166,6 @@ impl Haproxy {
         Ok(())
     }
 
-    /// Reloads it: a new worker takes over, with all that was set at run time forgotten.
-    ///
-    /// # Errors
-    /// When it does not run, or refuses.
-    pub async fn reload(&mut self) -> Result<(), TestbedError> {
-        let not_running = || TestbedError::io("reload HAProxy", io::ErrorKind::NotFound.into());
-        let worker = self.running.as_mut().ok_or_else(not_running)?;
-        worker.process.reload().await?;
-        let processes = worker.process.processes().await?;
-        let newest = processes.current().map(|newest| newest.pid);
-        worker.pid = newest.ok_or_else(|| TestbedError::Answer {
-            answer: format!("{processes:?}"),
-        })?;
-        Ok(())
-    }
-
     /// Kills it at once, if it runs.
     pub fn kill(&mut self) {
         if let Some(Worker { process, pid }) = self.running.take() {

@@ -481,7 +481,12 @@ impl Decider<'_> {
                     }
                     _ => {
                         self.serving_leavers -= usize::from(serves(slot));
-                        self.state(Stages::Leave, slot, AdminState::Drain, Why::Drain);
+                        let state = match self.context.policy.persistence {
+                            // Drained, its users would come back.
+                            true => AdminState::Maint,
+                            false => AdminState::Drain,
+                        };
+                        self.state(Stages::Leave, slot, state, Why::Drain);
                     }
                 }
             }
@@ -526,7 +531,7 @@ impl Decider<'_> {
             _ => None,
         };
         let deadline = slot.since + grace.unwrap_or(self.context.policy.drain_timeout);
-        if slot.quiet_since(slot.since) {
+        if slot.quiet_since(slot.since) || self.context.policy.persistence {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Retire);
         } else if self.context.now >= deadline {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Deadline);
