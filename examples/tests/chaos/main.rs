@@ -9,7 +9,11 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers too"
 )]
-#![allow(dead_code, reason = "the helpers are shared with other tests")]
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "the helpers are shared with other tests"
+)]
 
 mod faults;
 #[path = "../support/users.rs"]
