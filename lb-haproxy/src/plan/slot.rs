@@ -25,8 +25,8 @@ pub(super) struct Slot {
     pub(super) cut_at: Option<Duration>,
     /// HAProxy refused a step: not tried again before this time, for this reason.
     pub(super) refused: Option<Refused>,
-    /// It was not read since: what was refused or not seen may have taken effect.
-    pub(super) unread: bool,
+    /// When it was read last.
+    pub(super) read_at: Duration,
 }
 
 /// A refusal and when to try again.
@@ -73,12 +73,12 @@ impl Slot {
             found_unwanted: false,
             cut_at: None,
             refused: None,
-            unread: false,
+            read_at: now,
         }
     }
 
     pub(super) fn observe(&mut self, server: Server, now: Duration) {
-        self.unread = false;
+        self.read_at = now;
         let moved = self.server.address != server.address;
         if moved || self.server.admin != server.admin {
             self.since = now;
@@ -95,20 +95,21 @@ impl Slot {
 
     pub(super) fn refuse(&mut self, detail: String, now: Duration) {
         self.refused = Some(Refused::again(self.refused.as_ref(), detail, now));
-        self.unread = true;
     }
 
-    /// The refusal that still forbids a new try.
+    /// The refusal that still forbids a new try: until its time has come, and the server was read again then. What was
+    /// refused or not seen may have taken effect late.
     pub(super) fn refusal(&self, now: Duration) -> Option<&Refused> {
         self.refused
             .as_ref()
-            .filter(|refused| now < refused.until || self.unread)
+            .filter(|refused| now < refused.until || self.read_at < refused.until)
     }
 
     /// Whether it must be read before a new try, for which it is time.
     pub(super) fn is_to_be_read(&self, now: Duration) -> bool {
-        let refused = self.refused.as_ref();
-        self.unread && refused.is_some_and(|refused| now >= refused.until)
+        self.refused
+            .as_ref()
+            .is_some_and(|refused| now >= refused.until && self.read_at < refused.until)
     }
 
     /// Whether it was seen without any request in its present state, at `from` or later.

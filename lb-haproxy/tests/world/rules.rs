@@ -415,6 +415,7 @@ impl World {
                 self.before_address(sim, now, at, to.unwrap());
             }
             ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
+            ["del", "server", at] => self.before_removal(sim, now, at),
             [
                 "set",
                 "server",
@@ -433,6 +434,21 @@ impl World {
             [key, _]
                 if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
             _ => self.broken(now, format_args!("I6: {line:?} is no command of lb's")),
+        }
+    }
+
+    /// I1 and I8: only a server that was made at run time is removed, in maintenance and with nobody on it.
+    fn before_removal(&mut self, sim: &Simulator, now: Duration, at: &str) {
+        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
+            return;
+        };
+        let sessions = sessions(sim, &sight);
+        if !sight.name.starts_with("dyn-") || sight.admin != AdminState::Maint || sessions > 0 {
+            let admin = sight.admin;
+            self.broken(
+                now,
+                format_args!("I8: {at} is removed in {admin:?} with {sessions} requests on it"),
+            );
         }
     }
 
