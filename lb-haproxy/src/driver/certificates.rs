@@ -16,7 +16,8 @@ use super::{counters::Counters, error::DriverError, live};
 use crate::{
     client::{Client, ClientError},
     proto::{
-        BoundedText, CertName, CertificateShown, Command, Info, Pem, Refusal, Reply, SslCommand, verdict,
+        BoundedText, CertName, CertificateShown, Command, Info, Pem, Refusal, Reply, SslCommand,
+        verdict,
     },
 };
 
