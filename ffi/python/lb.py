@@ -103,6 +103,7 @@ class EventKind(enum.IntEnum):
     PASS = 12
     TARGET_FAILED = 13
     CLOSING = 14
+    TARGET_NOTICE = 15
 
 
 @dataclass(frozen=True)

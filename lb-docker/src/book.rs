@@ -89,15 +89,23 @@ impl Book {
             .collect()
     }
 
-    /// Whether a container has to do with a network that is not known.
-    pub(crate) fn needs_networks(&self, container: &Container) -> bool {
-        container.attachments.iter().any(|attached| {
-            !attached.network_id.is_empty() && !self.networks.contains_key(&attached.network_id)
-        })
+    /// The networks that are known.
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// Everything there is. What is held and not among these is gone.
     pub(crate) fn replace(&mut self, containers: Vec<(Container, Option<Container>)>) {
+        self.replace_but(containers, &BTreeSet::new());
+    }
+
+    /// Everything there is, but for containers of which something newer is known.
+    pub(crate) fn replace_but(
+        &mut self,
+        mut containers: Vec<(Container, Option<Container>)>,
+        outdated: &BTreeSet<String>,
+    ) {
+        containers.retain(|(container, _)| !outdated.contains(&container.id));
         let listed: BTreeSet<&str> = containers
             .iter()
             .map(|(container, _)| container.id.as_str())
@@ -105,7 +113,7 @@ impl Book {
         let gone: Vec<String> = self
             .held
             .keys()
-            .filter(|id| !listed.contains(id.as_str()))
+            .filter(|id| !listed.contains(id.as_str()) && !outdated.contains(*id))
             .cloned()
             .collect();
         for id in gone {

@@ -76,7 +76,8 @@
 //! - `api`, `container`, `refresh`: the engine's answers and events; `swarm`: the managers' answers
 //! - `labels`: one file for each scheme; `address`: which address, and why
 //! - `translate`, `book`: facts to records, and what of them was told already
-//! - `engine`, `surroundings`, `surveyor`, `container_reader`, `container_source`, `swarm_source`, `self_test`: the edge
+//! - `engine`, `surroundings`, `surveyor`, `container_reader`, `readings`, `liveness`, `self_test`: the edge
+//! - `container_source` and `container_watch`, `swarm_source`: what the crate offers
 
 #![forbid(unsafe_code)]
 
@@ -90,6 +91,7 @@ mod connection;
 mod container;
 mod container_reader;
 mod container_source;
+mod container_watch;
 mod duration;
 mod engine;
 mod error;
@@ -97,7 +99,9 @@ mod explain;
 #[cfg(test)]
 mod golden;
 mod labels;
+mod liveness;
 mod moment;
+mod readings;
 mod refresh;
 mod self_test;
 mod surroundings;

@@ -45,7 +45,7 @@ pub(crate) enum Step {
     Nothing,
     /// Read the container again.
     Read,
-    /// It was told to stop and still runs.
+    /// It was told to stop, or killed, and may still run.
     Leaves,
     /// It runs no more; read it again, because it may come back.
     Died,
@@ -95,22 +95,24 @@ impl Event {
         }
     }
 
+    /// Whether the container is killed: its end is told a little later.
+    pub(crate) fn kills(&self) -> bool {
+        self.signal() == Some(SIGKILL)
+    }
+
     /// Whether the signal of this event tells the container to stop. Others, such as HUP, do not.
     fn stops(&self, stop: Option<Stop>) -> bool {
-        let Some(signal) = self
-            .attributes
-            .get("signal")
-            .and_then(|signal| signal.parse::<i32>().ok())
-        else {
-            return false;
-        };
-        match stop {
-            Some(stop) => signal == SIGTERM || signal == stop.signal,
-            None => signal == SIGTERM,
-        }
+        self.signal().is_some_and(|signal| {
+            matches!(signal, SIGTERM | SIGKILL) || stop.is_some_and(|stop| signal == stop.signal)
+        })
+    }
+
+    fn signal(&self) -> Option<i32> {
+        self.attributes.get("signal")?.parse().ok()
     }
 }
 
+const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
 #[cfg(test)]
@@ -183,14 +185,7 @@ mod tests {
                 true,
                 Step::Nothing,
             ),
-            (
-                container,
-                "kill",
-                Some("9"),
-                Some(None),
-                true,
-                Step::Nothing,
-            ),
+            (container, "kill", Some("9"), Some(None), true, Step::Leaves),
             (container, "stop", None, Some(None), true, Step::Nothing),
             (network, "connect", None, Some(None), false, Step::Read),
             (network, "connect", None, None, false, Step::Nothing),

@@ -17,7 +17,7 @@ fn the_pure_parts_are_pure() {
         .check(
             Path::new(env!("CARGO_MANIFEST_DIR")),
             &[
-                "src/address.rs",
+                "src/address",
                 "src/api.rs",
                 "src/book.rs",
                 "src/config.rs",

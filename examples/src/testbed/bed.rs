@@ -12,7 +12,8 @@ use lb_core::{
     ControlPlane, Endpoint, Event, Handle, Name, RecordKey, Source, feed, plane::Running,
 };
 use lb_haproxy::{
-    HaproxyDriver, Policy, SocketAddress, TargetConfig, observed::is_parked, process::Executable,
+    HaproxyDriver, Policy, SocketAddress, TargetConfig, driver::Files, growth::GrowthConfig,
+    observed::is_parked, process::Executable,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -42,6 +43,8 @@ pub struct Testbed {
     policy: Policy,
     shape: Shape,
     timeout: Duration,
+    restored: bool,
+    growth: Option<GrowthConfig>,
     tap: Option<Tap>,
     plane: Option<Plane>,
 }
@@ -61,6 +64,10 @@ pub struct Options {
     pub policy: Policy,
     /// How long the driver waits for an answer.
     pub timeout: Duration,
+    /// Whether slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
+    pub restored: bool,
+    /// Leave to reload HAProxy with more slots. Its path and program are those of the testbed.
+    pub growth: Option<GrowthConfig>,
 }
 
 #[derive(Debug)]
@@ -83,6 +90,8 @@ impl Options {
             shape: Shape::default(),
             policy: Policy::default(),
             timeout: Duration::from_secs(5),
+            restored: false,
+            growth: None,
         }
     }
 }
@@ -103,6 +112,7 @@ impl Testbed {
             frontends: frontends.clone(),
             slots: options.slots,
             threads: options.threads,
+            restored: options.restored,
             shape: options.shape.clone(),
         };
         let oracle = Arc::new(Oracle::new());
@@ -116,6 +126,8 @@ impl Testbed {
             policy: options.policy,
             shape: options.shape,
             timeout: options.timeout,
+            restored: options.restored,
+            growth: options.growth,
             tap: None,
             plane: None,
         })
@@ -195,6 +207,18 @@ impl Testbed {
         let mut target =
             TargetConfig::new(Name::from_text("haproxy"), socket).with_policy(self.policy.clone());
         target.timeout = self.timeout;
+        if self.restored {
+            target.files = Files::with_server_state(self.haproxy.state());
+        }
+        let master = SocketAddress::unix(self.haproxy.master())?;
+        if let Some(growth) = &self.growth {
+            let mut growth = growth.clone();
+            growth.config = self.haproxy.config();
+            growth.executable = self.haproxy.executable().path().to_owned();
+            target = target.with_growth(master, growth);
+        } else {
+            target.master = Some(master);
+        }
         let plane = ControlPlane::builder()
             .source(source)
             .target(HaproxyDriver::new(target))

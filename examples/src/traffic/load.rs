@@ -93,6 +93,10 @@ pub struct Outcome {
     pub losses: Vec<Lost>,
     /// Requests that failed while failing was excused: not among the lost.
     pub excused: u64,
+    /// How they failed, and how often.
+    pub excuses: BTreeMap<String, u64>,
+    /// The most of them that one user had with one service.
+    pub most_excused: u64,
     /// Misroutes of all the oracle has seen.
     pub misrouted: u64,
     /// The first misroutes.
@@ -144,6 +148,9 @@ struct Control {
 struct Share {
     latencies: Latencies,
     losses: Vec<Lost>,
+    excuses: BTreeMap<String, u64>,
+    /// By service, of this user; then the most of any user.
+    excused: BTreeMap<Name, u64>,
     by_endpoint: BTreeMap<SocketAddr, u64>,
 }
 
@@ -243,6 +250,8 @@ impl Running {
             lost: control.lost.load(Ordering::Relaxed),
             losses: all.losses,
             excused: control.excused.load(Ordering::Relaxed),
+            excuses: all.excuses,
+            most_excused: all.excused.into_values().max().unwrap_or_default(),
             misrouted: control.oracle.misrouted(),
             misroutes: control.oracle.misroutes(),
             latencies: all.latencies,
@@ -301,6 +310,13 @@ impl Share {
     fn merge(&mut self, other: Self) {
         self.latencies.merge(&other.latencies);
         self.losses.extend(other.losses);
+        for (excuse, count) in other.excuses {
+            *self.excuses.entry(excuse).or_default() += count;
+        }
+        for (service, count) in other.excused {
+            let most = self.excused.entry(service).or_default();
+            *most = count.max(*most);
+        }
         for (endpoint, count) in other.by_endpoint {
             *self.by_endpoint.entry(endpoint).or_default() += count;
         }
@@ -363,8 +379,10 @@ async fn one_request(client: &mut Client, control: &Control, share: &mut Share, 
             share.latencies.add(took);
             *share.by_endpoint.entry(answer.endpoint).or_default() += 1;
         }
-        Err(_) if excuse % 2 == 1 || control.excuse.load(Ordering::SeqCst) != excuse => {
+        Err(loss) if excuse % 2 == 1 || control.excuse.load(Ordering::SeqCst) != excuse => {
             control.excused.fetch_add(1, Ordering::Relaxed);
+            *share.excuses.entry(with_causes(&loss)).or_default() += 1;
+            *share.excused.entry(client.service().clone()).or_default() += 1;
             // Whoever refuses now will refuse at once again.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

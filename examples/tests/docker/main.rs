@@ -10,9 +10,18 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod agent;
+mod compose;
+mod front;
+mod http;
+mod images;
+mod network;
 mod scale;
 mod storm;
 mod support;
+mod swarm;
+mod swarm_world;
 #[path = "../support/users.rs"]
 mod users;
+mod verified;
 mod world;

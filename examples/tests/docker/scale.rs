@@ -1,6 +1,6 @@
 //! A service grows and shrinks.
 
-use std::{net::SocketAddr, sync::PoisonError, thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use lb_examples::traffic::Latencies;
 
@@ -27,7 +27,6 @@ fn latencies(world: &World, action: &str, containers: &[(String, SocketAddr)]) -
         "--format",
         "{{.TimeNano}} {{.Actor.Attributes.name}}",
     ]);
-    let seen = world.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all = Latencies::default();
     for (container, address) in containers {
         let told = listed.lines().find_map(|line| {
@@ -35,10 +34,8 @@ fn latencies(world: &World, action: &str, containers: &[(String, SocketAddr)]) -
             (name == container).then(|| at.parse::<u128>().unwrap())
         });
         let told = told.unwrap();
-        let verified = seen
-            .iter()
-            .find(|(at, ready)| *at >= told && ready.contains(address) == (action == "start"));
-        let took = verified.unwrap().0 - told;
+        let verified = world.verified.first(told, *address, action == "start");
+        let took = verified.unwrap() - told;
         all.add(Duration::from_nanos(u64::try_from(took).unwrap()));
     }
     all

@@ -1,7 +1,11 @@
 /* The whole content of the test image: a web server that answers with its address and its service, each in a header.
  *
- *   /server            serves at port 80; on SIGTERM it serves on for a second, then ends when nothing is asked
+ *   /server [PORT]     serves, at port 80 if none is given; on SIGTERM it serves on for a second, then ends when
+ *                      nothing is asked; with ABRUPT set it ends on SIGTERM at once, as many programs do
  *   /server health     ends with 0 (the image's health check)
+ *
+ * With several addresses of its own, it names the one that begins with ADDRESS. It answers at once, or for the path
+ * /slow?ms=N after that time.
  *
  * A request that says it is for another service than SERVICE leaves a byte in /shared/misrouted.
  */
@@ -23,7 +27,7 @@ enum { PEERS = 1000, REQUEST = 4096, LINGER_MS = 1000, QUIET_MS = 200, LONGEST_M
 
 static volatile sig_atomic_t leaving;
 static struct pollfd polled[PEERS + 1];
-static struct { char text[REQUEST + 1]; size_t length; } peers[PEERS + 1];
+static struct { char text[REQUEST + 1]; size_t length; long due; } peers[PEERS + 1];
 static char identity[64];
 static const char *service;
 
@@ -32,13 +36,19 @@ static void on_term(int signal) {
     leaving = 1;
 }
 
+static void at_once(int signal) {
+    (void)signal;
+    _exit(0);
+}
+
 static long now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void find_identity(void) {
+static void find_identity(int port) {
+    const char *start = getenv("ADDRESS");
     struct ifaddrs *all, *one;
     if (getifaddrs(&all)) return;
     for (one = all; one; one = one->ifa_next) {
@@ -46,7 +56,8 @@ static void find_identity(void) {
         struct sockaddr_in *own = (struct sockaddr_in *)one->ifa_addr;
         if (!own || own->sin_family != AF_INET || ntohl(own->sin_addr.s_addr) >> 24 == 127) continue;
         inet_ntop(AF_INET, &own->sin_addr, text, sizeof text);
-        snprintf(identity, sizeof identity, "%s:80", text);
+        if (start && strncmp(text, start, strlen(start))) continue;
+        snprintf(identity, sizeof identity, "%s:%d", text, port);
     }
     freeifaddrs(all);
 }
@@ -65,32 +76,41 @@ static void judge(const char *request) {
     }
 }
 
-/* Answers what is whole; 0 when the connection is over. */
+/* 0 when the connection is over. */
+static int answer(int at) {
+    char reply[512];
+    int last = leaving;
+    int length = snprintf(reply, sizeof reply,
+                          "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nx-endpoint: %s\r\nx-service: %s\r\n%s\r\n%s",
+                          strlen(identity), identity, service, last ? "Connection: close\r\n" : "", identity);
+    return send(polled[at].fd, reply, (size_t)length, 0) == length && !last;
+}
+
+/* Answers what is whole, now or when it is due; 0 when the connection is over. */
 static int converse(int at) {
-    char reply[512], *end;
+    static const char slow[] = "GET /slow?ms=";
+    char *end;
     ssize_t count = recv(polled[at].fd, peers[at].text + peers[at].length, REQUEST - peers[at].length, 0);
     if (count <= 0) return 0;
     peers[at].length += (size_t)count;
     peers[at].text[peers[at].length] = 0;
     while ((end = strstr(peers[at].text, "\r\n\r\n"))) {
-        int length, last = leaving;
         size_t used = (size_t)(end + 4 - peers[at].text);
         judge(peers[at].text);
-        length = snprintf(reply, sizeof reply,
-                          "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nx-endpoint: %s\r\nx-service: %s\r\n%s\r\n%s",
-                          strlen(identity), identity, service, last ? "Connection: close\r\n" : "", identity);
-        if (send(polled[at].fd, reply, (size_t)length, 0) != length) return 0;
-        if (last) return 0;
+        if (!strncmp(peers[at].text, slow, sizeof slow - 1))
+            peers[at].due = now_ms() + atol(peers[at].text + sizeof slow - 1);
+        else if (!answer(at))
+            return 0;
         memmove(peers[at].text, end + 4, peers[at].length - used + 1);
         peers[at].length -= used;
     }
     return peers[at].length < REQUEST;
 }
 
-static int serve(void) {
+static int serve(int port) {
     int on = 1, count = 1, at, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     long left = 0, asked = 0;
-    struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(80)};
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, (struct sockaddr *)&own, sizeof own) || listen(listener, 1024)) {
         perror("listen");
@@ -104,15 +124,24 @@ static int serve(void) {
         if (leaving && !left) left = asked = now;
         if (left && now - left >= LINGER_MS && (now - asked >= QUIET_MS || now - left >= LONGEST_MS)) return 0;
         for (at = count - 1; at > 0; at--) {
-            if (!polled[at].revents) continue;
-            asked = now;
-            if (converse(at)) continue;
+            int open = 1;
+            if (peers[at].due) asked = now;
+            if (peers[at].due && now >= peers[at].due) {
+                peers[at].due = 0;
+                open = answer(at);
+            }
+            if (open && polled[at].revents) {
+                asked = now;
+                open = converse(at);
+            }
+            if (open) continue;
             close(polled[at].fd);
             polled[at] = polled[--count];
             peers[at] = peers[count];
         }
         while (count <= PEERS && (at = accept(listener, NULL, NULL)) >= 0) {
             polled[count] = (struct pollfd){.fd = at, .events = POLLIN};
+            peers[count].due = 0;
             peers[count++].length = 0;
         }
         for (at = 0; at < count; at++) polled[at].revents = 0;
@@ -120,11 +149,12 @@ static int serve(void) {
 }
 
 int main(int count, char **words) {
+    int port = count > 1 ? atoi(words[1]) : 80;
     if (count > 1 && !strcmp(words[1], "health")) return 0;
     service = getenv("SERVICE");
     if (!service) service = "";
-    signal(SIGTERM, on_term);
+    signal(SIGTERM, getenv("ABRUPT") ? at_once : on_term);
     signal(SIGPIPE, SIG_IGN);
-    find_identity();
-    return serve();
+    find_identity(port);
+    return serve(port);
 }

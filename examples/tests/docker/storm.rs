@@ -8,16 +8,21 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
+
+use lb_examples::traffic::now;
 
 use crate::{
     support::engine::available,
-    users::{self, answers},
+    users::{self, LIMIT, answers},
     world::{SERVICES, World},
 };
 
 /// How many containers are started and killed at the same time.
 const AT_ONCE: usize = 4;
+/// Longer than any storm lasts.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i1_no_request_reaches_the_next_owner_of_an_address() {
@@ -29,9 +34,16 @@ async fn i1_no_request_reaches_the_next_owner_of_an_address() {
         .and_then(|count| count.parse().ok())
         .unwrap_or(40);
     let world = World::new().await;
-    let users = users::start(&world.bed, 20);
+    let mut load = world.bed.load(20, 0);
+    load.at_least = LONGEST;
+    load.deadline = LONGEST;
+    load.request_limit = LIMIT;
+    // The engine needs the processors too.
+    load.pause = Duration::from_millis(2);
+    let users = load.start(world.bed.oracle.clone());
     // A container that is killed takes with it what it is asked; whose that was is what counts here.
     users.excuse_failures(true);
+    let began = now();
     let owners = Mutex::new(BTreeMap::<SocketAddr, Vec<usize>>::new());
     let next = AtomicUsize::new(0);
     tokio::task::block_in_place(|| {
@@ -58,6 +70,7 @@ async fn i1_no_request_reaches_the_next_owner_of_an_address() {
             }
         });
     });
+    let took = began.elapsed();
     users.excuse_failures(false);
     answers(&users, 200).await;
     users.stop();
@@ -68,7 +81,7 @@ async fn i1_no_request_reaches_the_next_owner_of_an_address() {
         .filter(|owners| owners.windows(2).any(|pair| pair.first() != pair.last()))
         .count();
     println!(
-        "{containers} containers at {} addresses, {moved} of them for both services; {} requests, {} excused",
+        "{containers} containers in {took:?} at {} addresses, {moved} of them for both services; {} requests, {} excused",
         owners.len(),
         outcome.requests,
         outcome.excused,

@@ -12,7 +12,7 @@ use std::{
 use lb_core::Update;
 use lb_docker::{ConnectionConfig, DockerConfig, DockerSource};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy},
     net::{UnixListener, UnixStream},
     task::AbortHandle,
 };
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// Runs `count` containers of one service, in few commands.
+/// Runs `count` containers of one service, several at a time.
 fn run_many(engine: &Engine, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|number| format!("many-{number}")).collect();
-    for (port, name) in (9000..).zip(&names) {
+    let create = |port: usize, name: &str| {
         let port = port.to_string();
         let label = format!("lb.port={port}");
         // A network of its own takes most of the time to start one; what is counted here needs none.
@@ -45,7 +45,17 @@ fn run_many(engine: &Engine, count: usize) -> Vec<String> {
             IMAGE,
             &port,
         ]);
-    }
+    };
+    let create = &create;
+    std::thread::scope(|scope| {
+        for (part, names) in names.chunks(count.div_ceil(4)).enumerate() {
+            scope.spawn(move || {
+                for (number, name) in names.iter().enumerate() {
+                    create(9000 + part * count + number, name);
+                }
+            });
+        }
+    });
     let mut arguments = vec!["start"];
     arguments.extend(names.iter().map(String::as_str));
     engine.docker(&arguments);
@@ -131,9 +141,9 @@ async fn p11_a_frozen_engine_is_noticed_and_nothing_is_removed() {
     assert!(!lost, "what ran on was taken away");
 }
 
-/// Among sixty containers, health that flaps costs one call for each flap, not one for each container. Removed all
-/// at once, they roll the engine's event ring over; in the end what is told is what a fresh listing tells, and the
-/// one that stays was never taken away.
+/// Among two hundred containers, health that flaps costs one call for each flap, not one for each container. Removed
+/// all at once, they roll the engine's event ring over; in the end what is told is what a fresh listing tells, and
+/// the one that stays was never taken away.
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_calls_follow_changes_and_p12_a_full_event_ring_ends_equal_to_a_fresh_listing() {
     if !available() {
@@ -142,34 +152,45 @@ async fn i4_calls_follow_changes_and_p12_a_full_event_ring_ends_equal_to_a_fresh
     let engine = Engine::start();
     let proxy = Proxy::start(&engine);
     engine.run("stays", &["-l", "lb.service=stays"]);
-    let names = run_many(&engine, 60);
-    engine.run_image(CHECKED_IMAGE, "flaps", &["-l", "lb.service=flaps"]);
+    let many = 200 - FLAPPING;
+    let names = run_many(&engine, many);
+    for number in 0..FLAPPING {
+        let name = format!("flaps-{number}");
+        engine.run_image(CHECKED_IMAGE, &name, &["-l", "lb.service=flaps"]);
+    }
     let mut quiet = proxy.config();
     quiet.ping_interval = Duration::from_secs(600);
     quiet.resync_interval = Duration::from_secs(600);
     let told = follow(quiet);
     told.until("listed", |told| {
-        told.ready("web") == 60 && told.ready("flaps") == 1
+        told.ready("web") == many && told.ready("flaps") == FLAPPING
     })
     .await;
     let before = proxy.calls();
-    let flaps = 5;
-    for _ in 0..flaps {
-        engine.docker(&["exec", "flaps", "/server", "sick"]);
+    let turn = |what: &str| {
+        for number in 0..FLAPPING {
+            engine.docker(&["exec", &format!("flaps-{number}"), "/server", what]);
+        }
+    };
+    let rounds = 5;
+    for _ in 0..rounds {
+        turn("sick");
         told.until("sick", |told| told.ready("flaps") == 0).await;
-        engine.docker(&["exec", "flaps", "/server", "well"]);
-        told.until("well", |told| told.ready("flaps") == 1).await;
+        turn("well");
+        told.until("well", |told| told.ready("flaps") == FLAPPING)
+            .await;
     }
     assert_eq!(
         proxy.calls() - before,
-        2 * flaps,
+        2 * rounds * FLAPPING,
         "one inspection for each change of health"
     );
 
     let mut arguments = vec!["rm", "-f"];
     arguments.extend(names.iter().map(String::as_str));
     engine.docker(&arguments);
-    told.until("all gone", |told| told.records.len() == 2).await;
+    told.until("all gone", |told| told.records.len() == 1 + FLAPPING)
+        .await;
     let fresh = follow(config(&engine));
     fresh.until("listed", |told| told.resets == 1).await;
     assert_eq!(
@@ -180,7 +201,10 @@ async fn i4_calls_follow_changes_and_p12_a_full_event_ring_ends_equal_to_a_fresh
     assert!(!lost, "what ran on was taken away");
 }
 
-/// A proxy before the engine's socket that counts and cuts.
+/// How many of the containers have a health that flaps.
+const FLAPPING: usize = 4;
+
+/// A proxy before the engine's socket that counts requests and cuts links.
 struct Proxy {
     path: std::path::PathBuf,
     calls: Arc<AtomicUsize>,
@@ -200,16 +224,20 @@ impl Proxy {
         let engine = engine.socket();
         let task = tokio::spawn(async move {
             loop {
-                let (mut near, _) = listener.accept().await.unwrap();
+                let (near, _) = listener.accept().await.unwrap();
                 if !allowed.load(Ordering::SeqCst) {
                     continue;
                 }
-                // The client opens a connection for each call.
-                counted.fetch_add(1, Ordering::SeqCst);
                 let engine = engine.clone();
+                let counted = Arc::clone(&counted);
                 let link = tokio::spawn(async move {
-                    let mut far = UnixStream::connect(engine).await.unwrap();
-                    let _broken = copy_bidirectional(&mut near, &mut far).await;
+                    let far = UnixStream::connect(engine).await.unwrap();
+                    let (mut answers, requests) = far.into_split();
+                    let (asks, mut answered) = near.into_split();
+                    let _broken = tokio::join!(
+                        pass_requests(asks, requests, &counted),
+                        copy(&mut answers, &mut answered)
+                    );
                 });
                 held.lock().unwrap().push(link.abort_handle());
             }
@@ -238,6 +266,34 @@ impl Proxy {
 
     fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
+    }
+}
+
+/// Passes requests on, none of which has a body, and counts them by the ends of their heads.
+async fn pass_requests(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    counted: &AtomicUsize,
+) -> std::io::Result<()> {
+    let end = b"\r\n\r\n";
+    let mut matched = 0;
+    let mut buffer = [0; 4096];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        for byte in &buffer[..length] {
+            matched = match *byte == end[matched] {
+                true => matched + 1,
+                false => usize::from(*byte == end[0]),
+            };
+            if matched == end.len() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                matched = 0;
+            }
+        }
+        to.write_all(&buffer[..length]).await?;
     }
 }
 

@@ -69,6 +69,10 @@ impl Frontend {
         for bind in &self.binds {
             out.line(format_args!("bind {bind}"));
         }
+        if self.mode == Mode::Http && out.version.at_least(2, 6) {
+            // A worker on its way out closes a kept connection with its next answer, never under its next request.
+            out.line(format_args!("option idle-close-on-response"));
+        }
         if let Some(limit) = &self.rate_limit {
             if self.mode == Mode::Tcp {
                 return Err(ConfigError::NeedsHttp {

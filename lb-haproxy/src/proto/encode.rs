@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use lb_core::Mode;
+
 use super::{
     AdminState, Command, Health, MAX_CERTIFICATE, MapKey, MapName, MapValue, MapVersion,
     ServerOptions, ServerRef,
@@ -139,6 +141,23 @@ pub fn map_batches(
 fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     use Command as C;
     match command {
+        C::AddBackend {
+            backend,
+            defaults,
+            mode,
+        } => {
+            let mode = match mode {
+                Mode::Http => "http",
+                _ => "tcp",
+            };
+            put(
+                out,
+                format_args!("add backend {backend} from {defaults} mode {mode}"),
+            );
+        }
+        C::PublishBackend(backend) => put(out, format_args!("publish backend {backend}")),
+        C::UnpublishBackend(backend) => put(out, format_args!("unpublish backend {backend}")),
+        C::DelBackend(backend) => put(out, format_args!("del backend {backend}")),
         C::AddMap {
             map,
             version,
