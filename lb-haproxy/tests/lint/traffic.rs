@@ -212,7 +212,7 @@ async fn without_redispatch_a_refused_connection_is_a_lost_request() {
                 // As many checks as `fall` says have to fail then.
                 assert_eq!(world.ask("set server b/slot2 health up").await, "");
                 let mut lost = 0;
-                for _ in 0..4 {
+                for _ in 0..24 {
                     lost += u16::from(get(world.frontend, "/", "").await.status != 200);
                 }
                 lost > 0

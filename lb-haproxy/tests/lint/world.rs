@@ -40,6 +40,7 @@ defaults
   timeout connect 1s
   option redispatch
   retries 1
+  option abortonclose
   load-server-state-from-file global
 frontend in
   bind 127.0.0.1:PORT
