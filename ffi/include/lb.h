@@ -178,6 +178,10 @@ typedef enum {
      * The plane is shutting down.
      */
     LB_EVENT_KIND_CLOSING = 14,
+    /**
+     * Something happened at a target that is no change of an endpoint: a reload, slots that run low.
+     */
+    LB_EVENT_KIND_TARGET_NOTICE = 15,
 } lb_event_kind;
 
 /**

@@ -103,6 +103,7 @@ class EventKind(enum.IntEnum):
     PASS = 12
     TARGET_FAILED = 13
     CLOSING = 14
+    TARGET_NOTICE = 15
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ for _name, _arguments in {
     "lb_slots_plan": [_P, _P, _U32, _OUT],
     "lb_slots_apply": [_P, _P, _U32, _OUT],
     "lb_config_generate": [_TEXT, _OUT],
+    "lb_config_lint": [_TEXT, _TEXT, _OUT],
 }.items():
     _declare(_name, _U32, *_arguments, _OUT)
 
@@ -270,6 +272,11 @@ def _u32(what: str, number: int) -> int:
 def generate_config(wish: Union[str, dict[str, Any]]) -> str:
     """The text of a haproxy.cfg; see lb_config_generate in lb.h."""
     return _text_of("lb_config_generate", _config(wish))
+
+
+def lint_config(config: str, options: Union[str, dict[str, Any], None] = None) -> dict[str, Any]:
+    """What in a haproxy.cfg breaks which guarantee: {"ok": …, "findings": […]}; see lb_config_lint in lb.h."""
+    return json.loads(_text_of("lb_config_lint", config, _config(options or "")))
 
 
 class _Object:

@@ -52,6 +52,44 @@ pub struct Report {
     pub converged: bool,
     /// Named counts of what was done since the driver began, such as steps by rung or reloads: cumulative.
     pub counters: BTreeMap<&'static str, u64>,
+    /// Named levels of what there is now, such as free places or old processes that live on.
+    pub gauges: BTreeMap<&'static str, u64>,
+    /// What happened since the last report that someone should hear of: each is told once, as an event.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that happened at a target and that is no change of an endpoint: a reload, a shortage that comes near.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Notice {
+    /// What, for programs.
+    pub kind: &'static str,
+    /// Whether someone should do something about it.
+    pub warning: bool,
+    /// What, for people, as a lower-case fragment.
+    pub detail: String,
+}
+
+impl Notice {
+    /// Something worth knowing.
+    #[must_use]
+    pub fn info(kind: &'static str, detail: String) -> Self {
+        Self {
+            kind,
+            warning: false,
+            detail,
+        }
+    }
+
+    /// Something to do something about.
+    #[must_use]
+    pub fn warning(kind: &'static str, detail: String) -> Self {
+        Self {
+            kind,
+            warning: true,
+            detail,
+        }
+    }
 }
 
 /// A dry run: what a pass would do.

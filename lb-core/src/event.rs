@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    driver::Notice,
     guard::ReleaseReason,
     model::Name,
     source::{Cursor, Diagnostic},
@@ -175,6 +176,13 @@ pub enum Event {
         error: String,
         /// How long until the next try.
         retry_in_ms: u64,
+    },
+    /// Something happened at a target that is no change of an endpoint.
+    TargetNotice {
+        /// Which target.
+        target: Name,
+        /// What happened.
+        notice: Notice,
     },
     /// This subscriber was too slow: the oldest events were dropped.
     Lost {

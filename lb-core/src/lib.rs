@@ -98,7 +98,7 @@ pub mod status;
 pub mod testkit;
 mod time;
 
-pub use driver::{DriveError, Driver, Preview, Report, Unmet, UnmetReason};
+pub use driver::{DriveError, Driver, Notice, Preview, Report, Unmet, UnmetReason};
 pub use event::{Event, Stamped};
 pub use guard::{Confirm, GuardConfig, GuardPolicy};
 pub use model::{

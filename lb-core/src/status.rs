@@ -167,6 +167,8 @@ pub struct TargetStatus {
     pub unmet_count: usize,
     /// The driver's own counts.
     pub counters: BTreeMap<&'static str, u64>,
+    /// The driver's own levels.
+    pub gauges: BTreeMap<&'static str, u64>,
 }
 
 /// What the guard holds back of one service of one source.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use lb_core::Name;
 use serde::Serialize;
 
-use crate::policy::{DynamicServers, HttpReuse, Policy};
+use crate::policy::{DynamicBackends, DynamicServers, HttpReuse, Policy};
 
 /// Whether something works in a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -44,6 +45,9 @@ pub struct Capabilities {
     pub map_transactions: bool,
     /// Whether servers can be added and removed at run time, and whether that is known to go wrong.
     pub dynamic_servers: Support,
+    /// One line of `show stat` tells the weight that was set (2.4 and later; believed from 2.6, the first that this
+    /// was tried on), so that a server can be read back alone.
+    pub user_weight_in_stat: bool,
     /// `wait … srv-removable` (3.0 and later).
     pub wait_removable: bool,
     /// Backends can be added at run time (3.4 and later).
@@ -63,6 +67,7 @@ impl Capabilities {
             address_is_asynchronous: version >= (2, 9),
             map_transactions: version >= (2, 4),
             dynamic_servers: Support::of_dynamic_servers(version),
+            user_weight_in_stat: version >= (2, 6),
             wait_removable: version >= (3, 0),
             dynamic_backends: version >= (3, 4),
             glues_clients: version < (3, 0),
@@ -79,6 +84,23 @@ impl Capabilities {
             (_, Support::No(why)) | (DynamicServers::Auto, Support::KnownBad(why)) => Err(why),
             (DynamicServers::Always, _) | (DynamicServers::Auto, Support::Yes) => Ok(()),
         }
+    }
+
+    /// The `defaults` section to make backends from at run time, or why none is made.
+    ///
+    /// # Errors
+    /// The reason, as a lower-case fragment.
+    pub fn use_dynamic_backends<'p>(&self, policy: &'p Policy) -> Result<&'p Name, &'static str> {
+        if policy.dynamic_backends == DynamicBackends::Never {
+            return Err("the policy makes no backends at run time");
+        }
+        if !self.dynamic_backends {
+            return Err("HAProxy before 3.4 makes no backends at run time");
+        }
+        policy
+            .backend_defaults
+            .as_ref()
+            .ok_or("`backend_defaults` names no defaults section to make backends from")
     }
 
     /// How long a slot must rest in maintenance, with no sign of use, before it may get another tenant.

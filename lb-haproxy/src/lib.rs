@@ -33,6 +33,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "io")]
 pub mod driver;
+pub mod forecast;
+pub mod growth;
 pub mod observed;
 pub mod plan;
 pub mod policy;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use lb_core::Name;
 use serde::Serialize;
 
-use crate::proto::{AdminState, ServerRow, StatRow};
+use crate::proto::{AdminState, ServerRow, StatRow, Status};
 
 /// Where a slot without a tenant points: an address that refuses, so that a slot made ready by mistake serves
 /// nobody.
@@ -63,6 +63,30 @@ impl Server {
             check_port: 0,
             unchanged_secs: 0,
         }
+    }
+}
+
+impl Server {
+    /// This server as a line of `show stat` shows it now; `None` where that line does not tell.
+    ///
+    /// It does not tell the administrative state of a server that is down, an address to a connection that is no
+    /// administrator's, and on HAProxy before 2.4 no weight but the effective one.
+    #[must_use]
+    pub fn updated(&self, row: &StatRow) -> Option<Self> {
+        let (admin, running) = match row.status {
+            Status::Maint => (AdminState::Maint, false),
+            Status::Drain => (AdminState::Drain, true),
+            Status::Up | Status::GoingDown | Status::NoCheck => (AdminState::Ready, true),
+            _ => return None,
+        };
+        Some(Self {
+            address: Some(row.address?),
+            admin,
+            running,
+            weight: row.user_weight?.try_into().ok()?,
+            unchanged_secs: row.since_change?,
+            ..self.clone()
+        })
     }
 }
 

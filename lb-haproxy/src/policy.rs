@@ -36,6 +36,10 @@ pub struct Policy {
     pub reuse_grace: Option<Duration>,
     /// The backends' `http-reuse`, as configured. HAProxy does not tell it at run time.
     pub http_reuse: HttpReuse,
+    /// Whether the backends keep users with their endpoint, by a cookie or a stick table. HAProxy does not tell it at
+    /// run time, and lets such users come back to a server that is drained: with this, one that leaves goes straight
+    /// to maintenance. What is in flight ends either way.
+    pub persistence: bool,
     /// How long a kept client connection may idle (`timeout http-keep-alive`, or else `timeout http-request` or
     /// `timeout client`): where HAProxy can keep a client on a server that left, slots rest this long.
     #[serde(with = "seconds")]
@@ -47,6 +51,13 @@ pub struct Policy {
     /// The settings of servers made at run time. HAProxy does not give them those of `default-server` or of the
     /// slots, so what the slots have must be said here.
     pub server: ServerSettings,
+    /// Whether backends are made at run time (3.4+) for services without one. They vanish when HAProxy is reloaded or
+    /// restarted, and are then made anew.
+    pub dynamic_backends: DynamicBackends,
+    /// The named `defaults` section that such a backend is made from. Without it none is made.
+    pub backend_defaults: Option<Name>,
+    /// What stands before the service in the name of such a backend.
+    pub dynamic_backend_prefix: String,
     /// What stands before the number in the names of spare backends: HTTP ones that belong to no service yet and are
     /// given to services without a backend of their own.
     pub spare_http: String,
@@ -75,10 +86,14 @@ impl Default for Policy {
             adoption_hold: Duration::from_secs(10),
             reuse_grace: None,
             http_reuse: HttpReuse::default(),
+            persistence: false,
             keep_alive_timeout: Duration::from_secs(60),
             dynamic_servers: DynamicServers::default(),
             dynamic_prefix: "dyn-".to_owned(),
             server: ServerSettings::default(),
+            dynamic_backends: DynamicBackends::default(),
+            backend_defaults: None,
+            dynamic_backend_prefix: "dyn-".to_owned(),
             spare_http: "spare-http-".to_owned(),
             spare_tcp: "spare-tcp-".to_owned(),
             route_map: "lb-routes.map".to_owned(),
@@ -111,6 +126,18 @@ impl Policy {
         ))
     }
 
+    /// The name of a backend made at run time for a service.
+    #[must_use]
+    pub fn dynamic_backend_of(&self, service: &Name) -> Name {
+        Name::from_text(&format!("{}{service}", self.dynamic_backend_prefix))
+    }
+
+    /// Whether a backend may have been made at run time.
+    #[must_use]
+    pub fn is_dynamic_backend_name(&self, backend: &Name) -> bool {
+        backend.as_str().starts_with(&self.dynamic_backend_prefix)
+    }
+
     /// Whether a server was made at run time.
     #[must_use]
     pub fn is_dynamic_name(&self, server: &Name) -> bool {
@@ -137,6 +164,19 @@ pub enum DynamicServers {
     #[default]
     Auto,
     /// Nowhere.
+    Never,
+}
+
+/// Whether to make backends at run time for services without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DynamicBackends {
+    /// Rather than giving away a spare one.
+    Always,
+    /// When no spare one is left: spare ones outlive a restart of HAProxy.
+    #[default]
+    Auto,
+    /// Never.
     Never,
 }
 

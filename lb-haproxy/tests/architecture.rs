@@ -11,6 +11,8 @@ fn the_pure_parts_are_pure() {
     let pure = [
         "capability.rs",
         "config",
+        "forecast.rs",
+        "growth",
         "observed.rs",
         "plan",
         "policy.rs",

@@ -67,9 +67,7 @@ fn full(dir: &str, port: u16, tcp_port: u16) -> Config {
     };
     api.http_reuse = HttpReuse::Always;
     let mut check = Check::default();
-    check.http = Some(HttpCheck {
-        path: "/health".parse().unwrap(),
-    });
+    check.http = Some(HttpCheck::new("/health".parse().unwrap()));
     api.slots.check = Some(check);
     api.slots.maxconn = Some(100);
     api.slots.pool_max_conn = Some(0);

@@ -154,6 +154,44 @@ async fn settle_for(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>, passes: us
     last
 }
 
+/// I4: what a change costs at the socket does not depend on how many slots its backend has, where HAProxy tells of one
+/// server what was changed.
+#[tokio::test]
+async fn i4_a_change_reads_no_more_from_a_backend_of_many_slots() {
+    over_versions(async |executable: &Executable| {
+        let version = executable.version().await.unwrap();
+        let mut read = Vec::new();
+        for slots in [20, 400] {
+            let backends =
+                format!("backend web\n  server-template slot 1-{slots} 127.0.0.1:1 disabled\n");
+            let subject = Subject::start(executable, "admin", &backends).await;
+            let mut driver = subject.driver("admin.sock");
+            let three = wish("web", 3);
+            settle(&mut driver, &three).await;
+            let before = driver.traffic();
+            let mut edit = three.edit();
+            let fourth = Endpoint::new("127.0.0.1:9001".parse().unwrap());
+            edit.set_endpoint(&name("web"), &name("4"), fourth);
+            let done = settle(&mut driver, &Arc::new(edit.commit().unwrap())).await;
+            assert!(done.converged && done.unmet.is_empty(), "{done:?}");
+            let after = driver.traffic();
+            read.push(after.bytes_read - before.bytes_read);
+            assert!(after.commands - before.commands <= 8, "{version}");
+            assert_eq!(subject.ready().await, 4, "{version}");
+        }
+        let [few, many] = read.as_slice() else {
+            panic!("two backends were read");
+        };
+        let alone = (version.major(), version.minor()) >= (2, 6);
+        assert_eq!(
+            *many < few + 500,
+            alone,
+            "{version}: {few} and {many} bytes"
+        );
+    })
+    .await;
+}
+
 /// A socket of too low a level is named, and nothing is changed.
 #[tokio::test]
 async fn a_socket_of_too_low_a_level_is_named() {

@@ -105,7 +105,7 @@ impl Model {
                 let servers = self.backends.get_mut(&at.backend).unwrap();
                 assert!(
                     servers.iter().all(|known| known.name != at.server),
-                    "no second server of a name"
+                    "no second server of a name {at}: {servers:?}"
                 );
                 let id = servers.iter().map(|known| known.id).max().unwrap_or(0) + 1;
                 let mut server = Server::slot(at.server.clone(), id);
@@ -296,6 +296,26 @@ fn a_new_endpoint_goes_in_by_two_stages_and_the_second_plan_is_empty() {
         "{again}"
     );
     assert_eq!(model.serving(&name("web")), BTreeSet::from([address(1)]));
+}
+
+/// A server that was made for an address has had another tenant since, and the address returns while there is no slot.
+#[test]
+fn a_server_made_at_run_time_gets_a_name_that_is_not_taken() {
+    let mut model = Model::new(&["web"], 1, false);
+    let mut planner = planner_of(3, 0);
+    let mut old = Snapshot::default();
+    for numbers in [&[1, 7][..], &[1], &[1, 2], &[1, 2, 7]] {
+        let new = snapshot(&old, &ready("web", numbers));
+        let changes = new.changes_since(old.generation());
+        planner.desire(&old, &new, &changes);
+        model.observe(&mut planner);
+        let end = model.converge(&mut planner, |_, _, _| {});
+        assert!(end.unmet.is_empty(), "{end}");
+        let wanted: BTreeSet<_> = numbers.iter().map(|number| address(*number)).collect();
+        assert_eq!(model.serving(&name("web")), wanted);
+        old = new;
+    }
+    assert_eq!(model.backends[&name("web")].len(), 3);
 }
 
 #[test]

@@ -11,9 +11,10 @@ use std::collections::BTreeSet;
 use lb_core::{Name, PathMatch, Route, RouteHost};
 use lb_haproxy::{
     capability::Capabilities,
-    proto::{Command, MapEntry, MapKey, MapName, parse_map_entries},
+    proto::{Command, MapEntry, MapKey, MapName, MapValue, MapVersion, parse_map_entries},
     routes::{
-        MAX_ENTRIES, MapChange, RouteFault, RouteMap, UNAVAILABLE, compile_http, compile_sni,
+        MAX_ENTRIES, MapChange, MapStage, RouteFault, RouteMap, Transaction, UNAVAILABLE,
+        compile_http, compile_sni,
     },
 };
 use proptest::prelude::*;
@@ -148,6 +149,51 @@ fn after(entries: &[(String, String)], command: &Command) -> Vec<(String, String
     entries
 }
 
+fn pairs(map: &RouteMap) -> Vec<(String, String)> {
+    map.entries()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect()
+}
+
+/// What a transaction fills in.
+fn transaction_entries(transaction: &Transaction) -> Vec<(String, String)> {
+    let commands = transaction.fill(MapVersion::new(1));
+    let mut pairs = Vec::new();
+    for command in commands {
+        match command {
+            Command::AddMapEntries { entries, .. } => {
+                pairs.extend(
+                    entries
+                        .iter()
+                        .map(|(key, value)| (key.to_string(), value.to_string())),
+                );
+            }
+            Command::AddMap { key, value, .. } => pairs.push((key.to_string(), value.to_string())),
+            other => panic!("no entry: {other:?}"),
+        }
+    }
+    pairs
+}
+
+/// What a request may find whose looks are made at moments that follow one another.
+fn findable<'a>(moments: &[Vec<Option<&'a MapValue>>]) -> BTreeSet<Option<&'a MapValue>> {
+    let mut found = BTreeSet::new();
+    let mut earliest = 0;
+    for look in 0..moments.first().map_or(0, Vec::len) {
+        let now = moments.iter().enumerate().skip(earliest);
+        let (hits, misses): (Vec<_>, Vec<_>) = now
+            .map(|(moment, looks)| (moment, looks.get(look).copied().flatten()))
+            .partition(|(_, value)| value.is_some());
+        found.extend(hits.into_iter().map(|(_, value)| value));
+        match misses.first() {
+            Some((moment, _)) => earliest = *moment,
+            None => return found,
+        }
+    }
+    found.insert(None);
+    found
+}
+
 fn as_map(entries: &[(String, String)]) -> RouteMap {
     RouteMap::new(
         entries
@@ -206,37 +252,58 @@ proptest! {
 
     /// I12 and I1: at every moment of a change each request finds what it found before or what it is to find.
     #[test]
-    fn no_prefix_of_a_change_misroutes(before in routes(8), wish in routes(8), random in requests(), old in any::<bool>()) {
+    fn no_prefix_of_a_change_misroutes(
+        before in routes(8),
+        wish in routes(8),
+        random in requests(),
+        old in any::<bool>(),
+        many in any::<bool>(),
+    ) {
         let capabilities = if old { Capabilities::of(2, 2) } else { Capabilities::of(3, 2) };
+        let mut requests = near(&before);
+        requests.extend(near(&wish));
+        requests.extend(random);
+        // Each of many hosts changes too, so that single edits are too many.
+        let hosts = |service: &str| -> Vec<Route> {
+            let count = if many { 70 } else { 0 };
+            (0..count).map(|n| route_of(&format!("h{n}.a"), "/", service, 0)).collect()
+        };
+        let before: Vec<Route> = before.into_iter().chain(hosts("s0")).collect();
+        let wish: Vec<Route> = wish.into_iter().chain(hosts("s1")).collect();
+        requests.extend(["h1.a", "h69.a", "h70.a"].map(|host| (host.to_owned(), "/x".to_owned())));
         let from = compile_http(&before, own_name).unwrap().map;
         let to = compile_http(&wish, own_name).unwrap().map;
-        let all: Vec<Route> = before.iter().chain(&wish).cloned().collect();
-        let requests: Vec<_> = near(&all)
+        let requests: Vec<_> = requests
             .into_iter()
-            .chain(random)
             .map(|(host, path)| {
                 let ends = [from.lookup(&host, &path), to.lookup(&host, &path)];
                 (host, path, ends)
             })
             .collect();
-        let mut entries: Vec<_> = from
-            .entries()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect();
-        let commands = match MapChange::new(&map_name(), &observed(&from), &to, &capabilities) {
-            MapChange::None => Vec::new(),
-            MapChange::Steps { commands, left } => {
-                prop_assert!(left.is_empty());
-                commands
+        let change = MapChange::new(&map_name(), &observed(&from), &to, &capabilities);
+        prop_assert!(change.left.is_empty());
+        let mut entries = pairs(&from);
+        for stage in &change.stages {
+            // What the map has been since the stage began: a request may see the one at one look, a later one at the next.
+            let mut moments = vec![as_map(&entries)];
+            match stage {
+                MapStage::Edits(commands) => {
+                    for command in commands {
+                        entries = after(&entries, command);
+                        moments.push(as_map(&entries));
+                    }
+                }
+                MapStage::Transaction(transaction) => {
+                    entries = transaction_entries(transaction);
+                    moments.push(as_map(&entries));
+                }
+                other => panic!("a stage that this test does not know: {other:?}"),
             }
-            other => panic!("few entries changed by {other}"),
-        };
-        for command in &commands {
-            entries = after(&entries, command);
-            let now = as_map(&entries);
             for (host, path, ends) in &requests {
-                let found = now.lookup(host, path);
-                prop_assert!(ends.contains(&found), "{host} {path} finds {found:?} after {command:?}");
+                let looks: Vec<_> = moments.iter().map(|map| map.looks(host, path)).collect();
+                for found in findable(&looks) {
+                    prop_assert!(ends.contains(&found), "{host} {path} finds {found:?} in {stage:?}");
+                }
             }
         }
         prop_assert_eq!(as_map(&entries), to.clone());
@@ -376,13 +443,15 @@ fn many_changes_are_one_transaction_where_there_are_transactions() {
             &Capabilities::of(major, minor),
         )
     };
-    let MapChange::Transaction(transaction) = change(2, 4) else {
-        panic!("no transaction on 2.4");
+    let changed = change(2, 4);
+    let [MapStage::Transaction(transaction)] = changed.stages.as_slice() else {
+        panic!("{changed} on 2.4");
     };
     assert!(transaction.verify(&observed(&to)).is_ok());
     assert!(transaction.verify(&observed(&from)).is_err());
-    let MapChange::Steps { commands, .. } = change(2, 2) else {
-        panic!("no steps on 2.2");
+    let changed = change(2, 2);
+    let [MapStage::Edits(commands)] = changed.stages.as_slice() else {
+        panic!("{changed} on 2.2");
     };
     assert_eq!(commands.len(), 500);
     assert!(
@@ -397,15 +466,12 @@ fn entries_of_others_are_removed_by_a_transaction_or_named() {
     let to = RouteMap::parse_file("a.example/ a\n").unwrap();
     let found = parse_map_entries("0x1 a.example/ a\n0x2 b;c/ x\n").unwrap();
     let change = MapChange::new(&map_name(), &found, &to, &Capabilities::of(3, 0));
-    assert!(matches!(change, MapChange::Transaction(_)));
+    assert!(matches!(
+        change.stages.as_slice(),
+        [MapStage::Transaction(_)]
+    ));
     let change = MapChange::new(&map_name(), &found, &to, &Capabilities::of(2, 2));
-    assert_eq!(
-        change,
-        MapChange::Steps {
-            commands: Vec::new(),
-            left: vec!["b;c/".to_owned()]
-        }
-    );
+    assert_eq!(change.left, ["b;c/"]);
     assert!(change.is_none());
 }
 
@@ -414,9 +480,12 @@ fn a_doubled_entry_is_made_single_or_made_harmless() {
     let to = RouteMap::parse_file("a.example/ a\n").unwrap();
     let doubled = parse_map_entries("0x1 a.example/ a\n0x2 a.example/ b\n").unwrap();
     let change = MapChange::new(&map_name(), &doubled, &to, &Capabilities::of(3, 4));
-    assert!(matches!(change, MapChange::Transaction(_)));
+    assert!(matches!(
+        change.stages.as_slice(),
+        [MapStage::Transaction(_)]
+    ));
     let change = MapChange::new(&map_name(), &doubled, &to, &Capabilities::of(2, 2));
-    let MapChange::Steps { commands, .. } = change else {
+    let [MapStage::Edits(commands)] = change.stages.as_slice() else {
         panic!("{change} on 2.2");
     };
     let key: MapKey = "a.example/".parse().unwrap();

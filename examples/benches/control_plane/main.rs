@@ -1,7 +1,7 @@
 //! `make bench`: what `lb` costs, against the raw socket's floor measured in the same run.
 //!
 //! Prints a table and writes `target/bench.json`. Nothing here decides anything: figures are for reading.
-//! `LB_BENCH=core`, `apply` or `etcd` measures that part alone.
+//! `LB_BENCH=core`, `apply`, `ladder` or `etcd` measures that part alone.
 
 #![expect(
     unreachable_pub,
@@ -13,6 +13,7 @@
 mod apply;
 mod etcd;
 mod haproxy;
+mod ladder;
 mod memory;
 mod minimal;
 mod planner;
@@ -37,6 +38,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if wanted("apply") {
         apply::measure(&mut report).await?;
+    }
+    if wanted("ladder") {
+        ladder::measure(&mut report).await?;
     }
     if wanted("etcd") {
         etcd::measure(&mut report).await?;

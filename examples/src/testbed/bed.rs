@@ -12,7 +12,8 @@ use lb_core::{
     ControlPlane, Endpoint, Event, Handle, Name, RecordKey, Source, feed, plane::Running,
 };
 use lb_haproxy::{
-    HaproxyDriver, Policy, SocketAddress, TargetConfig, observed::is_parked, process::Executable,
+    HaproxyDriver, Policy, SocketAddress, TargetConfig, driver::Files, growth::GrowthConfig,
+    observed::is_parked, process::Executable,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -20,6 +21,7 @@ use super::{
     TestbedError,
     addresses::Loopback,
     haproxy::{Haproxy, Setup, Slot},
+    shape::Shape,
     tap::{Heard, Tap},
     wishes::Wishes,
 };
@@ -39,7 +41,10 @@ pub struct Testbed {
     frontends: BTreeMap<Name, SocketAddr>,
     addresses: Loopback,
     policy: Policy,
+    shape: Shape,
     timeout: Duration,
+    restored: bool,
+    growth: Option<GrowthConfig>,
     tap: Option<Tap>,
     plane: Option<Plane>,
 }
@@ -53,10 +58,16 @@ pub struct Options {
     pub slots: u32,
     /// How many threads HAProxy has.
     pub threads: u32,
+    /// How HAProxy treats the traffic.
+    pub shape: Shape,
     /// How HAProxy is driven.
     pub policy: Policy,
     /// How long the driver waits for an answer.
     pub timeout: Duration,
+    /// Whether slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
+    pub restored: bool,
+    /// Leave to reload HAProxy with more slots. Its path and program are those of the testbed.
+    pub growth: Option<GrowthConfig>,
 }
 
 #[derive(Debug)]
@@ -76,8 +87,11 @@ impl Options {
             services,
             slots,
             threads: 2,
+            shape: Shape::default(),
             policy: Policy::default(),
             timeout: Duration::from_secs(5),
+            restored: false,
+            growth: None,
         }
     }
 }
@@ -98,6 +112,8 @@ impl Testbed {
             frontends: frontends.clone(),
             slots: options.slots,
             threads: options.threads,
+            restored: options.restored,
+            shape: options.shape.clone(),
         };
         let oracle = Arc::new(Oracle::new());
         Ok(Self {
@@ -108,7 +124,10 @@ impl Testbed {
             frontends,
             addresses,
             policy: options.policy,
+            shape: options.shape,
             timeout: options.timeout,
+            restored: options.restored,
+            growth: options.growth,
             tap: None,
             plane: None,
         })
@@ -121,7 +140,9 @@ impl Testbed {
     pub async fn add_server(&mut self) -> Result<SocketAddr, TestbedError> {
         let fail = |cause| TestbedError::io("start an endpoint", cause);
         let address = self.addresses.next().map_err(fail)?;
-        let server = IdentityServer::start(address, Arc::clone(&self.oracle)).await;
+        let server =
+            IdentityServer::start_speaking(self.shape.speaks(), address, Arc::clone(&self.oracle))
+                .await;
         self.servers.insert(address, server.map_err(fail)?);
         Ok(address)
     }
@@ -138,7 +159,9 @@ impl Testbed {
     /// A load on all services.
     #[must_use]
     pub fn load(&self, users: usize, requests: u64) -> Load {
-        Load::new(self.frontends(), users, requests)
+        let mut load = Load::new(self.frontends(), users, requests);
+        load.protocol = self.shape.protocol;
+        load
     }
 
     /// Lets later control planes speak to HAProxy through a tap, which counts what they say.
@@ -184,6 +207,18 @@ impl Testbed {
         let mut target =
             TargetConfig::new(Name::from_text("haproxy"), socket).with_policy(self.policy.clone());
         target.timeout = self.timeout;
+        if self.restored {
+            target.files = Files::with_server_state(self.haproxy.state());
+        }
+        let master = SocketAddress::unix(self.haproxy.master())?;
+        if let Some(growth) = &self.growth {
+            let mut growth = growth.clone();
+            growth.config = self.haproxy.config();
+            growth.executable = self.haproxy.executable().path().to_owned();
+            target = target.with_growth(master, growth);
+        } else {
+            target.master = Some(master);
+        }
         let plane = ControlPlane::builder()
             .source(source)
             .target(HaproxyDriver::new(target))

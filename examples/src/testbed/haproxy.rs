@@ -12,7 +12,7 @@ use std::{
 use lb_core::Name;
 use lb_haproxy::{
     SocketAddress,
-    config::{Backend, Bind, Config, ConfigPath, Frontend, Slots},
+    config::{Config, ConfigPath, Slots},
     process::{self, Executable, HaproxyOptions},
     proto::Version,
 };
@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::TestbedError;
+use super::{Shape, TestbedError};
 
 /// A running HAProxy with slots for a few services, in a directory of its own. Dropping it kills it.
 #[derive(Debug)]
@@ -50,6 +50,10 @@ pub struct Setup {
     pub slots: u32,
     /// How many threads HAProxy has.
     pub threads: u32,
+    /// Whether slots get their addresses back from a server-state file at a start or reload.
+    pub restored: bool,
+    /// How it treats the traffic.
+    pub shape: Shape,
 }
 
 /// One server as HAProxy shows it, read apart from what is under test.
@@ -66,6 +70,9 @@ pub struct Slot {
     /// HAProxy's operational state: 2 is running.
     pub operation: u32,
 }
+
+/// The server-state file.
+const STATE: &str = "state";
 
 /// How long HAProxy may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -101,6 +108,46 @@ impl Haproxy {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("admin.sock")
+    }
+
+    /// The master's socket.
+    #[must_use]
+    pub fn master(&self) -> PathBuf {
+        self.directory.path().join("master.sock")
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.options.config.clone()
+    }
+
+    /// The server-state file that it restores slots from, if it is set up to.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join(STATE)
+    }
+
+    /// The program that runs.
+    #[must_use]
+    pub fn executable(&self) -> &Executable {
+        &self.options.executable
+    }
+
+    /// Reloads it seamlessly.
+    ///
+    /// # Errors
+    /// When it does not run, or the reload fails.
+    pub async fn reload(&mut self) -> Result<(), TestbedError> {
+        let Some(running) = &mut self.running else {
+            let cause = io::ErrorKind::NotFound.into();
+            return Err(TestbedError::io("reload HAProxy", cause));
+        };
+        running.process.reload().await?;
+        if let Some(worker) = running.process.processes().await?.current() {
+            running.pid = worker.pid;
+        }
+        Ok(())
     }
 
     /// Starts it again, with all that was set at run time forgotten. Kills it before where it runs.
@@ -204,14 +251,17 @@ fn configuration(setup: &Setup, folder: &Path, version: &Version) -> Result<Stri
     let path: ConfigPath = folder.join("admin.sock").display().to_string().parse()?;
     let mut config = Config::new(path);
     config.global.nbthread = Some(setup.threads);
+    if setup.restored {
+        let state = folder.join(STATE);
+        fs::write(&state, "").map_err(|cause| TestbedError::io("make a state file", cause))?;
+        config.global.server_state_file = Some(state.display().to_string().parse()?);
+    }
     let slot = Name::from_text("slot");
     for (service, address) in &setup.frontends {
-        let name = Name::from_text(&format!("{service}-in"));
-        let mut frontend = Frontend::new(name, Bind::Tcp(*address));
-        frontend.default_backend = Some(service.clone());
-        config.frontends.push(frontend);
         let slots = Slots::new(slot.clone(), setup.slots);
-        config.backends.push(Backend::new(service.clone(), slots));
+        setup
+            .shape
+            .add(&mut config, service, *address, slots, version);
     }
     Ok(config.render(version)?)
 }

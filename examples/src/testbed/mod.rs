@@ -9,11 +9,13 @@ mod addresses;
 mod bed;
 mod error;
 mod haproxy;
+mod shape;
 mod tap;
 mod wishes;
 
 pub use bed::{Options, Testbed, endpoint_at};
 pub use error::TestbedError;
 pub use haproxy::{Haproxy, Setup, Slot};
+pub use shape::Shape;
 pub use tap::{Heard, Tap};
 pub use wishes::{Followed, Wishes};

@@ -1,6 +1,11 @@
 //! A user's side of a request: no retry, nothing forgiven.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -8,6 +13,7 @@ use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::{http1, http2},
+    header::{COOKIE, HeaderValue, SET_COOKIE},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use lb_core::Name;
@@ -44,7 +50,16 @@ pub struct Client {
     frontend: SocketAddr,
     protocol: Protocol,
     connection: Option<Connection>,
+    /// The cookie that it was given, to be shown from now on.
+    cookie: Option<HeaderValue>,
+    /// Its number among all users of this process.
+    number: u64,
 }
+
+/// The header in which a client says who it is.
+pub const USER_HEADER: &str = "x-user";
+
+static USERS: AtomicU64 = AtomicU64::new(0);
 
 /// A whole and right answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +151,8 @@ impl Client {
             frontend,
             protocol,
             connection: None,
+            cookie: None,
+            number: USERS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -191,7 +208,9 @@ impl Client {
             Some(connection) => connection,
             None => Connection::open(self.frontend, self.protocol).await?,
         };
-        let answer = connection.ask(self.frontend, question).await;
+        let answer = connection
+            .ask(self.frontend, self.number, &mut self.cookie, question)
+            .await;
         self.connection = Some(connection);
         answer
     }
@@ -245,23 +264,30 @@ impl Connection {
     async fn ask<F: FnOnce(SocketAddr)>(
         &mut self,
         frontend: SocketAddr,
+        number: u64,
+        cookie: &mut Option<HeaderValue>,
         question: Question<'_, F>,
     ) -> Result<Answer, Loss> {
         let Question { service, ask, .. } = question;
+        let request = |uri| request(uri, service, frontend, number, cookie.as_ref());
         let response = match self {
             Self::Http1 { sender, .. } => {
                 sender.ready().await.map_err(Loss::Http)?;
-                let request = request(ask.to_string(), service, frontend)?;
+                let request = request(ask.to_string())?;
                 sender.send_request(request).await
             }
             Self::Http2 { sender, .. } => {
                 sender.ready().await.map_err(Loss::Http)?;
-                let request = request(format!("http://{frontend}{ask}"), service, frontend)?;
+                let request = request(format!("http://{frontend}{ask}"))?;
                 sender.send_request(request).await
             }
             Self::Raw(stream) => return raw_exchange(stream, question).await,
         };
-        check(response.map_err(Loss::Http)?, question).await
+        let response = response.map_err(Loss::Http)?;
+        if let Some(given) = given_cookie(&response) {
+            *cookie = Some(given);
+        }
+        check(response, question).await
     }
 }
 
@@ -269,13 +295,27 @@ fn request(
     uri: String,
     service: &str,
     frontend: SocketAddr,
+    number: u64,
+    cookie: Option<&HeaderValue>,
 ) -> Result<Request<Empty<Bytes>>, Loss> {
-    Request::builder()
+    let mut request = Request::builder()
         .uri(uri)
         .header("host", frontend.to_string())
         .header(SERVICE_HEADER, service)
+        .header(USER_HEADER, number);
+    if let Some(cookie) = cookie {
+        request = request.header(COOKIE, cookie);
+    }
+    request
         .body(Empty::new())
         .map_err(|error| Loss::Connection(io::Error::other(error)))
+}
+
+/// `NAME=VALUE` of the cookie that the answer sets.
+fn given_cookie(response: &Response<Incoming>) -> Option<HeaderValue> {
+    let cookie = response.headers().get(SET_COOKIE)?.to_str().ok()?;
+    let (pair, _) = cookie.split_once(';').unwrap_or((cookie, ""));
+    HeaderValue::from_str(pair).ok()
 }
 
 async fn check<F: FnOnce(SocketAddr)>(

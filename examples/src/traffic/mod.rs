@@ -17,7 +17,7 @@ mod raw;
 mod seed;
 mod server;
 
-pub use client::{Answer, Client, Loss, Protocol};
+pub use client::{Answer, Client, Loss, Protocol, USER_HEADER};
 pub use clock::now;
 pub use content::Ask;
 pub use latency::Latencies;

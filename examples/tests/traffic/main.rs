@@ -13,6 +13,7 @@
 mod changes;
 mod crashes;
 mod departures;
+mod reloads;
 mod sockets;
 #[path = "../support/users.rs"]
 mod users;

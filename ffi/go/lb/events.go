@@ -30,6 +30,7 @@ const (
 	Pass             EventKind = C.LB_EVENT_KIND_PASS
 	TargetFailed     EventKind = C.LB_EVENT_KIND_TARGET_FAILED
 	Closing          EventKind = C.LB_EVENT_KIND_CLOSING
+	TargetNotice     EventKind = C.LB_EVENT_KIND_TARGET_NOTICE
 )
 
 // Event is something that happened; JSON is everything about it.

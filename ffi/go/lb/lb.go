@@ -66,6 +66,20 @@ func GenerateConfig(wish string) (string, error) {
 	return takeText(out), nil
 }
 
+// LintConfig says as JSON what in a haproxy.cfg breaks which guarantee. Options, which may be empty, say what is known
+// beside it; see lb_config_lint in lb.h.
+func LintConfig(config, options string) (string, error) {
+	text, known := newText(config), newText(options)
+	defer text.free()
+	defer known.free()
+	var out *C.lb_text
+	var cerr *C.lb_error
+	if err := check(C.lb_config_lint(text.ptr, text.len, known.ptr, known.len, &out, &cerr), cerr); err != nil {
+		return "", err
+	}
+	return takeText(out), nil
+}
+
 // text is a copy of a Go string that C may read.
 type text struct {
 	ptr *C.char

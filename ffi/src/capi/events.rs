@@ -68,6 +68,8 @@ pub enum EventKind {
     TargetFailed = 13,
     /// The plane is shutting down.
     Closing = 14,
+    /// Something happened at a target that is no change of an endpoint: a reload, slots that run low.
+    TargetNotice = 15,
 }
 
 impl Event {
@@ -98,6 +100,7 @@ fn describe(event: &Happened) -> (EventKind, Option<&str>) {
         Happened::Verified { target, .. } => (Kind::Verified, target),
         Happened::Pass { target, .. } => (Kind::Pass, target),
         Happened::TargetFailed { target, .. } => (Kind::TargetFailed, target),
+        Happened::TargetNotice { target, .. } => (Kind::TargetNotice, target),
         Happened::Published { .. } => return (Kind::Published, None),
         Happened::Closing => return (Kind::Closing, None),
         _ => return (Kind::Other, None),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{ControlPlane, GuardConfig, plane::Builder};
+use lb_core::{ControlPlane, GuardConfig, plane::Builder, reconciler::Waves};
 
 use super::{
     agent::AgentSpec,
@@ -40,6 +40,8 @@ pub struct Spec {
     pub resync: Duration,
     /// How long a change waits for others to come along; never one that takes traffic away. Default 0.
     pub settle: Duration,
+    /// In which order targets get a change, those named first before the others. Default: all at once.
+    pub waves: Waves,
     /// Where endpoints and routes are found. Where two disagree, the one named first wins.
     pub sources: Vec<SourceSpec>,
     /// What is kept converged.
@@ -56,6 +58,7 @@ impl Default for Spec {
             pass_limit: Duration::from_secs(120),
             resync: Duration::from_secs(30),
             settle: Duration::ZERO,
+            waves: Waves::default(),
             sources: Vec::new(),
             targets: Vec::new(),
             origin: None,
@@ -124,6 +127,7 @@ impl Spec {
             .pass_limit(self.pass_limit)
             .resync(self.resync)
             .settle(self.settle)
+            .waves(self.waves)
     }
 
     /// The control plane. Nothing runs yet, and nobody was connected to.

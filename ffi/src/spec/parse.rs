@@ -114,6 +114,7 @@ enum Field {
     Settle,
     Sources,
     Targets,
+    Waves,
 }
 
 impl<'de> DeserializeSeed<'de> for SpecSeed<'_> {
@@ -141,6 +142,7 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
                 Field::PassLimit => spec.pass_limit = map.next_value_seed(Time)?,
                 Field::Resync => spec.resync = map.next_value_seed(Time)?,
                 Field::Settle => spec.settle = map.next_value_seed(Time)?,
+                Field::Waves => spec.waves = map.next_value()?,
                 Field::Sources => {
                     let kinds = self.0.sources.iter().map(|tag| tag.kind).collect();
                     spec.sources = map.next_value_seed(Each(kinds))?;

@@ -392,6 +392,31 @@ static void generated(void) {
     lb_text_free(text);
 }
 
+static void linted(void) {
+    lb_text *text = NULL;
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_config_lint(S("global"), NONE, NULL, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_config_lint(MISSING, NONE, &text, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_config_lint(S("global"), MISSING, &text, &err));
+    FAILS(LB_STATUS_INVALID_UTF8, lb_config_lint(BAD, NONE, &text, &err));
+    FAILS(LB_STATUS_INVALID_UTF8, lb_config_lint(S("global"), BAD, &text, &err));
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_config_lint(S("global"), S("{"), &text, &err));
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_config_lint(S("global"), S("{\"version\":\"new\"}"), &text, &err));
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_config_lint(S("global"), S("{\"colour\":1}"), &text, &err));
+    CHECK(text == NULL);
+    OK(lb_config_lint(S("global\n stats socket /run/a.sock level user expose-fd listeners\n"),
+                      S("{\"version\":\"2.6.12\",\"name\":\"my.cfg\"}"), &text, &err));
+    CHECK(has(lb_text_view(text), "\"ok\":false"));
+    CHECK(has(lb_text_view(text), "\"code\":\"socket-level\""));
+    CHECK(has(lb_text_view(text), "\"file\":\"my.cfg\",\"line\":2"));
+    lb_text_free(text);
+    text = NULL;
+    OK(lb_config_lint(S("global\n stats socket /run/a.sock level admin mode 600 expose-fd listeners\n"
+                        " stats maxconn 32\n hard-stop-after 15m\n"),
+                      NONE, &text, &err));
+    CHECK(has(lb_text_view(text), "\"ok\":true"));
+    lb_text_free(text);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     library();
@@ -400,6 +425,7 @@ int main(int argc, char **argv) {
     running(argv[1]);
     slots(argv[1]);
     generated();
+    linted();
     puts("arguments: ok");
     return 0;
 }

@@ -1,5 +1,10 @@
 /* The driver alone: plan, apply, result, without a plane. usage: slots SOCKET */
+#define _GNU_SOURCE
 #include "check.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static void apply(lb_slots *slots, const lb_batch *wanted, const char *part) {
     lb_text *text = NULL;
@@ -16,13 +21,28 @@ static int planned(lb_slots *slots, const lb_batch *wanted, const char *part) {
     return found;
 }
 
+/* Listens beside HAProxy's socket and never says a word; writes the target that leads there. */
+static int listener(const char *socket_path, char *target, size_t size) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int len = snprintf(address.sun_path, sizeof address.sun_path, "%s.silent", socket_path);
+    CHECK(len > 0 && (size_t)len < sizeof address.sun_path);
+    len = snprintf(target, size, "name = \"silent\"\nsocket = \"%s\"", address.sun_path);
+    CHECK(len > 0 && (size_t)len < size);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0);
+    (void)unlink(address.sun_path);
+    CHECK(bind(fd, (const struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(listen(fd, 8) == 0);
+    return fd;
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     char target[256];
     int len = snprintf(target, sizeof target, "name = \"edge\"\nsocket = \"%s\"", argv[1]);
     CHECK(len > 0 && (size_t)len < sizeof target);
     lb_slots *slots = NULL;
-    lb_batch *two = NULL, *one = NULL, *many = NULL;
+    lb_batch *two = NULL, *one = NULL;
     OK(lb_slots_new(target, (size_t)len, S("web"), &slots, &err));
     OK(lb_batch_new(&two, &err));
     add(two, "a", "127.0.0.1:9001");
@@ -40,18 +60,16 @@ int main(int argc, char **argv) {
     apply(slots, two, "\"converged\":true");
     apply(slots, one, "\"unmet\":[]");
 
-    OK(lb_batch_new(&many, &err));
-    for (int i = 0; i < 20; i++) {
-        char id[16], address[32];
-        snprintf(id, sizeof id, "e%d", i);
-        snprintf(address, sizeof address, "127.0.0.1:%d", 9100 + i);
-        add(many, id, address);
-    }
-    FAILS(LB_STATUS_TIMEOUT, lb_slots_apply(slots, many, 0, &(lb_text *){NULL}, &err));
+    /* Where nobody answers, the caller's deadline holds. */
+    lb_slots *waiting = NULL;
+    int silent = listener(argv[1], target, sizeof target);
+    OK(lb_slots_new(target, strlen(target), S("web"), &waiting, &err));
+    FAILS(LB_STATUS_TIMEOUT, lb_slots_apply(waiting, two, 50, &(lb_text *){NULL}, &err));
+    lb_slots_free(waiting);
+    close(silent);
     lb_slots_free(slots);
     lb_batch_free(one);
     lb_batch_free(two);
-    lb_batch_free(many);
     puts("slots: ok");
     return 0;
 }

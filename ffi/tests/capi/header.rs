@@ -22,6 +22,7 @@ fn the_header_is_what_the_sources_say() {
         "events",
         "slots",
         "generate",
+        "lint",
     ] {
         builder = builder.with_src(ffi().join(format!("src/capi/{file}.rs")));
     }

@@ -67,8 +67,10 @@ impl Engine {
         };
         entry.ended_at = Some(now);
         let target = entry.name.clone();
+        let told = target.clone();
         let generation = pass.generation;
         let pass_micros = now.since(entry.began).as_micros() as u64;
+        let mut notices = Vec::new();
         let event = match result {
             Err(error) => {
                 entry.last_error = Some(error.clone());
@@ -83,8 +85,9 @@ impl Engine {
                     retry_in_ms,
                 })
             }
-            Ok(report) => {
+            Ok(mut report) => {
                 entry.last_error = None;
+                notices = std::mem::take(&mut report.notices);
                 let (applied, unmet) = (report.applied, report.unmet.len());
                 let converged = report.converged;
                 entry.report = report;
@@ -106,6 +109,10 @@ impl Engine {
         };
         if let Some(event) = event {
             self.tell(now, event);
+        }
+        for notice in notices {
+            let target = told.clone();
+            self.tell(now, Event::TargetNotice { target, notice });
         }
     }
 

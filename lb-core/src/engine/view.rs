@@ -94,6 +94,7 @@ impl Engine {
                 .collect(),
             unmet_count: entry.report.unmet.len(),
             counters: entry.report.counters.clone(),
+            gauges: entry.report.gauges.clone(),
         }
     }
 

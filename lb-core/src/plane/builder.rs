@@ -16,6 +16,7 @@ use crate::{
     driver::Driver,
     engine::{Engine, EngineConfig},
     guard::GuardConfig,
+    reconciler::Waves,
     source::Source,
 };
 
@@ -98,6 +99,13 @@ impl Builder {
     #[must_use]
     pub fn settle(mut self, settle: Duration) -> Self {
         self.engine.reconciler.settle = settle;
+        self
+    }
+
+    /// In which order targets get a change: all at once unless set.
+    #[must_use]
+    pub fn waves(mut self, waves: Waves) -> Self {
+        self.engine.reconciler.waves = waves;
         self
     }
 

@@ -177,6 +177,14 @@ fn log(stamped: &Stamped) {
         Event::TargetRemoved { target } => {
             tracing::info!(seq, target_name = %target, "target removed");
         }
+        Event::TargetNotice { target, notice } => {
+            let (kind, detail) = (notice.kind, &notice.detail);
+            if notice.warning {
+                tracing::warn!(seq, target_name = %target, kind, "{detail}");
+            } else {
+                tracing::info!(seq, target_name = %target, kind, "{detail}");
+            }
+        }
         Event::Closing | Event::Lost { .. } => tracing::info!(seq, ?event),
     }
 }

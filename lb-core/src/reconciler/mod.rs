@@ -7,10 +7,12 @@
 //! other.
 
 mod target;
+mod waves;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub use target::TargetState;
+pub use waves::Waves;
 
 use crate::{
     backoff::{BackoffConfig, Jitter},
@@ -27,6 +29,8 @@ pub struct ReconcilerConfig {
     pub settle: Duration,
     /// How long after its last pass a target is looked at although nothing changed. Default: 30 s.
     pub resync: Duration,
+    /// In which order targets get a change. Default: all at once.
+    pub waves: Waves,
     /// Pauses after failed passes.
     pub backoff: BackoffConfig,
     /// What jitter depends on.
@@ -38,6 +42,7 @@ impl Default for ReconcilerConfig {
         Self {
             settle: Duration::ZERO,
             resync: Duration::from_secs(30),
+            waves: Waves::default(),
             backoff: BackoffConfig::TARGET,
             seed: 0,
         }
@@ -80,6 +85,8 @@ pub struct Reconciler {
     jitter: Jitter,
     /// The newest generation; nothing is done before the first.
     generation: Option<u64>,
+    /// The newest generation that must not wait.
+    urgent: Option<u64>,
     targets: BTreeMap<TargetId, (u64, Target)>,
     next_target: u32,
     next_ticket: u64,
@@ -93,6 +100,7 @@ impl Reconciler {
             config,
             jitter: Jitter::new(config.seed),
             generation: None,
+            urgent: None,
             targets: BTreeMap::new(),
             next_target: 0,
             next_ticket: 1,
@@ -131,7 +139,11 @@ impl Reconciler {
         } else {
             now + self.config.settle
         };
+        if urgent {
+            self.urgent = Some(generation);
+        }
         for (_, target) in self.targets.values_mut() {
+            target.hold_from(now);
             target.want(at);
         }
     }
@@ -173,10 +185,11 @@ impl Reconciler {
     #[must_use]
     pub fn poll(&mut self, now: Time) -> Option<Pass> {
         let generation = self.generation?;
-        let (id, (running, target)) = self
-            .targets
-            .iter_mut()
-            .find(|(_, (_, target))| target.next().is_some_and(|due| due <= now))?;
+        let due = self
+            .opened()
+            .find(|(_, target, opens)| target.next(*opens).is_some_and(|due| due <= now))
+            .map(|(id, ..)| id)?;
+        let (id, (running, target)) = self.targets.iter_mut().find(|(id, _)| **id == due)?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         *running = ticket;
@@ -192,10 +205,33 @@ impl Reconciler {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.generation?;
-        self.targets
-            .values()
-            .filter_map(|(_, target)| target.next())
+        self.opened()
+            .filter_map(|(_, target, opens)| target.next(opens))
             .min()
+    }
+
+    /// Each target with the time at which the newest generation may go there.
+    fn opened(&self) -> impl Iterator<Item = (TargetId, &Target, Time)> {
+        let waves = self.config.waves;
+        // The first wave of which a target has not verified the newest generation.
+        let behind = self
+            .targets
+            .values()
+            .position(|(_, target)| target.verified < self.generation)
+            .map_or(u32::MAX, |place| waves.wave_of(place));
+        self.targets
+            .iter()
+            .enumerate()
+            .map(move |(place, (id, (_, target)))| {
+                let wave = waves.wave_of(place);
+                let new = target.given < self.generation;
+                let urgent = self.urgent.is_some() && target.given < self.urgent;
+                let opens = match new && !urgent && wave > behind {
+                    true => target.held_from() + waves.deadline.saturating_mul(wave),
+                    false => Time::ZERO,
+                };
+                (*id, target, opens)
+            })
     }
 
     /// What a target is doing.

@@ -41,6 +41,8 @@ pub(super) struct Target {
     /// When the target is looked at although nothing asks for it.
     resync: Time,
     last_end: Option<Time>,
+    /// Since when there is a generation that the target was not given.
+    held_from: Option<Time>,
 }
 
 impl Target {
@@ -54,6 +56,7 @@ impl Target {
             asked: None,
             resync: now + config.resync,
             last_end: None,
+            held_from: None,
         }
     }
 
@@ -75,20 +78,33 @@ impl Target {
         self.asked = Some(self.asked.map_or(earliest, |asked| asked.min(earliest)));
     }
 
-    /// When the next pass is due, if none runs.
-    pub(super) fn next(&self) -> Option<Time> {
+    /// There is a generation that the target is to be given.
+    pub(super) fn hold_from(&mut self, now: Time) {
+        self.held_from.get_or_insert(now);
+    }
+
+    /// Since when there is a generation that the target was not given.
+    pub(super) fn held_from(&self) -> Time {
+        self.held_from.unwrap_or(Time::ZERO)
+    }
+
+    /// When the next pass is due, if none runs. `opens` is when the newest generation may go there; a target that
+    /// asks for a pass itself gets it before.
+    pub(super) fn next(&self, opens: Time) -> Option<Time> {
         let held_back = self.due.map_or(self.resync, |due| due.min(self.resync));
         let scheduled = match self.state {
             TargetState::Running { .. } => return None,
             TargetState::Idle => held_back,
             TargetState::Waiting { until } => held_back.max(until),
         };
+        let scheduled = scheduled.max(opens);
         Some(self.asked.map_or(scheduled, |asked| asked.min(scheduled)))
     }
 
     pub(super) fn begin(&mut self, generation: u64) {
         self.state = TargetState::Running { generation };
         self.given = Some(generation);
+        self.held_from = None;
         self.due = None;
         self.asked = None;
     }

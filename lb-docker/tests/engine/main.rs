@@ -3,6 +3,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "helpers of tests, which fail by panicking"
 )]
@@ -11,6 +12,7 @@ mod conformance;
 mod containers;
 mod faults;
 mod remote;
+mod slow;
 mod support;
 mod swarm;
 mod swarm_conformance;

@@ -23,7 +23,6 @@ impl Deadline {
 }
 
 /// How much time is left.
-#[cfg(feature = "process")]
 pub(crate) fn remaining(deadline: &Deadline) -> Duration {
     deadline.at.saturating_duration_since(now())
 }

@@ -7,15 +7,16 @@ mod deadline;
 mod error;
 mod identity;
 mod master;
+mod reload;
 mod stream;
 mod worker;
 
 pub use address::{InvalidSocketAddress, SocketAddress};
 pub use connection::{ClientConfig, Counters};
 pub(crate) use deadline::Deadline;
-#[cfg(feature = "process")]
 pub(crate) use deadline::remaining;
 pub use error::{ClientError, Interruption};
 pub use identity::{SocketIdentity, socket_identity};
 pub use master::MasterClient;
+pub use reload::{ReloadError, Reloaded, reload};
 pub use worker::Client;

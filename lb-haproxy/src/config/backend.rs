@@ -1,13 +1,13 @@
 //! `backend` sections.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use lb_core::{Mode, Name, PathMatch};
+use lb_core::{Mode, Name};
 
 use super::{
-    ConfigError, HeaderName,
+    Check, ConfigError, HeaderName, StickyCookie,
     defaults::mode_word,
-    writer::{Writer, positive, time},
+    writer::{Writer, positive},
 };
 use crate::policy::HttpReuse;
 
@@ -25,6 +25,8 @@ pub struct Backend {
     pub http_reuse: HttpReuse,
     /// A response header that names the backend, the slot and the address that answered.
     pub server_header: Option<HeaderName>,
+    /// A cookie that keeps users with their endpoint.
+    pub cookie: Option<StickyCookie>,
     /// Its slots.
     pub slots: Slots,
 }
@@ -39,6 +41,7 @@ impl Backend {
             balance: Balance::RoundRobin,
             http_reuse: HttpReuse::default(),
             server_header: None,
+            cookie: None,
             slots,
         }
     }
@@ -59,6 +62,10 @@ impl Backend {
         }
         if http {
             out.line(format_args!("http-reuse {}", reuse_word(self.http_reuse)));
+            if self.http_reuse == HttpReuse::Never && !out.version.at_least(3, 0) {
+                // Else a client that keeps its connection stays with the address that its slot had.
+                out.line(format_args!("option http-server-close"));
+            }
         }
         if let Some(header) = &self.server_header {
             if !http {
@@ -72,13 +79,15 @@ impl Backend {
             "load-server-state-from-file {}",
             if restored { "global" } else { "none" }
         ));
-        if let Some(HttpCheck { path }) = self
-            .slots
-            .check
-            .as_ref()
-            .and_then(|check| check.http.as_ref())
-        {
-            out.line(format_args!("option httpchk GET {}", check_path(path)?));
+        if let Some(cookie) = &self.cookie {
+            if !http {
+                return Err(needs_http("a cookie"));
+            }
+            cookie.write(out);
+        }
+        let check = self.slots.check.as_ref();
+        if let Some(request) = check.and_then(|check| check.http.as_ref()) {
+            request.write(out)?;
         }
         self.slots.write(restored, self.balance.server_words(), out)
     }
@@ -205,58 +214,6 @@ impl Slots {
             "server-template {prefix} 1-{count} {words}{more}"
         ));
         Ok(())
-    }
-}
-
-/// A health check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Check {
-    /// The time from one check to the next.
-    pub inter: Duration,
-    /// How many failures in a row take a server down.
-    pub fall: u32,
-    /// How many successes in a row bring it up.
-    pub rise: u32,
-    /// A request to make; without it, a connection that opens is a success.
-    pub http: Option<HttpCheck>,
-}
-
-impl Default for Check {
-    fn default() -> Self {
-        Self {
-            inter: Duration::from_secs(2),
-            fall: 3,
-            rise: 2,
-            http: None,
-        }
-    }
-}
-
-/// The request of a health check; an answer of 200 to 399 is a success.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// The path to ask for.
-    pub path: PathMatch,
-}
-
-impl Check {
-    fn words(&self) -> Result<String, ConfigError> {
-        let inter = time("inter", self.inter)?;
-        let (fall, rise) = (positive("fall", self.fall)?, positive("rise", self.rise)?);
-        Ok(format!(" check inter {inter} fall {fall} rise {rise}"))
-    }
-}
-
-fn check_path(path: &PathMatch) -> Result<&str, ConfigError> {
-    let (PathMatch::Exact(text) | PathMatch::Prefix(text)) = path;
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
-    match text.starts_with('/') && text.chars().all(fits) {
-        true => Ok(text),
-        false => Err(ConfigError::Unwritable {
-            what: "check path",
-            text: text.as_ref().to_owned(),
-        }),
     }
 }
 

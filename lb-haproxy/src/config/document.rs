@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use lb_core::Name;
 
-use super::{Backend, ConfigError, ConfigPath, Defaults, Frontend, Global, writer::Writer};
+use super::{
+    Backend, ConfigError, ConfigPath, Defaults, Frontend, Global, Part, StatsPage, writer::Writer,
+};
 use crate::{
     proto::{MapName, Version},
     routes::{NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP, fallback_backends},
@@ -34,6 +36,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// Where they go.
     pub backends: Vec<Backend>,
+    /// A page with statistics.
+    pub stats: Option<StatsPage>,
     /// The map that remembers which backend serves which service: see [`ServiceMap`](crate::routes::ServiceMap).
     pub service_map: Option<MapName>,
 }
@@ -47,6 +51,7 @@ impl Config {
             defaults: Defaults::default(),
             frontends: Vec::new(),
             backends: Vec::new(),
+            stats: None,
             service_map: None,
         }
     }
@@ -56,16 +61,41 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], naming what cannot be written.
     pub fn render(&self, version: &Version) -> Result<String, ConfigError> {
+        Part::ALL
+            .into_iter()
+            .map(|part| self.render_part(part, version))
+            .filter(|text| !matches!(text, Ok(text) if text.is_empty()))
+            .collect::<Result<Vec<String>, ConfigError>>()
+            .map(|parts| parts.join("\n"))
+    }
+
+    /// One part of it.
+    ///
+    /// # Errors
+    /// As for [`render`](Self::render).
+    pub fn render_part(&self, part: Part, version: &Version) -> Result<String, ConfigError> {
         self.check_names()?;
         let mut out = Writer::new(version);
-        self.global.write(&mut out)?;
-        self.defaults.write(&mut out)?;
-        for frontend in &self.frontends {
-            frontend.write(&mut out)?;
+        match part {
+            Part::Global => self.global.write(&mut out)?,
+            Part::Defaults => self.defaults.write(&mut out)?,
+            Part::Frontends => {
+                if let Some(stats) = &self.stats {
+                    stats.write(&mut out)?;
+                }
+                for frontend in &self.frontends {
+                    frontend.write(&mut out)?;
+                }
+            }
+            Part::Backends => self.write_backends(&mut out)?,
         }
+        Ok(out.finish())
+    }
+
+    fn write_backends(&self, out: &mut Writer<'_>) -> Result<(), ConfigError> {
         let restored = self.global.server_state_file.is_some();
         for backend in &self.backends {
-            backend.write(restored, &mut out)?;
+            backend.write(restored, out)?;
         }
         if self.has_fallbacks() {
             for line in fallback_backends(self.service_map.as_ref())? {
@@ -75,7 +105,7 @@ impl Config {
                 }
             }
         }
-        Ok(out.finish())
+        Ok(())
     }
 
     /// Whether there are maps, and so the backends of requests that no service gets.
@@ -87,7 +117,10 @@ impl Config {
     fn check_names(&self) -> Result<(), ConfigError> {
         unique(
             "frontend",
-            self.frontends.iter().map(|frontend| &frontend.name),
+            self.frontends
+                .iter()
+                .map(|frontend| &frontend.name)
+                .chain(self.stats.as_ref().map(|stats| &stats.name)),
         )?;
         let backends = unique("backend", self.backends.iter().map(|backend| &backend.name))?;
         if self.has_fallbacks() {
@@ -101,7 +134,11 @@ impl Config {
             }
         }
         // From 3.3 on HAProxy refuses that, and before it was good for confusion only.
-        let mut names = self.frontends.iter().map(|frontend| &frontend.name);
+        let mut names = self
+            .frontends
+            .iter()
+            .map(|frontend| &frontend.name)
+            .chain(self.stats.as_ref().map(|stats| &stats.name));
         if let Some(name) = names.find(|name| backends.contains(name)) {
             return Err(ConfigError::Duplicate {
                 section: "frontend and backend",

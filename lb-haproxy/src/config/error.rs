@@ -65,6 +65,16 @@ pub enum ConfigError {
     /// A map whose file name cannot stand in a configuration.
     #[error("map cannot be named in a configuration")]
     Map(#[from] UnquotableMap),
+    /// A template that does not have each part once.
+    #[error("template line {line}: `# lb: {word}` {what}")]
+    Template {
+        /// The line, from 1; the last one where something is missing.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+        /// The part.
+        word: String,
+    },
     /// A host or path with a character that cannot stand in a configuration as it is.
     #[error("{what} {text:?} cannot stand in a configuration")]
     Unwritable {

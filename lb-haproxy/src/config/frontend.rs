@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use lb_core::{Mode, Name, PathMatch, RouteHost};
 
-use super::{ConfigError, ConfigPath, defaults::mode_word, writer::Writer};
+use super::{ConfigError, ConfigPath, RateLimit, TlsBind, defaults::mode_word, writer::Writer};
 use crate::{
     proto::MapName,
     routes::{http_route_lines, sni_route_lines},
@@ -20,6 +20,8 @@ pub struct Frontend {
     pub mode: Mode,
     /// Where it listens.
     pub binds: Vec<Bind>,
+    /// How many requests one client may make.
+    pub rate_limit: Option<RateLimit>,
     /// Which requests go where; the first that fits.
     pub rules: Vec<Rule>,
     /// Where all others go. Without it they get 503.
@@ -40,6 +42,7 @@ impl Frontend {
             name,
             mode: Mode::Http,
             binds: vec![bind],
+            rate_limit: None,
             rules: Vec::new(),
             default_backend: None,
             route_map: None,
@@ -65,6 +68,20 @@ impl Frontend {
         out.line(format_args!("mode {}", mode_word(self.mode)));
         for bind in &self.binds {
             out.line(format_args!("bind {bind}"));
+        }
+        if self.mode == Mode::Http && out.version.at_least(2, 6) {
+            // A worker on its way out closes a kept connection with its next answer, never under its next request.
+            out.line(format_args!("option idle-close-on-response"));
+        }
+        if let Some(limit) = &self.rate_limit {
+            if self.mode == Mode::Tcp {
+                return Err(ConfigError::NeedsHttp {
+                    section: "frontend",
+                    name: self.name.clone(),
+                    what: "a limit on requests",
+                });
+            }
+            limit.write(out)?;
         }
         for rule in &self.rules {
             let condition = rule.condition()?;
@@ -97,6 +114,10 @@ impl Frontend {
 pub enum Bind {
     /// An address and port; the unspecified address is every one of the machine's.
     Tcp(SocketAddr),
+    /// An address and port where clients begin with HTTP/2, without TLS.
+    Http2(SocketAddr),
+    /// An address and port with TLS.
+    Tls(TlsBind),
     /// A unix socket.
     Unix(ConfigPath),
 }
@@ -104,7 +125,13 @@ pub enum Bind {
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // A scope has no place there.
             Self::Tcp(address) => write!(f, "{}", SocketAddr::new(address.ip(), address.port())),
+            Self::Http2(address) => {
+                let address = SocketAddr::new(address.ip(), address.port());
+                write!(f, "{address} proto h2")
+            }
+            Self::Tls(tls) => tls.fmt(f),
             Self::Unix(path) => write!(f, "unix@{path}"),
         }
     }

@@ -21,7 +21,7 @@ pub struct Global {
     pub maxconn: Option<u32>,
     /// How many threads; HAProxy's own choice by default.
     pub nbthread: Option<u32>,
-    /// How long a worker that was replaced may live on for its last clients.
+    /// How long a worker that was replaced may live on for its last clients: 15 minutes, where nothing else is said.
     pub hard_stop_after: Option<Duration>,
     /// The file that the addresses and states of slots are restored from at a start or reload.
     pub server_state_file: Option<ConfigPath>,
@@ -37,7 +37,7 @@ impl Global {
             stats_maxconn: 32,
             maxconn: None,
             nbthread: None,
-            hard_stop_after: None,
+            hard_stop_after: Some(Duration::from_secs(900)),
             server_state_file: None,
         }
     }

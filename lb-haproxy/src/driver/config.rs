@@ -6,7 +6,7 @@ use lb_core::Name;
 use serde::{Deserialize, Serialize};
 
 use super::disk::Files;
-use crate::{client::SocketAddress, policy::Policy};
+use crate::{client::SocketAddress, growth::GrowthConfig, policy::Policy};
 
 /// One HAProxy to keep converged.
 ///
@@ -30,6 +30,13 @@ pub struct TargetConfig {
     /// The files that HAProxy reads when it starts, kept in step.
     #[serde(default)]
     pub files: Files,
+    /// The master's socket (`haproxy -W -S PATH`): workers that were replaced and live on are counted with it.
+    #[serde(default)]
+    pub master: Option<SocketAddress>,
+    /// Leave to change HAProxy's configuration and to reload it through the master, as the last resort. It needs
+    /// `master` and `files.server_state`. Without it, what only a reload could give stays unmet and is reported.
+    #[serde(default)]
+    pub growth: Option<GrowthConfig>,
     /// The longest wait for one answer, in seconds.
     #[serde(default = "default_timeout", with = "crate::policy::seconds")]
     pub timeout: Duration,
@@ -44,6 +51,8 @@ impl TargetConfig {
             socket,
             policy: Policy::default(),
             files: Files::default(),
+            master: None,
+            growth: None,
             timeout: default_timeout(),
         }
     }
@@ -52,6 +61,14 @@ impl TargetConfig {
     #[must_use]
     pub fn with_files(mut self, files: Files) -> Self {
         self.files = files;
+        self
+    }
+
+    /// The same target, reloaded by `lb` through the master at this socket when nothing less will do.
+    #[must_use]
+    pub fn with_growth(mut self, master: SocketAddress, growth: GrowthConfig) -> Self {
+        self.master = Some(master);
+        self.growth = Some(growth);
         self
     }
 

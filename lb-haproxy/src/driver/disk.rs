@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -31,6 +32,9 @@ pub struct Files {
     pub server_state: Option<PathBuf>,
     /// Whether the files of the route maps are kept too: those that HAProxy names and that exist here.
     pub maps: bool,
+    /// Certificates with their keys (PEM) that HAProxy's configuration names like this too: when such a file changes,
+    /// HAProxy gets it at run time.
+    pub certificates: Vec<PathBuf>,
 }
 
 impl Files {
@@ -49,6 +53,7 @@ impl Default for Files {
         Self {
             server_state: None,
             maps: true,
+            certificates: Vec::new(),
         }
     }
 }
@@ -119,8 +124,25 @@ impl Disk {
     }
 }
 
+/// Writes the server-state file now, as `change` makes it of what HAProxy shows.
+pub(super) async fn write_state(
+    path: PathBuf,
+    client: &mut Client,
+    change: impl FnOnce(&str) -> String,
+) -> Result<io::Result<()>, DriverError> {
+    let command = Command::ShowServersState(None);
+    let reply = client.exec(&command).await?;
+    let text = live::accept(&command, &reply)?;
+    ServersState::parse(text)?;
+    let text = change(&format!("{}\n", text.trim_end()));
+    let written = tokio::task::spawn_blocking(move || replace(&path, &text)).await;
+    Ok(written.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())))
+}
+
 /// Puts a new file in the place of the old one, so that a reader sees one or the other, whole.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+///
+/// It is readable for whom the old one was.
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
@@ -128,6 +150,11 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     beside.push(".new");
     let mut file = File::create(&beside)?;
     file.write_all(text.as_bytes())?;
+    if let Ok(old) = fs::metadata(path) {
+        file.set_permissions(old.permissions())?;
+        // Only a privileged process may give a file away; to itself it need not.
+        let _unprivileged = chown(&beside, Some(old.uid()), Some(old.gid()));
+    }
     file.sync_all()?;
     fs::rename(&beside, path)
 }

@@ -32,6 +32,16 @@ pub(super) async fn observe_all(
         .backends()
         .map(|name| (name.clone(), Vec::new()))
         .collect();
+    if planner.makes_backends() {
+        let command = Command::ShowBackend;
+        let reply = client.exec(&command).await?;
+        let names: Vec<Name> = accept(&command, &reply)?
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.trim().parse().ok())
+            .collect();
+        planner.observe_backends(&names);
+    }
     for row in state.rows {
         let backend = row.backend.clone();
         by_backend.entry(backend).or_default().push(row.into());

@@ -9,7 +9,7 @@ use crate::{
         Accepted, BoundedText, Command, MapEntry, MapName, MapVersion, ParseError, Refusal,
         command_text, parse_map_entries, verdict,
     },
-    routes::{MapChange, RouteMap, Transaction, TransactionError},
+    routes::{MapChange, MapStage, PAUSE, RouteMap, Transaction, TransactionError},
 };
 
 /// Makes a map have the wanted entries and reads it back. Returns what had to be changed.
@@ -71,19 +71,24 @@ pub enum MapError {
 
 /// Sends what a change consists of, and believes it where HAProxy accepts it: read the map to verify.
 pub(super) async fn apply_change(client: &mut Client, change: &MapChange) -> Result<(), MapError> {
-    match change {
-        MapChange::None => Ok(()),
-        MapChange::Steps { commands, .. } => {
-            // A delete uncovers what the writes have prepared, so none goes out before all of those are in.
-            let (deletes, writes): (Vec<_>, Vec<_>) = commands
-                .iter()
-                .cloned()
-                .partition(|command| matches!(command, Command::DelMap { .. }));
-            run(client, &writes).await?;
-            run(client, &deletes).await
+    for (number, stage) in change.stages.iter().enumerate() {
+        if number > 0 {
+            tokio::time::sleep(PAUSE).await;
         }
-        MapChange::Transaction(transaction) => replace(client, transaction).await,
+        match stage {
+            MapStage::Edits(commands) => {
+                // A delete uncovers what the writes have prepared, so none goes out before all of those are in.
+                let (deletes, writes): (Vec<_>, Vec<_>) = commands
+                    .iter()
+                    .cloned()
+                    .partition(|command| matches!(command, Command::DelMap { .. }));
+                run(client, &writes).await?;
+                run(client, &deletes).await?;
+            }
+            MapStage::Transaction(transaction) => replace(client, transaction).await?,
+        }
     }
+    Ok(())
 }
 
 async fn replace(client: &mut Client, transaction: &Transaction) -> Result<(), MapError> {

@@ -1,14 +1,21 @@
 //! Keeps one HAProxy converged: observe, plan, apply, verify. All input and output is here and in the client.
 
 mod apply;
+mod apply_backend;
 mod apply_map;
+mod certificates;
 mod config;
 mod counters;
 mod disk;
 mod error;
+#[cfg(feature = "process")]
+mod grow;
 mod haproxy_driver;
+mod ladder;
 mod live;
 mod maps;
+mod read_back;
+mod workers;
 
 pub use config::TargetConfig;
 pub use disk::Files;

@@ -13,6 +13,7 @@ use super::{
     want::{Want, Wants},
 };
 use crate::{
+    forecast::SlotUse,
     observed::{Gauges, Server, is_parked},
     policy::{Policy, is_numbered},
     proto::AdminState,
@@ -34,6 +35,10 @@ pub(super) struct Backend {
     pub(super) fixed_weights: bool,
     /// HAProxy refused to make a server in it: not tried again before a time.
     pub(super) no_new_servers: Option<Refused>,
+    /// Whether HAProxy lists it; noted only of those made at run time.
+    pub(super) listed: bool,
+    /// HAProxy refused to make or to remove it: not tried again before a time.
+    pub(super) no_such_change: Option<Refused>,
     /// When its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
@@ -78,6 +83,8 @@ impl Backend {
             adopting: false,
             fixed_weights: false,
             no_new_servers: None,
+            listed: false,
+            no_such_change: None,
             read_at: Duration::ZERO,
             check_port: 0,
         }
@@ -120,6 +127,10 @@ impl Backend {
         }
     }
 
+    pub(super) fn slot(&self, server: &Name) -> Option<&Slot> {
+        self.slots.get(*self.index.get(server)?)
+    }
+
     pub(super) fn slot_mut(&mut self, server: &Name) -> Option<&mut Slot> {
         let at = *self.index.get(server)?;
         self.slots.get_mut(at)
@@ -134,6 +145,33 @@ impl Backend {
             weight: slot.server.initial_weight,
             ..want
         }
+    }
+
+    /// How many slots the configuration declares.
+    pub(super) fn declared_slots(&self, policy: &Policy) -> u32 {
+        let declared = |slot: &&Slot| {
+            self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name)
+        };
+        u32::try_from(self.slots.iter().filter(declared).count()).unwrap_or(u32::MAX)
+    }
+
+    /// How its slots are used.
+    pub(super) fn slot_use(&self, policy: &Policy, roles: &[Role]) -> SlotUse {
+        let mut used = SlotUse::default();
+        for (slot, role) in self.slots.iter().zip(roles) {
+            if policy.is_dynamic_name(&slot.server.name) {
+                used.dynamic += u32::from(*role != Role::Foreign);
+                continue;
+            }
+            match role {
+                Role::Foreign => continue,
+                Role::Free => used.free += u32::from(slot.server.admin == AdminState::Maint),
+                Role::Leaving(_) => used.quarantined += 1,
+                Role::Tenant(..) | Role::Unusable => {}
+            }
+            used.slots += 1;
+        }
+        used
     }
 
     /// Each server's part, in their order.

@@ -1,6 +1,10 @@
 //! One backend's next steps. Each rule answers a failure that was measured; the crate's documentation lists them.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use lb_core::{EndpointState, Name, Unmet, UnmetReason, Weight};
 
@@ -26,6 +30,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Duration,
     /// Whether a source has not been heard yet: what is not wished for may only not be known.
     pub(super) partial: bool,
+    /// Whether the backend is made by this plan.
+    pub(super) making: bool,
 }
 
 /// One backend's next steps, and what it waits for.
@@ -38,6 +44,8 @@ pub(super) struct Decision {
     /// What stops serving once the second was.
     pub(super) leave: Stage,
     pub(super) unmet: Vec<Unmet>,
+    /// How many endpoints have no server and can have none.
+    pub(super) short: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,
     pub(super) again_at: Option<Duration>,
@@ -81,6 +89,13 @@ pub(super) fn decide(
             Role::Free => decider.free(slot),
             Role::Foreign | Role::Leaving(_) | Role::Unusable => {}
         }
+    }
+    if backend
+        .slots
+        .iter()
+        .any(|slot| slot.is_to_be_read(context.now))
+    {
+        decider.look_again(context.now);
     }
     decider.place(roles, &blocked);
     for (slot, role) in backend.slots.iter().zip(roles) {
@@ -128,7 +143,8 @@ impl Decider<'_> {
             return;
         }
         match (want.state, slot.server.admin) {
-            (EndpointState::Ready, AdminState::Maint) if blocked(address) => {
+            // Also while it drains: meanwhile another service may have got the address.
+            (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
                 self.wait_for(address);
             }
             (EndpointState::Ready, AdminState::Maint) => self.admit(slot, want, Why::Admit),
@@ -153,23 +169,38 @@ impl Decider<'_> {
 
     /// A parked slot: nobody must be sent there.
     fn free(&mut self, slot: &Slot) {
-        if slot.server.admin != AdminState::Maint && slot.refusal(self.context.now).is_none() {
+        if let Some(refused) = slot.refusal(self.context.now) {
+            let until = refused.until;
+            self.again(until);
+        } else if slot.server.admin != AdminState::Maint {
             self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
+        } else if self.is_dynamic(slot) {
+            self.delete(slot);
         }
+    }
+
+    fn is_dynamic(&self, slot: &Slot) -> bool {
+        self.context.policy.is_dynamic_name(&slot.server.name)
+    }
+
+    /// Removes a server made at run time: it is in maintenance and nothing is on its way to it.
+    fn delete(&mut self, slot: &Slot) {
+        let server = self.server(slot);
+        self.step(Stages::Leave, slot, Command::DelServer(server), Why::Delete);
+        self.expect(Stages::Leave, slot, |expect| expect.gone = true);
     }
 
     /// Gives a free slot to every wanted address without one: those that are ready first.
     fn place(&mut self, roles: &[Role], blocked: &impl Fn(SocketAddr) -> bool) {
-        let held: BTreeSet<SocketAddr> = roles
-            .iter()
-            .filter_map(|role| match role {
-                Role::Tenant(address, _) => Some(*address),
-                _ => None,
-            })
-            .collect();
-        if held.len() == self.backend.wants.len() {
+        // No two tenants have one address.
+        let tenants = roles.iter().filter_map(|role| match role {
+            Role::Tenant(address, _) => Some(*address),
+            _ => None,
+        });
+        if tenants.clone().count() == self.backend.wants.len() {
             return;
         }
+        let held: HashSet<SocketAddr> = tenants.collect();
         let mut free: BTreeSet<usize> = self
             .backend
             .slots
@@ -180,19 +211,17 @@ impl Decider<'_> {
                 **role == Role::Free
                     && slot.server.admin == AdminState::Maint
                     && slot.refusal(self.context.now).is_none()
+                    && !self.is_dynamic(slot)
             })
             .map(|(at, _)| at)
             .collect();
         let slots = roles.iter().filter(|role| **role != Role::Foreign).count();
-        let wanted = self.backend.wants.sorted();
+        let wanted = self.backend.wants.sorted_without(&held);
         let ready = wanted.iter().filter(|(.., want)| want.state.is_ready());
         let pending = wanted
             .iter()
             .filter(|(.., want)| want.state == EndpointState::Pending);
-        for (address, id, want) in ready
-            .chain(pending)
-            .filter(|(address, ..)| !held.contains(address))
-        {
+        for (address, id, want) in ready.chain(pending) {
             let slot = take_slot(&mut free, self.backend.slots.len(), *address)
                 .and_then(|at| self.backend.slots.get(at));
             match slot {
@@ -214,7 +243,7 @@ impl Decider<'_> {
                         .capabilities
                         .use_dynamic_servers(self.context.policy)
                     {
-                        Ok(()) if !self.backend.slots.is_empty() => {
+                        Ok(()) if self.context.making || !self.backend.slots.is_empty() => {
                             self.create(*address, *want, blocked)
                         }
                         Ok(()) => self.no_slot(id, roles, slots, "the backend is empty"),
@@ -267,7 +296,7 @@ impl Decider<'_> {
         let checked = settings
             .check
             .unwrap_or_else(|| self.backend.slots.iter().any(|slot| slot.server.checked));
-        let mut server = Server::slot(self.context.policy.dynamic_name(address), 0);
+        let mut server = Server::slot(self.new_name(address), 0);
         server.address = Some(address);
         server.checked = checked;
         let slot = Slot::new(server, self.context.now);
@@ -313,6 +342,16 @@ impl Decider<'_> {
         }
     }
 
+    /// A name for a new server. The one after its address may be taken by a server that has had other tenants since.
+    fn new_name(&self, address: SocketAddr) -> Name {
+        let first = self.context.policy.dynamic_name(address);
+        let more = (2..).map(|number: usize| Name::from_text(&format!("{first}-{number}")));
+        std::iter::once(first.clone())
+            .chain(more)
+            .find(|name| self.backend.slot(name).is_none())
+            .unwrap_or(first)
+    }
+
     fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize, no_server: &str) {
         let resting = roles
             .iter()
@@ -344,15 +383,16 @@ impl Decider<'_> {
             );
             if want.weight != 0 {
                 self.weight(Stages::Admit, slot, want.weight, why);
+                self.entering.later += 1;
             }
-            self.entering.later += 1;
             self.look_again(self.context.now + poll_interval(Duration::ZERO));
         } else {
             if slot.server.weight != want.weight {
                 self.weight(Stages::Admit, slot, want.weight, why);
             }
             self.state(Stages::Admit, slot, AdminState::Ready, why);
-            self.entering.at_once += 1;
+            // One of weight 0 takes no traffic over.
+            self.entering.at_once += usize::from(want.weight != 0);
         }
     }
 
@@ -441,7 +481,12 @@ impl Decider<'_> {
                     }
                     _ => {
                         self.serving_leavers -= usize::from(serves(slot));
-                        self.state(Stages::Leave, slot, AdminState::Drain, Why::Drain);
+                        let state = match self.context.policy.persistence {
+                            // Drained, its users would come back.
+                            true => AdminState::Maint,
+                            false => AdminState::Drain,
+                        };
+                        self.state(Stages::Leave, slot, state, Why::Drain);
                     }
                 }
             }
@@ -486,7 +531,7 @@ impl Decider<'_> {
             _ => None,
         };
         let deadline = slot.since + grace.unwrap_or(self.context.policy.drain_timeout);
-        if slot.quiet_since(slot.since) {
+        if slot.quiet_since(slot.since) || self.context.policy.persistence {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Retire);
         } else if self.context.now >= deadline {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Deadline);
@@ -502,6 +547,11 @@ impl Decider<'_> {
         let policy = self.context.policy;
         let rested = slot.since + self.context.capabilities.reuse_grace(policy);
         if self.context.now >= rested && slot.quiet_since(rested) {
+            // Before 3.0 kept connections hold a server until its address changes.
+            if self.is_dynamic(slot) && self.context.capabilities.wait_removable {
+                self.delete(slot);
+                return;
+            }
             let server = self.server(slot);
             self.step(
                 Stages::Leave,
@@ -542,6 +592,7 @@ impl Decider<'_> {
             let read = Read::Gauges(self.backend.name.clone(), std::mem::take(&mut self.gauges));
             self.out.reads.push(read);
         }
+        self.out.short = self.entering.without_slot;
         let out = &self.out;
         // What has left does not concern the wish any more, whatever is still to do with its slot.
         let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);
@@ -578,12 +629,7 @@ impl Decider<'_> {
     }
 
     fn unmet_at(&mut self, address: SocketAddr, reason: UnmetReason, detail: String) {
-        let wanted = self.backend.wants.sorted();
-        let id = wanted
-            .binary_search_by_key(&address, |(address, ..)| *address)
-            .ok()
-            .and_then(|at| wanted.get(at))
-            .map(|(_, id, _)| id.clone());
+        let id = self.backend.wants.decides(&address).cloned();
         self.unmet(id, reason, detail);
     }
 

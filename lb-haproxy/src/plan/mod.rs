@@ -4,12 +4,14 @@
 
 mod backend;
 mod decide;
+mod dynamic;
 mod planner;
 mod routes;
 mod slot;
 mod step;
+mod usage;
 mod want;
 
 pub use planner::Planner;
-pub use step::{Expect, MapStep, Plan, Read, Stage, Step, Why};
+pub use step::{BackendStep, Expect, MapStep, Plan, Read, Stage, Step, Why};
 pub use want::Want;

@@ -14,11 +14,13 @@ use super::{
     routes::Routes,
     slot::Refused,
     step::{Plan, Read, Stage},
+    usage::Usage,
 };
 use crate::{
     capability::Capabilities,
+    growth::Need,
     observed::{Gauges, Server},
-    policy::Policy,
+    policy::{DynamicBackends, Policy},
     proto::{AdminState, MapEntry, MapName, ServerRef},
     routes::RouteMap,
 };
@@ -32,21 +34,21 @@ use crate::{
 /// Everything it remembers can be lost: a new planner given the same wishes and observations ends in the same state.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    policy: Policy,
-    capabilities: Capabilities,
-    backends: BTreeMap<Name, Backend>,
+    pub(super) policy: Policy,
+    pub(super) capabilities: Capabilities,
+    pub(super) backends: BTreeMap<Name, Backend>,
     /// Which backend serves which service.
     bindings: BTreeMap<Name, Name>,
     /// Services in the wish, with their modes.
-    services: BTreeMap<Name, Mode>,
+    pub(super) services: BTreeMap<Name, Mode>,
     /// Services whose backend HAProxy does not have.
     homeless: BTreeSet<Name>,
-    routes: Routes,
+    pub(super) routes: Routes,
     maps_known: bool,
     /// Whether the wish is partial: a source has not been heard yet.
-    partial: bool,
+    pub(super) partial: bool,
     /// Backends to look at, whatever the time.
-    dirty: BTreeSet<Name>,
+    pub(super) dirty: BTreeSet<Name>,
     /// Backends to look at when their time has come, and the last decision's other results.
     waiting: BTreeMap<Name, Waiting>,
     /// Addresses that have still to leave a backend.
@@ -55,12 +57,16 @@ pub struct Planner {
     contested: HashMap<SocketAddr, BTreeSet<Name>>,
     /// What each backend contributes to `blocked`.
     blocking: BTreeMap<Name, BTreeSet<SocketAddr>>,
+    pub(super) usage: Usage,
+    /// Spare backends given to services, not counted yet.
+    spares_given: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Waiting {
     again_at: Option<Duration>,
     unmet: Vec<Unmet>,
+    short: usize,
     held: usize,
     unsettled: bool,
     waits_for: BTreeSet<SocketAddr>,
@@ -85,6 +91,8 @@ impl Planner {
             blocked: HashMap::new(),
             contested: HashMap::new(),
             blocking: BTreeMap::new(),
+            usage: Usage::default(),
+            spares_given: 0,
         }
     }
 
@@ -159,8 +167,13 @@ impl Planner {
         self.dirty.insert(name);
     }
 
-    /// The backend of a service: its own, else the spare one it has, else a free spare one, else its own all the same,
-    /// which is then missing.
+    /// How many spare backends were given to services since this was last asked.
+    pub fn take_spares_given(&mut self) -> u64 {
+        std::mem::take(&mut self.spares_given)
+    }
+
+    /// The backend of a service: its own, else the one made for it at run time, else the spare one it has, else a free
+    /// spare one or one to be made at run time, else its own all the same, which is then missing.
     fn bind(&mut self, service: &Name) -> Name {
         let own = self.policy.backend_of(service);
         let has_servers = |name: &Name| {
@@ -173,17 +186,34 @@ impl Planner {
             .services()
             .backend_of(service)
             .filter(|name| has_servers(name));
+        let assigned = assigned.cloned();
+        let made = self.policy.dynamic_backend_of(service);
+        let dynamic = self.dynamic_backend(service);
+        let first = self.policy.dynamic_backends == DynamicBackends::Always;
         let bound = if has_servers(&own) {
             own
+        } else if has_servers(&made) {
+            made
         } else if let Some(spare) = assigned {
-            spare.clone()
+            spare
+        } else if let Some(dynamic) = dynamic.clone().filter(|_| first) {
+            dynamic
         } else if let Some(spare) = self.free_spare(service) {
             self.routes.assign(service.clone(), spare.clone());
+            self.spares_given += 1;
             spare
         } else {
-            own
+            dynamic.clone().unwrap_or(own)
         };
-        if has_servers(&bound) || !self.services.contains_key(service) {
+        let has_servers = |name: &Name| {
+            self.backends
+                .get(name)
+                .is_some_and(|backend| !backend.slots.is_empty())
+        };
+        if has_servers(&bound)
+            || dynamic.as_ref() == Some(&bound)
+            || !self.services.contains_key(service)
+        {
             self.homeless.remove(service);
         } else {
             self.homeless.insert(service.clone());
@@ -209,7 +239,7 @@ impl Planner {
         bound
     }
 
-    /// A spare backend of the service's mode that serves nobody and rests no more.
+    /// A spare backend of the service's mode that serves nobody, rests no more, and to which no route leads any more.
     fn free_spare(&self, service: &Name) -> Option<Name> {
         let prefix = match self.services.get(service)? {
             Mode::Tcp => &self.policy.spare_tcp,
@@ -228,6 +258,7 @@ impl Planner {
                 name.as_str().starts_with(prefix.as_str())
                     && !taken.contains(name)
                     && backend.service.is_none()
+                    && !self.routes.lead_to(name)
                     && !backend.slots.is_empty()
                     && self.is_vacant(backend)
             })
@@ -266,6 +297,8 @@ impl Planner {
                     .get(*backend)
                     .is_none_or(|backend| self.is_vacant(backend))
             })
+            // As long as requests are led there, it must not become somebody else's.
+            .filter(|(_, backend)| !self.routes.lead_to(backend))
             .map(|(service, backend)| (service.clone(), backend.clone()))
             .collect();
         for (service, spare) in gone {
@@ -330,6 +363,36 @@ impl Planner {
         self.dirty.insert(backend.clone());
     }
 
+    /// Takes in what HAProxy shows of one server that it has shown before.
+    pub fn observe_server(&mut self, backend: &Name, server: Server, now: Duration) {
+        let known = self.backends.get_mut(backend);
+        if let Some(slot) = known.and_then(|known| known.slot_mut(&server.name)) {
+            slot.observe(server, now);
+            self.dirty.insert(backend.clone());
+        }
+    }
+
+    /// What this HAProxy can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// A server as it was observed last.
+    #[must_use]
+    pub fn server(&self, server: &ServerRef) -> Option<&Server> {
+        let slot = self.backends.get(&server.backend)?.slot(&server.server)?;
+        Some(&slot.server)
+    }
+
+    /// How many servers a backend was observed to have.
+    #[must_use]
+    pub fn server_count(&self, backend: &Name) -> usize {
+        self.backends
+            .get(backend)
+            .map_or(0, |known| known.slots.len())
+    }
+
     /// Takes in the gauges of one server, by its number.
     pub fn observe_gauges(&mut self, backend: &Name, id: u32, gauges: Gauges, now: Duration) {
         if let Some(known) = self.backends.get_mut(backend) {
@@ -378,6 +441,9 @@ impl Planner {
     pub fn postpone(&mut self, plan: &Plan) {
         self.dirty
             .extend(plan.steps().map(|step| step.server.backend.clone()));
+        let backends = plan.stages.iter().flat_map(|stage| &stage.backends);
+        self.dirty
+            .extend(backends.map(|step| step.backend().clone()));
         self.dirty.extend(plan.reads.iter().map(|read| match read {
             Read::Gauges(backend, _) | Read::States(backend) => backend.clone(),
         }));
@@ -396,6 +462,9 @@ impl Planner {
         self.rebind();
         let due = self.due(now);
         let roles = self.look(&due, now);
+        let create = self.backends_to_make(&roles, now);
+        let making: BTreeSet<Name> = create.iter().map(|step| step.backend().clone()).collect();
+        let remove = self.backends_to_remove(&roles, now);
         let mut plan = Plan::default();
         let (mut prepare, mut admit, mut leave) =
             (Stage::default(), Stage::default(), Stage::default());
@@ -408,6 +477,7 @@ impl Planner {
                 capabilities: &self.capabilities,
                 now,
                 partial: self.partial,
+                making: making.contains(name),
             };
             let elsewhere = |address: SocketAddr| {
                 self.blocked
@@ -419,8 +489,12 @@ impl Planner {
                     .get(&address)
                     .is_some_and(|claimants| claimants.iter().any(|claimant| claimant != name))
             };
+            self.usage.take(backend, roles, &self.policy, now);
             let mut decision = decide(backend, roles, context, elsewhere, needed);
-            self.missing(backend, &mut decision);
+            if !self.is_being_made(backend, &making) {
+                self.missing(backend, &mut decision);
+            }
+            self.wait_for_backend(backend, &mut decision, now);
             append(&mut prepare, decision.prepare);
             append(&mut admit, decision.admit);
             append(&mut leave, decision.leave);
@@ -428,6 +502,7 @@ impl Planner {
             let waiting = Waiting {
                 again_at: decision.again_at,
                 unmet: decision.unmet,
+                short: decision.short,
                 held: decision.held,
                 unsettled: !decision.settled,
                 waits_for: decision.waits_for,
@@ -436,10 +511,13 @@ impl Planner {
             self.waiting.insert(name.clone(), waiting);
         }
         prepare.maps = self.routes.record(&self.capabilities, now);
+        prepare.backends = create;
+        leave.backends = remove;
         let known = |service: &Name| {
             let bound = self.bindings.get(service)?;
             let backend = self.backends.get(bound)?;
-            (!backend.slots.is_empty()).then(|| bound.clone())
+            let there = !backend.slots.is_empty() || making.contains(bound);
+            there.then(|| bound.clone())
         };
         let (maps, try_again) = self.routes.route(known, &self.capabilities, now);
         let route = Stage {
@@ -462,6 +540,7 @@ impl Planner {
                 (one, other) => one.or(other),
             };
         }
+        plan.need = self.need();
         if !self.dirty.is_empty() {
             plan.again_at = Some(now);
             plan.settled = false;
@@ -473,6 +552,55 @@ impl Planner {
                 || waiting.held > 0
         });
         plan
+    }
+
+    /// What only a reload could give.
+    fn need(&self) -> Need {
+        let mut need = Need::default();
+        for (name, waiting) in &self.waiting {
+            if waiting.short > 0
+                && let Some(backend) = self.backends.get(name)
+            {
+                let short = u32::try_from(waiting.short).unwrap_or(u32::MAX);
+                need.lack(name, backend.declared_slots(&self.policy), short);
+            }
+        }
+        for service in &self.homeless {
+            let waits = |name: &Name| {
+                let backend = self.backends.get(name);
+                backend.is_some_and(|backend| backend.wants.len() > 0)
+            };
+            if self.bindings.get(service).is_some_and(waits)
+                && let Some(mode) = self.services.get(service)
+            {
+                need.backends.insert(service.clone(), *mode);
+            }
+        }
+        need
+    }
+
+    /// `need`, and slots for the servers made at run time: a reload would take those away.
+    #[must_use]
+    pub fn with_dynamic_servers(&self, need: &Need) -> Need {
+        let mut need = need.clone();
+        for (name, backend) in &self.backends {
+            let count = backend
+                .slots
+                .iter()
+                .filter(|slot| self.policy.is_dynamic_name(&slot.server.name))
+                .count();
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let declared = backend.declared_slots(&self.policy);
+            if count > 0 && declared == 0 && self.policy.is_dynamic_backend_name(name) {
+                let service = backend.service.as_ref();
+                let mode = service.and_then(|service| self.services.get(service));
+                need.made
+                    .insert(name.clone(), (mode.copied().unwrap_or_default(), count));
+            } else if count > 0 {
+                need.lack(name, backend.declared_slots(&self.policy), count);
+            }
+        }
+        need
     }
 
     /// Notes which addresses a backend waits for. Whoever still holds a newly contested one is to look again: it may

@@ -114,6 +114,15 @@ impl Routes {
         &self.services
     }
 
+    /// Whether requests are led to a backend, as last observed.
+    pub(super) fn lead_to(&self, backend: &Name) -> bool {
+        self.maps
+            .iter()
+            .filter(|(kind, _)| **kind != Kind::Services)
+            .flat_map(|(_, map)| &map.observed)
+            .any(|entry| entry.value == backend.as_str())
+    }
+
     pub(super) fn assign(&mut self, service: Name, backend: Name) {
         self.services.assign(service, backend);
         self.reassigned = true;

@@ -2,10 +2,11 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use lb_core::{Name, Unmet};
+use lb_core::{Mode, Name, Unmet};
 use serde::Serialize;
 
 use crate::{
+    growth::Need,
     proto::{AdminState, Command, MapName, ServerRef, command_text},
     routes::MapChange,
 };
@@ -21,6 +22,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Wishes that no step can meet.
     pub unmet: Vec<Unmet>,
+    /// What a reload would have to bring for them: see [`growth`](crate::growth).
+    pub need: Need,
     /// Leaving endpoints that are kept for now because their service would have none.
     pub held: usize,
     /// What must be read before more can be decided, once the time has come.
@@ -38,6 +41,15 @@ impl Plan {
         self.stages.is_empty()
     }
 
+    /// Plans again at this time at the latest.
+    #[cfg(feature = "io")]
+    pub(crate) fn come_back(&mut self, at: Option<Duration>) {
+        self.again_at = match (self.again_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
     /// All steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| &stage.steps)
@@ -51,6 +63,17 @@ impl fmt::Display for Plan {
         }
         for (number, stage) in self.stages.iter().enumerate() {
             writeln!(f, "stage {}", number + 1)?;
+            for step in &stage.backends {
+                let why = match step {
+                    BackendStep::Create { .. } => "new service, no backend for it: one is made",
+                    BackendStep::Remove { .. } => {
+                        "service gone: the backend made for it is removed"
+                    }
+                };
+                for command in step.commands() {
+                    writeln!(f, "  {}  # {why}", command_text(&command))?;
+                }
+            }
             for MapStep { map, change } in &stage.maps {
                 writeln!(f, "  map {map}: {change}  # routes or assignments changed")?;
             }
@@ -68,6 +91,9 @@ impl fmt::Display for Plan {
             }
             writeln!(f, ": {}", unmet.detail)?;
         }
+        if !self.need.is_empty() {
+            writeln!(f, "only a reload gives more: {}", self.need)?;
+        }
         if self.held > 0 {
             writeln!(f, "held: {} leaving, kept until others serve", self.held)?;
         }
@@ -78,12 +104,68 @@ impl fmt::Display for Plan {
 /// Steps that may be sent together, and what must be read back before the next stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stage {
+    /// Backends to make or remove before anything else.
+    pub backends: Vec<BackendStep>,
     /// Maps to change first, one after the other.
     pub maps: Vec<MapStep>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What HAProxy must show after them.
     pub expect: Vec<Expect>,
+}
+
+/// A backend that comes or goes at run time (3.4+).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BackendStep {
+    /// It is made and may get traffic.
+    Create {
+        /// The backend.
+        backend: Name,
+        /// The `defaults` section it is like.
+        defaults: Name,
+        /// How it speaks with its servers.
+        mode: Mode,
+    },
+    /// It gets no traffic any more and is removed.
+    Remove {
+        /// The backend.
+        backend: Name,
+    },
+}
+
+impl BackendStep {
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &Name {
+        match self {
+            Self::Create { backend, .. } | Self::Remove { backend } => backend,
+        }
+    }
+
+    /// The commands that do it, in order.
+    #[must_use]
+    pub fn commands(&self) -> [Command; 2] {
+        match self.clone() {
+            Self::Create {
+                backend,
+                defaults,
+                mode,
+            } => [
+                Command::AddBackend {
+                    backend: backend.clone(),
+                    defaults,
+                    mode,
+                },
+                Command::PublishBackend(backend),
+            ],
+            Self::Remove { backend } => [
+                Command::UnpublishBackend(backend.clone()),
+                Command::DelBackend(backend),
+            ],
+        }
+    }
 }
 
 /// The change of one map. It is read back afterwards.
@@ -99,7 +181,7 @@ impl Stage {
     /// Whether nothing is to be sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.maps.is_empty()
+        self.steps.is_empty() && self.maps.is_empty() && self.backends.is_empty()
     }
 }
 

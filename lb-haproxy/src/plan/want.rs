@@ -1,6 +1,10 @@
 //! What is wished for at one address of one backend.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use lb_core::{Endpoint, EndpointState, Name};
 
@@ -55,20 +59,37 @@ impl Wants {
         self.by_address
             .get(address)
             .and_then(|claims| strongest(claims))
-            .map(|(_, want)| want)
+            .map(|(_, want)| *want)
     }
 
-    /// Every address with its wish and the endpoint that decides it, in the order of addresses.
-    pub(super) fn sorted(&self) -> Vec<(SocketAddr, Name, Want)> {
+    /// The endpoint that decides the wish for an address.
+    pub(super) fn decides(&self, address: &SocketAddr) -> Option<&Name> {
+        strongest(self.by_address.get(address)?).map(|(id, _)| id)
+    }
+
+    /// Every address but these, with its wish and the endpoint that decides it, in the order of addresses.
+    pub(super) fn sorted_without(
+        &self,
+        held: &HashSet<SocketAddr>,
+    ) -> Vec<(SocketAddr, &Name, Want)> {
         let mut all: Vec<_> = self
             .by_address
             .iter()
+            .filter(|(address, _)| !held.contains(*address))
             .filter_map(|(address, claims)| {
-                strongest(claims).map(|(id, want)| (*address, id, want))
+                strongest(claims).map(|(id, want)| (*address, id, *want))
             })
             .collect();
         all.sort_unstable_by_key(|(address, ..)| *address);
         all
+    }
+
+    /// Whether any of them is to serve now.
+    pub(super) fn any_ready(&self) -> bool {
+        self.by_address
+            .values()
+            .filter_map(|claims| strongest(claims))
+            .any(|(_, want)| want.state.is_ready())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,17 +97,14 @@ impl Wants {
     }
 }
 
-fn strongest(claims: &[(Name, Want)]) -> Option<(Name, Want)> {
+fn strongest(claims: &[(Name, Want)]) -> Option<&(Name, Want)> {
     // `min_by_key` keeps the first of equals, and claims are sorted by name.
-    claims
-        .iter()
-        .min_by_key(|(_, want)| match want.state {
-            EndpointState::Ready => 0,
-            EndpointState::Draining { .. } => 1,
-            EndpointState::Pending => 2,
-            EndpointState::Down => 3,
-        })
-        .cloned()
+    claims.iter().min_by_key(|(_, want)| match want.state {
+        EndpointState::Ready => 0,
+        EndpointState::Draining { .. } => 1,
+        EndpointState::Pending => 2,
+        EndpointState::Down => 3,
+    })
 }
 
 impl Want {

@@ -67,13 +67,30 @@ impl Executable {
 /// # Errors
 /// [`ProcessError::Config`] with what it found wrong.
 pub async fn check_config(executable: &Executable, config: &Path) -> Result<(), ProcessError> {
+    check_configs(executable, &[config]).await
+}
+
+/// The same for several files that are one configuration (`haproxy -c -f A -f B`).
+///
+/// # Errors
+/// [`ProcessError::Config`] with what it found wrong, naming the first file.
+pub async fn check_configs(
+    executable: &Executable,
+    configs: &[impl AsRef<Path>],
+) -> Result<(), ProcessError> {
     let mut program = Program::new(executable.path());
-    program.arg("-c").arg("-f").arg(config);
+    program.arg("-c");
+    for config in configs {
+        program.arg("-f").arg(config.as_ref());
+    }
     let (status, alerts) = run(program, executable.path(), Duration::from_secs(60)).await?;
     match status.success() {
         true => Ok(()),
         false => Err(ProcessError::Config {
-            config: config.to_owned(),
+            config: configs
+                .first()
+                .map(|config| config.as_ref().to_owned())
+                .unwrap_or_default(),
             alerts,
         }),
     }

@@ -8,4 +8,4 @@ mod guard;
 
 pub use child::{Haproxy, HaproxyOptions};
 pub use error::ProcessError;
-pub use executable::{Executable, check_config};
+pub use executable::{Executable, check_config, check_configs};

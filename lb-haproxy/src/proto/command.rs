@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Name, Weight};
+use lb_core::{Mode, Name, Weight};
 use serde::Serialize;
 
-use super::{MapKey, MapName, MapValue, MapVersion};
+use super::{MapKey, MapName, MapValue, MapVersion, SslCommand};
 
 /// One server of one backend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,6 +91,15 @@ pub struct ServerOptions {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Command {
+    /// `add backend B from D mode M` (3.4+): a backend without servers, like the named `defaults` section.
+    AddBackend {
+        /// The backend to create.
+        backend: Name,
+        /// The `defaults` section.
+        defaults: Name,
+        /// How it speaks with its servers.
+        mode: Mode,
+    },
     /// `add map [@V] M K V`. HAProxy appends a duplicate, it never replaces.
     AddMap {
         /// The map.
@@ -137,6 +146,8 @@ pub enum Command {
         /// The transaction.
         version: MapVersion,
     },
+    /// `del backend B` (3.4+); it must be unpublished and without servers.
+    DelBackend(Name),
     /// `del map M K`. Since 3.4 it deletes one of several entries of the same key, before all of them.
     DelMap {
         /// The map.
@@ -154,6 +165,8 @@ pub enum Command {
     PrepareMap(MapName),
     /// `prompt`: a toggle, which a session sends once by itself and refuses from anyone else.
     Prompt,
+    /// `publish backend B` (3.4+): lets a created backend get traffic.
+    PublishBackend(Name),
     /// `reload`, on the master's socket only. Up to 2.6 there is no reply: the connection closes.
     Reload,
     /// `set server B/S addr A port P`.
@@ -212,6 +225,10 @@ pub enum Command {
     ShowVersion,
     /// `shutdown sessions server B/S`: cuts what runs there.
     ShutdownSessions(ServerRef),
+    /// `unpublish backend B` (3.4+): no traffic any more.
+    UnpublishBackend(Name),
+    /// One of the commands about certificates.
+    Ssl(SslCommand),
     /// `wait T srv-removable B/S` (3.0+): until the server may be deleted, at most this long.
     ///
     /// It holds up every later command of the same connection.
@@ -222,6 +239,9 @@ impl Command {
     /// Whether the command leaves HAProxy as it is, so that sending it again is harmless.
     #[must_use]
     pub fn is_read(&self) -> bool {
+        if let Self::Ssl(command) = self {
+            return command.is_read();
+        }
         matches!(
             self,
             Self::ShowBackend
@@ -237,6 +257,15 @@ impl Command {
                 | Self::ShowVersion
                 | Self::WaitRemovable(..)
         )
+    }
+
+    /// Whether it ends with a payload, for which HAProxy prompts.
+    pub(super) fn has_payload(&self) -> bool {
+        match self {
+            Self::AddMapEntries { .. } => true,
+            Self::Ssl(command) => command.has_payload(),
+            _ => false,
+        }
     }
 
     /// The server the command is about, where it is about one.

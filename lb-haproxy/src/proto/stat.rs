@@ -48,6 +48,8 @@ pub struct StatRow {
     pub status: Status,
     /// Its effective weight.
     pub weight: Option<u32>,
+    /// Its weight as set (2.4 and later).
+    pub user_weight: Option<u32>,
     /// The text of its last check, without the mark of a running one.
     pub check_status: Option<Box<str>>,
     /// Whether a check is running now.
@@ -235,6 +237,7 @@ struct Columns {
     queued: Option<Column>,
     status: Column,
     weight: Option<Column>,
+    user_weight: Option<Column>,
     check_status: Option<Column>,
     address: Option<Column>,
     mode: Option<Column>,
@@ -262,6 +265,7 @@ impl Columns {
             queued: header.optional("qcur"),
             status: header.column("status")?,
             weight: header.optional("weight"),
+            user_weight: header.optional("uweight"),
             check_status: header.optional("check_status"),
             address: header.optional("addr"),
             mode: header.optional("mode"),
@@ -297,6 +301,7 @@ impl Columns {
             queued: line.maybe(self.queued)?,
             status: Status::of(line.text(self.status)?),
             weight: line.maybe(self.weight)?,
+            user_weight: line.maybe(self.user_weight)?,
             check_status: running.or(check).map(Into::into),
             checking: running.is_some(),
             address: line

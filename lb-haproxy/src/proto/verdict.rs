@@ -34,6 +34,15 @@ pub enum Refusal {
     /// A server of this name exists.
     #[error("server exists")]
     AlreadyExists,
+    /// A backend of this name exists.
+    #[error("backend exists")]
+    BackendExists,
+    /// The backend is published, has servers, or is used by the configuration.
+    #[error("backend is in use")]
+    BackendUsed,
+    /// A certificate or its key that HAProxy does not take.
+    #[error("certificate not taken: {0}")]
+    Certificate(BoundedText),
     /// The server has no health check.
     #[error("server has no health check")]
     ChecksNotEnabled,
@@ -55,6 +64,9 @@ pub enum Refusal {
     /// The transaction was overtaken by another, given up, or never begun.
     #[error("map transaction is not open")]
     MapVersion,
+    /// No `defaults` section of this name.
+    #[error("no such defaults section")]
+    NoSuchDefaults,
     /// No such backend.
     #[error("no such backend")]
     NoSuchBackend,
@@ -178,6 +190,11 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         C::SetCheckAddr { .. } | C::SetCheckPort(..) => {
             done(text.is_empty() || text == "health check port updated.")
         }
+        C::AddBackend { .. } => done(text == "New backend registered."),
+        C::PublishBackend(_) => done(text == "Backend published."),
+        C::UnpublishBackend(_) => done(text == "Backend unpublished."),
+        // Before it comes what this connection's earlier commands had logged.
+        C::DelBackend(_) => done(text.lines().last() == Some("Backend deleted.")),
         C::AddServer { .. } => done(text == "New server registered."),
         C::DelServer(_) => done(text == "Server deleted."),
         C::WaitRemovable(..) => done(text == "Done."),
@@ -202,6 +219,7 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         | C::SetTimeout(_)
         | C::SetWeight(..)
         | C::ShutdownSessions(_) => done(text.is_empty()),
+        C::Ssl(command) => command.verdict(text),
         C::ShowBackend => shown(text.starts_with("# name")),
         C::ShowCliLevel => shown(matches!(text, "admin" | "operator" | "user")),
         C::ShowInfo => shown(text.starts_with("Name:")),
@@ -293,6 +311,22 @@ const REFUSALS: &[(&str, Kind)] = &[
     ("too big for the buffer", Kind::Plain(Refusal::TooBig)),
     ("command line is too big", Kind::Plain(Refusal::TooBig)),
     ("Proxy is disabled", Kind::Plain(Refusal::ProxyDisabled)),
+    (
+        "name is already used by other proxy",
+        Kind::Plain(Refusal::BackendExists),
+    ),
+    (
+        "Cannot find default proxy",
+        Kind::Plain(Refusal::NoSuchDefaults),
+    ),
+    (
+        "must be unpublished prior",
+        Kind::Plain(Refusal::BackendUsed),
+    ),
+    (
+        "Only a backend without server",
+        Kind::Plain(Refusal::BackendUsed),
+    ),
     ("No such backend", Kind::Plain(Refusal::NoSuchBackend)),
     ("Can't find backend", Kind::Plain(Refusal::NoSuchBackend)),
     ("No such proxy", Kind::Plain(Refusal::NoSuchBackend)),

@@ -1,35 +1,49 @@
 //! From what a map has to what it is to have.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use super::{RouteMap, key::by_specificity};
+use super::{
+    RouteMap,
+    key::{by_specificity, level},
+};
 use crate::{
     capability::Capabilities,
     proto::{Command, MapEntry, MapKey, MapName, MapValue, MapVersion, map_batches},
 };
 
-/// How a map is brought from what it has to what it is to have.
+/// How a map is brought from what it has to what it is to have: its stages, one after the other.
 ///
-/// Whichever way it goes, at every moment every request finds what it found before or what it is to find, and
-/// nothing else; so one that finds the same before and after finds it all the time.
+/// At every moment every request finds what it found before or what it is to find, and nothing else; so one that
+/// finds the same before and after finds it all the time. A request looks into the map several times (its host,
+/// the parents of the host, `*`), and on another thread a change may fall between two looks. So no stage holds
+/// two edits that one request could see in the wrong order, and between two stages a request has time to end its
+/// looks: see [`PAUSE`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct MapChange {
+    /// None if it has what it is to have.
+    pub stages: Vec<MapStage>,
+    /// Keys that no command can name and that stay; only where there are no transactions.
+    pub left: Vec<String>,
+}
+
+/// A part of a change of a map: between two of them, wait for [`PAUSE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum MapChange {
-    /// It has what it is to have.
-    None,
-    /// Entry by entry, in this order. A refusal of one is no reason to send the rest: read the map again.
-    Steps {
-        /// At least one, unless there is something `left`.
-        commands: Vec<Command>,
-        /// Keys that no command can name and that stay; only where there are no transactions.
-        left: Vec<String>,
-    },
-    /// All at once.
+pub enum MapStage {
+    /// Entry by entry, in this order: at least one. A refusal of one is no reason to send the rest: read the map
+    /// again.
+    Edits(Vec<Command>),
+    /// All entries at once.
     Transaction(Transaction),
 }
+
+/// How long a request may take for its looks into a map. They follow one another without any waiting, so this is
+/// long even where a thread is suspended in between.
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 impl MapChange {
     /// What turns the observed entries of a map into the wanted ones.
@@ -41,67 +55,88 @@ impl MapChange {
         capabilities: &Capabilities,
     ) -> Self {
         if wanted.is_in(observed) {
-            return Self::None;
+            return Self::default();
         }
         let difference = Difference::new(observed, wanted);
-        let count = difference.commands();
-        // Single edits of a double entry mean different things by version.
-        let simple = difference.foreign.is_empty() && !difference.doubled;
-        let few = count <= FEW || count.saturating_mul(SHARE) <= wanted.len();
-        if capabilities.map_transactions && !(simple && few) {
-            return Self::Transaction(Transaction {
-                map: map.clone(),
-                wanted: wanted.clone(),
-            });
-        }
-        let commands = difference.steps(map);
-        match commands.is_empty() && difference.foreign.is_empty() {
-            // A double entry of the wanted value, which no lookup can tell from a single one.
-            true => Self::None,
-            false => Self::Steps {
-                commands,
+        let stages = difference.stages(map);
+        if !capabilities.map_transactions {
+            // A double entry of the wanted value is no difference that a lookup could tell.
+            return Self {
+                stages: stages.into_iter().map(MapStage::Edits).collect(),
                 left: difference.foreign.iter().map(ToString::to_string).collect(),
-            },
+            };
+        }
+        // Single edits of a double entry mean different things by version, and no edit can name a foreign key.
+        let mut simple = difference.foreign.is_empty() && !difference.doubled;
+        let transaction = |wanted: RouteMap| {
+            let map = map.clone();
+            MapStage::Transaction(Transaction { map, wanted })
+        };
+        if stages.is_empty() {
+            return Self {
+                stages: vec![transaction(wanted.clone())],
+                left: Vec::new(),
+            };
+        }
+        let few = |edits: &[Command]| {
+            edits.len() <= FEW || edits.len().saturating_mul(SHARE) <= wanted.len()
+        };
+        let mut made = Vec::new();
+        let last = stages.len() - 1;
+        let stages = stages.into_iter().enumerate().map(|(number, edits)| {
+            if simple && few(&edits) {
+                made.extend_from_slice(&edits);
+                return MapStage::Edits(edits);
+            }
+            simple = true;
+            if number == last {
+                return transaction(wanted.clone());
+            }
+            made.extend(edits);
+            transaction(RouteMap::observed(observed).edited(&made))
+        });
+        Self {
+            stages: stages.collect(),
+            left: Vec::new(),
         }
     }
 
     /// How many entries are written or deleted.
     #[must_use]
     pub fn entries(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Steps { commands, .. } => commands.len(),
-            Self::Transaction(transaction) => transaction.wanted.len(),
-        }
+        let entries = self.stages.iter().map(|stage| match stage {
+            MapStage::Edits(commands) => commands.len(),
+            MapStage::Transaction(transaction) => transaction.wanted.len(),
+        });
+        entries.sum()
     }
 
     /// Whether nothing is to be sent.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        match self {
-            Self::None => true,
-            Self::Steps { commands, .. } => commands.is_empty(),
-            Self::Transaction(_) => false,
-        }
+        self.stages.is_empty()
     }
 }
 
 impl fmt::Display for MapChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("nothing"),
-            Self::Steps { commands, left } if left.is_empty() => {
-                write!(f, "{} single edits", commands.len())
+        if self.is_none() {
+            f.write_str("nothing")?;
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            if number > 0 {
+                f.write_str(", then ")?;
             }
-            Self::Steps { commands, left } => write!(
-                f,
-                "{} single edits, {} foreign entries stay",
-                commands.len(),
-                left.len()
-            ),
-            Self::Transaction(transaction) => {
-                write!(f, "one transaction of {} entries", transaction.wanted.len())
+            match stage {
+                MapStage::Edits(commands) => write!(f, "{} single edits", commands.len())?,
+                MapStage::Transaction(transaction) => {
+                    write!(f, "one transaction of {} entries", transaction.wanted.len())?;
+                }
             }
+        }
+        match self.left.len() {
+            0 => Ok(()),
+            left => write!(f, ", {left} foreign entries stay"),
         }
     }
 }
@@ -239,33 +274,55 @@ impl<'a> Difference<'a> {
         }
     }
 
-    fn commands(&self) -> usize {
-        self.writes.len() + self.deletes.len()
-    }
-
-    /// Writes from the most specific on, then deletes from the least specific on.
+    /// Writes from the most specific on, then deletes from the least specific on, in stages.
     ///
     /// A write is seen by the requests that find nothing more specific, and all that is more specific is there
     /// already as it is to be. A delete uncovers what is less specific: of that, only what stays is left.
-    fn steps(&self, map: &MapName) -> Vec<Command> {
-        let writes = self.writes.iter().map(|(key, value, kind)| match kind {
-            Kind::Add => Command::AddMap {
-                map: map.clone(),
-                version: None,
-                key: (*key).clone(),
-                value: (*value).clone(),
-            },
-            Kind::Set => Command::SetMap {
-                map: map.clone(),
-                key: (*key).clone(),
-                value: (*value).clone(),
-            },
+    ///
+    /// A request looks for the specific before it looks for the general. Where it missed a write and then sees what
+    /// was done after that, it was too early for the one and late enough for the other; so what is more general than a
+    /// write of the same stage begins another one.
+    fn stages(&self, map: &MapName) -> Vec<Vec<Command>> {
+        let mut stages: Vec<Vec<Command>> = Vec::new();
+        // Of the writes of the stage, the first level at which a request looks.
+        let mut written = None;
+        let writes = self.writes.iter().map(|(key, value, kind)| {
+            let command = match kind {
+                Kind::Add => Command::AddMap {
+                    map: map.clone(),
+                    version: None,
+                    key: (*key).clone(),
+                    value: (*value).clone(),
+                },
+                Kind::Set => Command::SetMap {
+                    map: map.clone(),
+                    key: (*key).clone(),
+                    value: (*value).clone(),
+                },
+            };
+            (level(key.as_str()), true, command)
         });
-        let deletes = self.deletes.iter().map(|key| Command::DelMap {
-            map: map.clone(),
-            key: key.clone(),
+        let deletes = self.deletes.iter().map(|key| {
+            let command = Command::DelMap {
+                map: map.clone(),
+                key: key.clone(),
+            };
+            (level(key.as_str()), false, command)
         });
-        writes.chain(deletes).collect()
+        for (level, is_write, command) in writes.chain(deletes) {
+            let begins = written.is_some_and(|written| level > written);
+            if begins {
+                written = None;
+            }
+            if is_write {
+                written = Some(written.map_or(level, |written| level.min(written)));
+            }
+            match stages.last_mut() {
+                Some(stage) if !begins => stage.push(command),
+                _ => stages.push(vec![command]),
+            }
+        }
+        stages
     }
 }
 

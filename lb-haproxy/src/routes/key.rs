@@ -1,6 +1,9 @@
 //! How a host and a path are written as the key of a map entry, and which key goes before which.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+};
 
 use lb_core::{PathMatch, RouteHost};
 
@@ -71,22 +74,23 @@ pub(super) fn path_chain(path: &str) -> impl Iterator<Item = &str> {
     whole.into_iter().chain(prefixes)
 }
 
+/// At which look a request finds a key: the smaller, the earlier. Two keys of which one request may find both, at
+/// different looks, differ in it.
+pub(super) fn level(key: &str) -> (u8, Reverse<usize>) {
+    let host = key.split('/').next().unwrap_or_default();
+    match host.as_bytes().first() {
+        Some(b'*') => (2, Reverse(0)),
+        Some(b'.') => (1, Reverse(host.matches('.').count())),
+        _ => (0, Reverse(0)),
+    }
+}
+
 /// Most specific first: a key goes before all that are looked up after it for the same request.
 pub(super) fn by_specificity(a: &str, b: &str) -> Ordering {
-    let split = |key: &str| -> (u8, usize, usize) {
-        let host = key.find('/').unwrap_or(key.len());
-        let rank = match key.as_bytes().first() {
-            Some(b'*') => 2,
-            Some(b'.') => 1,
-            _ => 0,
-        };
-        (rank, host, key.len() - host)
-    };
-    let ((a_rank, a_host, a_path), (b_rank, b_host, b_path)) = (split(a), split(b));
-    a_rank
-        .cmp(&b_rank)
-        .then(b_host.cmp(&a_host))
-        .then(b_path.cmp(&a_path))
+    let path = |key: &str| key.len() - key.find('/').unwrap_or(key.len());
+    level(a)
+        .cmp(&level(b))
+        .then_with(|| path(b).cmp(&path(a)))
         .then_with(|| a.cmp(b))
 }
 

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::key::{END, lookup_hosts, path_chain, request_host};
-use crate::proto::{InvalidMapText, MapEntry, MapKey, MapValue};
+use crate::proto::{Command, InvalidMapText, MapEntry, MapKey, MapValue};
 
 /// The entries of one map, each key once, in the order of their keys.
 ///
@@ -43,13 +43,23 @@ impl RouteMap {
     /// use [`lookup_sni`](Self::lookup_sni).
     #[must_use]
     pub fn lookup(&self, host: &str, path: &str) -> Option<&MapValue> {
+        self.looks(host, path).into_iter().flatten().next()
+    }
+
+    /// As [`lookup`](Self::lookup), but what each look of HAProxy's finds: the host, its parents, `*`. It stops at the
+    /// first that finds something; here are all.
+    #[must_use]
+    pub fn looks(&self, host: &str, path: &str) -> Vec<Option<&MapValue>> {
         let path = match path.starts_with('/') {
             true => format!("{path}{END}"),
             false => format!("/{END}"),
         };
-        lookup_hosts(&request_host(host)).iter().find_map(|host| {
-            path_chain(&path).find_map(|path| self.value(&format!("{host}{path}")))
-        })
+        let host = request_host(host);
+        let hosts = lookup_hosts(&host);
+        let looks = hosts
+            .iter()
+            .map(|host| path_chain(&path).find_map(|path| self.value(&format!("{host}{path}"))));
+        looks.collect()
     }
 
     /// What HAProxy finds for the server name of a TLS handshake, or for a connection without one (`""`).
@@ -145,6 +155,30 @@ impl RouteMap {
             ));
         }
         Ok(Self::new(entries))
+    }
+
+    /// HAProxy's entries, but for those of keys and values that no command could name.
+    pub(super) fn observed(entries: &[MapEntry]) -> Self {
+        let entries = entries
+            .iter()
+            .filter_map(|entry| Some((entry.key.parse().ok()?, entry.value.parse().ok()?)));
+        Self::new(entries)
+    }
+
+    /// What becomes of the entries by single edits.
+    pub(super) fn edited(mut self, edits: &[Command]) -> Self {
+        for edit in edits {
+            match edit {
+                Command::AddMap { key, value, .. } | Command::SetMap { key, value, .. } => {
+                    self.entries.insert(key.clone(), value.clone());
+                }
+                Command::DelMap { key, .. } => {
+                    self.entries.remove(key);
+                }
+                _ => {}
+            }
+        }
+        self
     }
 
     fn value(&self, key: &str) -> Option<&MapValue> {

@@ -26,7 +26,7 @@ mod key;
 mod map;
 mod services;
 
-pub use change::{MapChange, Transaction, TransactionError};
+pub use change::{MapChange, MapStage, PAUSE, Transaction, TransactionError};
 pub use compile::{
     Compiled, MAX_ENTRIES, RouteFault, RouteIssue, TooManyEntries, compile_http, compile_sni,
 };

@@ -20,6 +20,8 @@ pub(super) struct Check {
     /// 0 unknown, 2 failed, 3 passed.
     pub(super) result: u8,
     pub(super) next_at: Duration,
+    /// Whether a check, and not only a command, says that it is well.
+    pub(super) vouched: bool,
 }
 
 impl Check {
@@ -38,6 +40,7 @@ impl Check {
             status: 1,
             result: 0,
             next_at: Duration::ZERO,
+            vouched: true,
         }
     }
 
@@ -63,7 +66,9 @@ impl Check {
                     self.health = self.best();
                 }
             }
-            (self.health >= self.rise).then_some(true)
+            let well = self.health >= self.rise;
+            self.vouched |= well;
+            well.then_some(true)
         } else {
             (self.status, self.result) = (8, 2);
             if self.health >= self.rise {
@@ -72,7 +77,9 @@ impl Check {
                     self.health = 0;
                 }
             }
-            (self.health == 0).then_some(false)
+            let ill = self.health == 0;
+            self.vouched &= !ill;
+            ill.then_some(false)
         }
     }
 }

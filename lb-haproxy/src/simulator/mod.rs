@@ -20,6 +20,7 @@ mod set_server;
 mod show;
 mod simulation;
 mod traffic;
+mod view;
 #[cfg(feature = "io")]
 mod wire;
 mod words;
@@ -29,9 +30,10 @@ pub use config::{BackendModel, Balance, CheckModel, ConfigModel, Level, MapModel
 pub use connection::ConnectionId;
 pub use profile::Profile;
 pub use random::Random;
-pub use simulation::{ServerView, Simulator};
+pub use simulation::Simulator;
 pub use traffic::{ClientId, Outcome, RequestId, Upstream};
+pub use view::ServerView;
 #[cfg(feature = "io")]
-pub use wire::{Faults, Installed, Network, Observer};
+pub use wire::{Faults, Installed, Moment, Network, Observer};
 #[cfg(feature = "io")]
 pub(crate) use wire::{Wire, connect, identity};

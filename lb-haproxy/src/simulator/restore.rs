@@ -45,6 +45,7 @@ pub(super) fn restore(worker: &mut Worker, text: &str) {
         if server.is_maint() {
             continue;
         }
+        server.check.vouched = true;
         server.check.paused &= !server.check.enabled;
         server.check.health = u16::try_from(number("srv_check_health")).unwrap_or_default();
         server.op = match number("srv_op_state") {

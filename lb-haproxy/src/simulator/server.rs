@@ -66,6 +66,7 @@ impl Server {
             op = Op::Stopped;
             check.paused = true;
             check.health = 0;
+            check.vouched = false;
         }
         Self {
             name: model.name.clone(),
@@ -126,6 +127,7 @@ impl Server {
         if !was || self.is_maint() {
             return;
         }
+        self.check.vouched = false;
         if self.check.enabled {
             self.check.paused = false;
             self.check.health = self.check.rise;

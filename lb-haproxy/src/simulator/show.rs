@@ -16,6 +16,7 @@ const STATE_MORE: &str = " srv_use_ssl srv_check_port srv_check_addr srv_agent_a
 const STAT: &str = "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,\
 status,weight,act,bck,chkfail,chkdown,lastchg,downtime,qlimit,pid,iid,sid,throttle,lbtot,tracked,type,rate,rate_lim,\
 rate_max,check_status,addr,mode,idle_conn_cur,safe_conn_cur,used_conn_cur,need_conn_est,";
+const STAT_MORE: &str = "uweight,";
 
 impl Worker {
     pub(super) fn show_info(&self) -> String {
@@ -134,7 +135,12 @@ impl Worker {
 
     /// `show stat PROXY TYPES SERVER`, where only servers are told.
     pub(super) fn show_stat(&self, rest: &[&str]) -> String {
-        let mut out = format!("{STAT}\n");
+        let more = if self.profile.from(2, 4) {
+            STAT_MORE
+        } else {
+            ""
+        };
+        let mut out = format!("{STAT}{more}\n");
         let proxy = rest.first().copied().unwrap_or("-1");
         let server_id = rest.get(2).copied().unwrap_or("-1");
         let by_number = proxy.parse::<i64>().ok();
@@ -210,7 +216,7 @@ impl Worker {
             } else {
                 gauges.glued
             };
-        let _ = writeln!(
+        let _ = write!(
             out,
             "{},{},0,0,{},0,,0,0,0,,0,,0,0,0,0,{status},{},1,0,0,0,{since},0,,1,{},{},,0,,2,0,,0,{checked},{address},http,\
              {},0,{used},0,",
@@ -222,6 +228,10 @@ impl Worker {
             server.id,
             gauges.idle,
         );
+        if self.profile.from(2, 4) {
+            let _ = write!(out, "{},", server.weight);
+        }
+        out.push('\n');
     }
 
     /// Visits the servers of one backend, or of all; tells whether there is such a backend.

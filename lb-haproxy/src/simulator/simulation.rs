@@ -15,17 +15,6 @@ use super::{
     worker::Worker,
 };
 
-/// One server of the newest worker, as it is and not as it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerView {
-    /// Its name.
-    pub name: String,
-    /// Where it points.
-    pub address: Option<SocketAddr>,
-    /// Whether new requests may go there.
-    pub takes_requests: bool,
-}
-
 /// A HAProxy that is only simulated: a value without clock or socket.
 ///
 /// Bytes go in by [`send`](Self::send) and come out by [`receive`](Self::receive); time passes by
@@ -47,7 +36,7 @@ pub struct Simulator {
     config: ConfigModel,
     now: Duration,
     /// The newest last.
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
     connections: BTreeMap<ConnectionId, Connection>,
     upstreams: BTreeMap<SocketAddr, Upstream>,
     /// The worker that each client is connected to.
@@ -114,10 +103,13 @@ impl Simulator {
     // === time and processes
 
     /// Lets time pass until `now`, which must not go backwards.
-    pub fn advance(&mut self, now: Duration) {
+    ///
+    /// Tells whether a server of the newest worker changed by that.
+    pub fn advance(&mut self, now: Duration) -> bool {
         self.now = self.now.max(now);
+        let mut changed = false;
         for worker in &mut self.workers {
-            worker.advance(self.now, &self.upstreams);
+            changed = worker.advance(self.now, &self.upstreams);
         }
         for connection in self.connections.values_mut() {
             if let Some(worker) = self
@@ -129,6 +121,7 @@ impl Simulator {
             }
         }
         self.retire();
+        changed
     }
 
     /// The next moment at which something that was asked for on the socket happens by itself.
@@ -215,6 +208,10 @@ impl Simulator {
         let connection = Connection::new(pid, self.config.level, self.config.cli_timeout, self.now);
         self.connections.insert(id, connection);
         Some(id)
+    }
+
+    pub(super) fn pid_of(&self, id: ConnectionId) -> Option<u32> {
+        self.connections.get(&id).map(|connection| connection.pid)
     }
 
     /// Writes to a connection.
@@ -314,32 +311,5 @@ impl Simulator {
             worker.traffic.leave(client);
         }
         self.retire();
-    }
-
-    /// The addresses that new requests for a backend may go to.
-    #[must_use]
-    pub fn serving(&self, backend: &str) -> Vec<SocketAddr> {
-        self.servers(backend)
-            .into_iter()
-            .filter(|server| server.takes_requests)
-            .filter_map(|server| server.address)
-            .collect()
-    }
-
-    /// The servers of a backend.
-    #[must_use]
-    pub fn servers(&self, backend: &str) -> Vec<ServerView> {
-        let backends = self.workers.last().map(|worker| worker.backends.as_slice());
-        backends
-            .unwrap_or_default()
-            .iter()
-            .filter(|known| known.name == backend)
-            .flat_map(|known| &known.servers)
-            .map(|server| ServerView {
-                name: server.name.clone(),
-                address: server.address.map(|ip| SocketAddr::new(ip, server.port)),
-                takes_requests: server.takes_requests(),
-            })
-            .collect()
     }
 }

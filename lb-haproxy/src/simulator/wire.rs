@@ -47,13 +47,30 @@ struct State {
     random: Random,
     lines: BTreeMap<ConnectionId, Line>,
     identity: u64,
+    /// Connections of an earlier life of the client are dead.
+    life: u64,
+    dead: bool,
     observer: Option<Observer>,
     changes: u64,
     log: Option<Vec<String>>,
 }
 
-/// What is called after everything that may have changed the simulated HAProxy.
-pub type Observer = Box<dyn FnMut(&Simulator, Duration) + Send>;
+/// After what an [`Observer`] is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment<'a> {
+    /// A line from the socket ran that may have changed something.
+    Line(&'a str),
+    /// Such a line went to a worker that has been replaced.
+    Stale(&'a str),
+    /// The newest worker told all its servers.
+    Read,
+    /// Time passed, and something changed by that.
+    Time,
+}
+
+/// What is called after everything that may have changed the simulated HAProxy. It may do more to it; whether it answers
+/// `true` or not decides whether all conversations go on, or end for the client as they do when its process is killed.
+pub type Observer = Box<dyn FnMut(&mut Simulator, Duration, Moment<'_>) -> bool + Send>;
 
 #[derive(Debug, Default)]
 struct Line {
@@ -96,6 +113,8 @@ impl Network {
             random: Random::new(seed),
             lines: BTreeMap::new(),
             identity: 1,
+            life: 0,
+            dead: false,
             observer: None,
             changes: 0,
             log: None,
@@ -151,8 +170,19 @@ impl Network {
         state.advance();
         let result = act(&mut state.simulator);
         state.pull_all();
-        state.observe();
         result
+    }
+
+    /// Ends all conversations as they end when the client's process is killed: nothing more is sent or read.
+    pub fn kill(&self) {
+        self.state().dead = true;
+    }
+
+    /// Lets a new life of the client connect, after it was killed.
+    pub fn revive(&self) {
+        let mut state = self.state();
+        state.life += 1;
+        state.dead = false;
     }
 
     /// Makes the socket's path lead to another socket, as a restart does.
@@ -170,6 +200,9 @@ pub(crate) fn connect(_path: &Path) -> Option<io::Result<Wire>> {
     let network = INSTALLED.with(|installed| installed.borrow().clone())?;
     let mut state = network.state();
     state.advance();
+    if state.dead {
+        return Some(Err(io::ErrorKind::ConnectionRefused.into()));
+    }
     let refuse = state.faults.refuse;
     let refused = state.random.chance(refuse);
     let id = match refused {
@@ -180,8 +213,9 @@ pub(crate) fn connect(_path: &Path) -> Option<io::Result<Wire>> {
         return Some(Err(io::ErrorKind::ConnectionRefused.into()));
     };
     state.lines.insert(id, Line::default());
+    let life = state.life;
     drop(state);
-    Some(Ok(Wire { network, id }))
+    Some(Ok(Wire { network, id, life }))
 }
 
 /// A number for the socket behind a path; `None` where no network is installed.
@@ -199,6 +233,7 @@ pub(crate) fn identity() -> Option<u64> {
 pub(crate) struct Wire {
     network: Network,
     id: ConnectionId,
+    life: u64,
 }
 
 impl Wire {
@@ -206,13 +241,16 @@ impl Wire {
         if interest.is_writable() {
             // Asynchronous all the same: whoever waits for this may be dropped here.
             tokio::task::yield_now().await;
+            if self.network.state().is_over(self.life) {
+                std::future::pending::<()>().await;
+            }
             return Ready::WRITABLE;
         }
         loop {
             let wait = {
                 let mut state = self.network.state();
                 state.advance();
-                if state.is_readable(self.id) {
+                if !state.is_over(self.life) && state.is_readable(self.id) {
                     return Ready::READABLE;
                 }
                 state.next_arrival(self.id)
@@ -225,6 +263,9 @@ impl Wire {
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut state = self.network.state();
         state.advance();
+        if state.is_over(self.life) {
+            return None;
+        }
         let whole = state.random.chance(700);
         let most = match whole {
             true => buffer.len(),
@@ -245,9 +286,10 @@ impl Wire {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.network.state();
         state.advance();
-        let written = state.write(self.id, bytes);
-        state.observe();
-        written
+        if state.is_over(self.life) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        state.write(self.id, bytes)
     }
 }
 
@@ -266,16 +308,21 @@ impl State {
 
     fn advance(&mut self) {
         let now = self.elapsed();
-        self.simulator.advance(now);
+        if self.simulator.advance(now) {
+            self.observe(Moment::Time);
+        }
         self.pull_all();
-        self.observe();
     }
 
-    fn observe(&mut self) {
+    fn observe(&mut self, moment: Moment<'_>) {
         let now = self.elapsed();
         if let Some(observer) = &mut self.observer {
-            observer(&self.simulator, now);
+            self.dead |= !observer(&mut self.simulator, now, moment);
         }
+    }
+
+    fn is_over(&self, life: u64) -> bool {
+        self.dead || self.life != life
     }
 
     /// Takes what the simulated HAProxy says by itself, and what is late, to where it is read.
@@ -330,8 +377,24 @@ impl State {
                 .unwrap_or_default(),
             false => bytes,
         };
-        self.note(taken);
-        self.simulator.send(id, taken);
+        // Line by line, as between any two of them something else may happen.
+        for line in taken.split_inclusive(|byte| *byte == b'\n') {
+            if self.dead {
+                return Ok(bytes.len());
+            }
+            let current = self.simulator.is_newest(id);
+            self.simulator.send(id, line);
+            let line = String::from_utf8_lossy(line);
+            if self.note(&line) && line.ends_with('\n') {
+                let line = line.trim_end();
+                self.observe(match current {
+                    true => Moment::Line(line),
+                    false => Moment::Stale(line),
+                });
+            } else if current && line.trim_end() == "show servers state" {
+                self.observe(Moment::Read);
+            }
+        }
         let mut reply = self.simulator.receive(id);
         let late = Duration::from_millis(match self.random.chance(200) {
             true => self.random.below(4000),
@@ -365,23 +428,18 @@ impl State {
         Ok(bytes.len())
     }
 
-    fn note(&mut self, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes);
-        for line in text.lines() {
-            let harmless = line.starts_with("show ")
-                || line.starts_with("prompt")
-                || line.starts_with("set severity")
-                || line.starts_with("set timeout")
-                || line.starts_with("wait ");
-            self.changes += u64::from(!harmless && !line.is_empty());
-        }
+    /// Keeps a line in mind; tells whether it may have changed something.
+    fn note(&mut self, line: &str) -> bool {
+        let harmless = ["show ", "prompt", "set severity", "set timeout", "wait "]
+            .iter()
+            .any(|start| line.starts_with(start));
+        let change = !harmless && !line.trim_end().is_empty();
+        self.changes += u64::from(change);
         let now = self.elapsed();
         if let Some(log) = &mut self.log {
-            log.extend(
-                text.lines()
-                    .map(|line| format!("{:>9.3} > {line}", now.as_secs_f64())),
-            );
+            log.push(format!("{:>9.3} > {}", now.as_secs_f64(), line.trim_end()));
         }
+        change
     }
 
     fn is_readable(&self, id: ConnectionId) -> bool {

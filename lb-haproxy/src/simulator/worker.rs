@@ -182,8 +182,14 @@ impl Worker {
     }
 
     /// Lets time pass: addresses take effect, checks are made, kept client connections end.
-    pub(super) fn advance(&mut self, now: Duration, upstreams: &BTreeMap<SocketAddr, Upstream>) {
+    /// Tells whether a server changed by that.
+    pub(super) fn advance(
+        &mut self,
+        now: Duration,
+        upstreams: &BTreeMap<SocketAddr, Upstream>,
+    ) -> bool {
         self.now = now;
+        let mut changed = false;
         let due: Vec<PendingAddress> = self
             .pending
             .extract_if(.., |pending| pending.at <= now)
@@ -192,42 +198,51 @@ impl Worker {
             let Some(at) = self.by_serial(change.serial) else {
                 continue;
             };
+            changed = true;
             if let Some(server) = self.server_mut(at) {
+                server.check.vouched = false;
                 server.address = Some(change.address);
                 server.port = change.port;
                 server.maps_ports = change.maps_ports;
             }
             self.purge(at);
         }
-        for at in self.all().collect::<Vec<_>>() {
-            self.check(at, upstreams);
+        for backend in 0..self.backends.len() {
+            let count = self
+                .backends
+                .get(backend)
+                .map_or(0, |known| known.servers.len());
+            for server in 0..count {
+                changed |= self.check(At { backend, server }, upstreams);
+            }
         }
         self.traffic.expire(now);
+        changed
     }
 
-    fn check(&mut self, at: At, upstreams: &BTreeMap<SocketAddr, Upstream>) {
+    fn check(&mut self, at: At, upstreams: &BTreeMap<SocketAddr, Upstream>) -> bool {
         let now = self.now;
         let Some(server) = self.server_mut(at) else {
-            return;
+            return false;
         };
         if !server.check.configured || server.check.next_at > now {
-            return;
+            return false;
         }
         // Each check has a beat of its own, which it keeps while it pauses.
         let inter = server.check.inter.max(Duration::from_millis(1));
         if server.check.next_at.is_zero() {
             let phase = u32::try_from(server.serial * 7919 % 1000).unwrap_or_default();
             server.check.next_at = now + inter * (phase + 1) / 1000;
-            return;
+            return false;
         }
         let missed = (now - server.check.next_at).as_nanos() / inter.as_nanos();
         let beats = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
         server.check.next_at += inter * beats;
         if !server.check.runs() || server.is_maint() {
-            return;
+            return false;
         }
         let Some(address) = server.check.address.or(server.address) else {
-            return;
+            return false;
         };
         let port = match server.check.port {
             0 => server.port,
@@ -236,12 +251,15 @@ impl Worker {
         let passed = upstreams
             .get(&SocketAddr::new(address, port))
             .is_some_and(|upstream| upstream.healthy);
+        let before = (server.op, server.check.vouched);
         match server.check.heard(passed) {
             Some(true) if server.op != Op::Running => server.turn(Op::Running, now),
             Some(false) => server.turn(Op::Stopped, now),
             _ => {}
         }
+        let changed = before != (server.op, server.check.vouched);
         self.inherit(at);
+        changed
     }
 
     /// The next moment at which something happens by itself, if anything will.

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb::spec::LogFormat;
 use lb_core::{Name, duration};
+use lb_haproxy::proto::Version;
 
 /// Where the configuration is looked for.
 const CONFIG: &str = "/etc/lb/agent.toml";
@@ -17,6 +18,7 @@ Examples:
   lb-agent status                  what the running agent sees and does
   lb-agent confirm web             let through the mass removal of service web that the guard holds back
   lb-agent explain shop-web-1      why a container is reached at its address, or why it is not
+  lb-agent lint haproxy.cfg        what in HAProxy's own configuration breaks which guarantee
 
 The smallest configuration file:
   [[sources]]
@@ -28,7 +30,7 @@ The smallest configuration file:
   socket = \"/run/haproxy/admin.sock\"
 
 Exit status: 0 done; 1 it failed, and standard error says why; 2 the command line is wrong, or
-`plan --exit-code` found something to do; 3 `status --healthy` found something wrong.";
+`plan --exit-code` found something to do; `lint` ends with 1 when it found something; 3 `status --healthy` found something wrong.";
 
 /// Keeps HAProxy in step with containers, registry keys or a file, without a reload and without a lost request.
 ///
@@ -91,6 +93,11 @@ pub(crate) enum Command {
     Confirm(ConfirmArgs),
     /// Say how the address of a container, or of the tasks of a Swarm service, is chosen, and why
     Explain(ExplainArgs),
+    /// Say what in HAProxy's own configuration breaks which guarantee, and what to write instead
+    ///
+    /// Ends with 0 when nothing was found, with 1 when something was, with 2 when it could not look. Where HAProxy is
+    /// installed, it is asked too (haproxy -c), and only what concerns its version is said.
+    Lint(LintArgs),
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +158,31 @@ pub(crate) struct ExplainArgs {
     /// How long each source may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// HAProxy's configuration; several files are read as several -f are
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// For this target of the agent's configuration file, whose policy then counts
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<Name>,
+    /// The HAProxy to ask [default: the one in PATH, if there is one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) haproxy: Option<PathBuf>,
+    /// The version that will read the files, such as 2.6.12 [default: that of the HAProxy that is asked]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) haproxy_version: Option<Version>,
+    /// How many files HAProxy may open (LimitNOFILE)
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) open_files: Option<u64>,
+    /// How much memory it may take, in MiB
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) memory: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@ mod cli;
 mod confirm;
 mod explain;
 mod failure;
+mod lint;
 mod logs;
 mod metrics;
 mod notify;
@@ -63,5 +64,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::status(&cli.common, &args).await,
         Command::Confirm(args) => confirm::confirm(&cli.common, &args).await,
         Command::Explain(args) => explain::explain(&cli.common, &args).await,
+        Command::Lint(args) => Ok(lint::lint(&cli.common, &args).await),
     }
 }

@@ -217,6 +217,21 @@ fn targets(text: &mut String, status: &Status) -> fmt::Result {
             )?;
         }
     }
+    head(
+        text,
+        "driver",
+        "gauge",
+        "What there is at a target now, by what.",
+    )?;
+    for target in &status.targets {
+        for (what, value) in &target.gauges {
+            writeln!(
+                text,
+                "lb_driver{{target=\"{}\",what=\"{what}\"}} {value}",
+                target.name
+            )?;
+        }
+    }
     Ok(())
 }
 

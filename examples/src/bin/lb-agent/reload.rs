@@ -42,6 +42,7 @@ pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> Spec {
     effect.agent.socket.clone_from(&now.agent.socket);
     effect.initial_limit = now.initial_limit;
     effect.pass_limit = now.pass_limit;
+    effect.waves = now.waves;
     effect
 }
 
@@ -193,6 +194,7 @@ fn fixed(now: &Spec, next: &Spec) -> Vec<&'static str> {
         ),
         ("initial_limit", now.initial_limit != next.initial_limit),
         ("pass_limit", now.pass_limit != next.pass_limit),
+        ("waves", now.waves != next.waves),
         ("the order of the sources", order(now) != order(next)),
     ]
     .into_iter()

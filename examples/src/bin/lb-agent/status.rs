@@ -89,6 +89,8 @@ struct Target {
     unmet: Vec<Unmet>,
     unmet_count: usize,
     counters: BTreeMap<String, u64>,
+    #[serde(default)]
+    gauges: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -270,12 +272,14 @@ fn targets(targets: &[Target]) -> String {
                 unmet.service, unmet.detail
             ));
         }
-        if !target.counters.is_empty() {
-            let counters = target
-                .counters
+        for numbers in [&target.counters, &target.gauges] {
+            let list: Vec<String> = numbers
                 .iter()
-                .map(|(what, count)| format!("{what} {count}"));
-            notes.push(counters.collect::<Vec<_>>().join(", "));
+                .map(|(what, count)| format!("{what} {count}"))
+                .collect();
+            if !list.is_empty() {
+                notes.push(list.join(", "));
+            }
         }
         let cells = [
             target.name.clone(),

@@ -1,0 +1,131 @@
+//! Names of sections, maps, and whether there is anything to drive.
+
+use std::collections::BTreeMap;
+
+use super::{
+    document::{At, Document, Kind},
+    finding::{Code, Guarantee},
+    proxy::Proxy,
+    rules::Rules,
+};
+use crate::policy::DynamicServers;
+
+pub(super) fn check(rules: &mut Rules<'_>) {
+    twice(rules);
+    for (at, file) in map_files(rules.document) {
+        if rules.options.missing.contains(&file) {
+            rules.error(
+                at,
+                Code::MapMissing,
+                Guarantee::Restart,
+                format!("{file} is not there, and HAProxy does not start without it"),
+                format!("an empty file: touch {file}"),
+            );
+        }
+    }
+    let proxies = rules.proxies();
+    let made = rules.options.is_at_least(3, 0)
+        && rules.options.policy.dynamic_servers != DynamicServers::Never;
+    // A server made at run time needs one that is there already, to be like it.
+    let fills = |proxy: &Proxy<'_>| match made {
+        true => !proxy.servers.is_empty(),
+        false => proxy.slots().next().is_some(),
+    };
+    if let Some(first) = proxies.first()
+        && !proxies.iter().any(fills)
+    {
+        rules.warning(
+            first.at,
+            Code::NoSlots,
+            Guarantee::Changes,
+            "no backend has slots, so each new endpoint needs a reload",
+            "server-template slot 1-20 127.0.0.1:1 disabled check, in each backend that lb fills",
+        );
+    }
+}
+
+/// A frontend and a backend of one name.
+fn twice(rules: &mut Rules<'_>) {
+    let mut seen: BTreeMap<&str, Kind> = BTreeMap::new();
+    for section in &rules.document.sections {
+        let pair = match (section.kind, seen.get(section.name.as_str())) {
+            (Kind::Backend, Some(Kind::Frontend)) | (Kind::Frontend, Some(Kind::Backend)) => true,
+            (Kind::Backend | Kind::Frontend | Kind::Listen, _) => false,
+            _ => continue,
+        };
+        if pair && !rules.options.may_be_before(3, 3) {
+            rules.error(
+                section.at,
+                Code::NameTwice,
+                Guarantee::Restart,
+                format!(
+                    "a frontend and a backend are named {}, which HAProxy refuses from 3.3 on",
+                    section.name
+                ),
+                "a name of its own for each",
+            );
+        } else if pair {
+            rules.warning(
+                section.at,
+                Code::NameTwice,
+                Guarantee::Restart,
+                format!(
+                    "a frontend and a backend are named {}: HAProxy 3.3 and later do not start with that",
+                    section.name
+                ),
+                "a name of its own for each",
+            );
+        }
+        seen.insert(&section.name, section.kind);
+    }
+}
+
+/// The files of all maps that are looked up, each once, and where that is.
+pub(super) fn map_files(document: &Document) -> Vec<(At, String)> {
+    let mut found: Vec<(At, String)> = Vec::new();
+    let lines = document.sections.iter().flat_map(|section| &section.lines);
+    for line in lines {
+        for word in line.words.iter().filter(|word| !word.open) {
+            for file in maps_in(&word.text) {
+                if !found.iter().any(|(_, known)| known == file) {
+                    found.push((line.at, file.to_owned()));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// `map_beg(/etc/haproxy/routes.map,default)` and its like.
+fn maps_in(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("map").filter_map(|(at, _)| {
+        let (before, rest) = text.split_at_checked(at)?;
+        if before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            return None;
+        }
+        let (converter, arguments) = rest.split_once('(')?;
+        let fits = |c: char| c.is_ascii_lowercase() || c == '_';
+        let file = arguments.split([',', ')']).next()?;
+        // `opt@` and `virt@` need no file.
+        let path = file.strip_prefix("file@").unwrap_or(file);
+        (converter.chars().all(fits) && path.contains('/') && !path.contains('@')).then_some(path)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_found_in_expressions() {
+        for (text, expected) in [
+            ("%[path,map_beg(/a/b.map,web)]", vec!["/a/b.map"]),
+            ("path,map(/a.map)", vec!["/a.map"]),
+            ("a,map_str(/x),b,map_reg(file@/y)", vec!["/x", "/y"]),
+            ("map(virt@/x),map(opt@/y),bitmap(/z),map(x)", vec![]),
+            ("map", vec![]),
+        ] {
+            assert_eq!(maps_in(text).collect::<Vec<_>>(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `server` and `server-template` lines with what `default-server` gives them.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::document::Line;
+
+/// One such line.
+pub(super) struct ServerLine<'d> {
+    pub(super) line: &'d Line,
+    /// Whether it is a `server-template`.
+    pub(super) template: bool,
+    /// How many servers it declares.
+    pub(super) count: u64,
+    /// Its name, or the prefix of the template's.
+    pub(super) name: &'d str,
+    /// What stands for its address.
+    pub(super) address: &'d str,
+    /// Its settings, each with its value where it has one.
+    pub(super) settings: BTreeMap<&'d str, &'d str>,
+}
+
+impl ServerLine<'_> {
+    /// Whether it is to be filled at run time: declared in advance, numbered and disabled, or by a template.
+    pub(super) fn is_slot(&self) -> bool {
+        let numbered = self.name.ends_with(|c: char| c.is_ascii_digit());
+        self.template || (numbered && self.settings.contains_key("disabled"))
+    }
+
+    pub(super) fn has(&self, setting: &str) -> bool {
+        self.settings.contains_key(setting)
+    }
+
+    /// What stands before the port, without the word for its family.
+    pub(super) fn host(&self) -> &str {
+        let address = self
+            .address
+            .trim_start_matches("ipv4@")
+            .trim_start_matches("ipv6@");
+        let host = match address.rsplit_once(':') {
+            Some((host, port)) if port.chars().all(|c| c.is_ascii_digit() || c == '+') => host,
+            _ => address,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether its address is an IP address.
+    pub(super) fn is_literal(&self) -> bool {
+        self.host() == "*" || self.host().parse::<IpAddr>().is_ok()
+    }
+
+    /// Whether it is something without a port, such as the path of a socket.
+    pub(super) fn is_path(&self) -> bool {
+        let special = ["unix@", "abns@", "abnsz@", "fd@", "sockpair@"];
+        self.address.starts_with('/')
+            || special
+                .iter()
+                .any(|prefix| self.address.starts_with(prefix))
+    }
+}
+
+/// All of them, in their order.
+pub(super) fn server_lines<'d>(lines: &[&'d Line]) -> Vec<ServerLine<'d>> {
+    let mut common = BTreeMap::new();
+    let mut found = Vec::new();
+    for line in lines {
+        match line.word(0) {
+            "default-server" => read_settings(line, 1, &mut common),
+            "server" => {
+                let mut settings = common.clone();
+                read_settings(line, 3, &mut settings);
+                found.push(ServerLine {
+                    line,
+                    template: false,
+                    count: 1,
+                    name: line.word(1),
+                    address: line.word(2),
+                    settings,
+                });
+            }
+            "server-template" => {
+                let mut settings = common.clone();
+                read_settings(line, 4, &mut settings);
+                found.push(ServerLine {
+                    line,
+                    template: true,
+                    count: count(line.word(2)),
+                    name: line.word(1),
+                    address: line.word(3),
+                    settings,
+                });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `5` or `1-5`.
+fn count(text: &str) -> u64 {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let range = match text.split_once('-') {
+        Some((first, last)) => number(first).zip(number(last)),
+        None => number(text).map(|last| (1, last)),
+    };
+    range.map_or(1, |(first, last)| {
+        last.saturating_add(1).saturating_sub(first)
+    })
+}
+
+fn read_settings<'d>(line: &'d Line, from: usize, settings: &mut BTreeMap<&'d str, &'d str>) {
+    let mut words = line.words.iter().skip(from).map(|word| word.text.as_str());
+    while let Some(word) = words.next() {
+        if word == "enabled" {
+            settings.remove("disabled");
+        } else if let Some(setting) = word.strip_prefix("no-") {
+            settings.remove(setting);
+        } else if takes_value(word) {
+            settings.insert(word, words.next().unwrap_or(""));
+        } else {
+            settings.insert(word, "");
+        }
+    }
+}
+
+/// Whether the next word belongs to this one.
+fn takes_value(setting: &str) -> bool {
+    const SETTINGS: [&str; 69] = [
+        "addr",
+        "agent-addr",
+        "agent-inter",
+        "agent-port",
+        "agent-send",
+        "allow-0rtt-replay",
+        "alpn",
+        "ca-file",
+        "cc",
+        "check-alpn",
+        "check-pool-conn-name",
+        "check-proto",
+        "check-sni",
+        "ciphers",
+        "ciphersuites",
+        "client-sigalgs",
+        "cookie",
+        "crl-file",
+        "crt",
+        "curves",
+        "downinter",
+        "error-limit",
+        "fall",
+        "fastinter",
+        "guid",
+        "hash-key",
+        "id",
+        "idle-ping",
+        "init-addr",
+        "init-state",
+        "inter",
+        "interface",
+        "log-bufsize",
+        "log-proto",
+        "max-reuse",
+        "maxconn",
+        "maxqueue",
+        "minconn",
+        "namespace",
+        "npn",
+        "observe",
+        "on-error",
+        "on-marked-down",
+        "on-marked-up",
+        "pool-conn-name",
+        "pool-low-conn",
+        "pool-max-conn",
+        "pool-purge-delay",
+        "port",
+        "proto",
+        "proxy-v2-options",
+        "redir",
+        "resolve-net",
+        "resolve-opts",
+        "resolve-prefer",
+        "resolvers",
+        "rise",
+        "set-proxy-v2-tlv-fmt",
+        "shard",
+        "sigalgs",
+        "slowstart",
+        "sni",
+        "socks4",
+        "source",
+        "ssl-max-ver",
+        "ssl-min-ver",
+        "tcp-md5sig",
+        "tcp-ut",
+        "track",
+    ];
+    SETTINGS.binary_search(&setting).is_ok()
+        || matches!(
+            setting,
+            "usesrc" | "verify" | "verifyhost" | "weight" | "ws"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::document::{ConfigFile, Document},
+        *,
+    };
+
+    #[test]
+    fn settings_are_told_from_their_values_and_inherited() {
+        let text = "backend b\n\
+             server before 10.0.0.1:80\n\
+             default-server check cookie disabled inter 1s\n\
+             server-template s 2-9 [::1]:80 no-check fall 3 sni str(check) disabled\n\
+             server s1 unix@/tmp/x enabled cookie disabled weight 1\n\
+             server s2 slot.invalid:1 init-addr last,127.0.0.1 disabled";
+        let file = ConfigFile { name: "f", text };
+        let document = Document::parse(&[file]);
+        let lines = document.lines(&document.sections[0]);
+        let servers = server_lines(&lines);
+        let [before, template, path, named] = &servers[..] else {
+            panic!("{}", servers.len());
+        };
+        assert!(before.settings.is_empty() && before.is_literal() && !before.is_slot());
+        assert_eq!((template.count, template.host()), (8, "::1"));
+        assert!(!template.has("check") && template.has("disabled") && template.is_slot());
+        assert_eq!(template.settings["cookie"], "disabled");
+        assert!(path.is_path() && path.has("check") && !path.is_slot());
+        assert_eq!(named.settings["init-addr"], "last,127.0.0.1");
+        assert!(named.is_slot() && !named.is_literal() && !named.is_path());
+    }
+
+    #[test]
+    fn counts_of_templates() {
+        for (text, expected) in [("5", 5), ("1-5", 5), ("3-3", 1), ("x", 1), ("5-1", 0)] {
+            assert_eq!(count(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The end of a seed: nothing goes wrong any more, and everything becomes as it is wished.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use lb_core::{Endpoint, EndpointState, UnmetReason, Weight};
+use lb_haproxy::{observed::is_parked, proto::AdminState, simulator::Faults};
+use tokio::time::sleep;
+
+use crate::{
+    clock,
+    play::Play,
+    routes::lookup,
+    scene::RESYNC,
+    world::{Shared, World},
+};
+
+/// How long it may take with nothing going wrong.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
+    play.network.set_faults(Faults::default());
+    play.world.lock().armed = None;
+    play.stores.iter().for_each(|store| store.be_good());
+    if play.life.is_none() || !play.world.lock().lb_lives {
+        play.die().await;
+        play.live();
+    }
+    let now = clock::elapsed();
+    play.world.lock().note(now, format_args!("all faults end"));
+    play.network
+        .with(|simulator| simulator.set_address_delay(Duration::from_millis(1)));
+    if play.world.lock().counts.edits > 0 {
+        // What somebody else changed is noticed when everything is read again.
+        idle(play, RESYNC + Duration::from_secs(2)).await?;
+    }
+    settle(play).await?;
+    play.evidence()?;
+
+    // I3: one more pass writes nothing.
+    let before = play.network.changes();
+    let handle = play.life.as_ref().unwrap().running.handle();
+    let done = handle.reconcile_now(Duration::from_secs(20)).await;
+    if !done.as_ref().is_ok_and(|done| done.is_complete()) {
+        return Err(format!("I3: an idle pass ends with {done:?}"));
+    }
+    idle(play, Duration::from_secs(11)).await?;
+    let written = play.network.changes() - before;
+    if written > 0 {
+        return Err(format!(
+            "I3: {written} changes were written although all was in effect"
+        ));
+    }
+    cost(play).await?;
+    if play.random.chance(250) {
+        same_slots(play).await?;
+    }
+    Ok(())
+}
+
+async fn idle(play: &mut Play, time: Duration) -> Result<(), String> {
+    let end = clock::elapsed() + time;
+    while clock::elapsed() < end {
+        sleep(Duration::from_millis(500)).await;
+        let (network, world) = (play.network.clone(), play.world.clone());
+        network.with(|simulator| world.lock().pass_time(simulator, clock::elapsed()));
+        crate::acts::traffic(play);
+        play.listen()?;
+        if let Some(violation) = play.world.lock().violation.clone() {
+            return Err(violation);
+        }
+    }
+    Ok(())
+}
+
+/// I3: within a bounded time all is as it is wished, or said not to be.
+async fn settle(play: &mut Play) -> Result<(), String> {
+    let end = clock::elapsed() + PATIENCE;
+    loop {
+        idle(play, Duration::from_millis(500)).await?;
+        let wrong = wrong(play);
+        let Some(wrong) = wrong else {
+            return Ok(());
+        };
+        if clock::elapsed() >= end {
+            return Err(format!("I3: {PATIENCE:?} after the last fault {wrong}"));
+        }
+    }
+}
+
+/// What is not as it should be.
+fn wrong(play: &Play) -> Option<String> {
+    let handle = play.life.as_ref()?.running.handle();
+    let status = handle.status();
+    let target = status.targets.first()?;
+    if !status.published || status.partial {
+        return Some("a source is not heard".to_owned());
+    }
+    if !status.holds.is_empty() || target.verified != Some(status.generation) {
+        return Some(format!(
+            "{:?} is verified, {} wished",
+            target.verified, status.generation
+        ));
+    }
+    if let Some(error) = &target.last_error {
+        return Some(format!("the last pass failed: {error}"));
+    }
+    let (network, world) = (play.network.clone(), play.world.clone());
+    network.with(|simulator| {
+        let world: &Shared = &world;
+        let mut world = world.lock();
+        let now = clock::elapsed();
+        world.look(simulator, now, false);
+        wrong_in(&mut world, simulator, &target.unmet)
+    })
+}
+
+fn wrong_in(
+    world: &mut World,
+    simulator: &lb_haproxy::simulator::Simulator,
+    unmet: &[lb_core::Unmet],
+) -> Option<String> {
+    let scene = world.scene.clone();
+    let allowed = [UnmetReason::NoCapacity, UnmetReason::NoSuchService];
+    if let Some(unmet) = unmet.iter().find(|unmet| !allowed.contains(&unmet.reason)) {
+        return Some(format!("{unmet:?} is unmet"));
+    }
+    let mut homes: BTreeMap<usize, usize> = BTreeMap::new();
+    for place in 0..scene.backends.len() {
+        if let Some(service) = world.service_of(simulator, place) {
+            homes.insert(service, place);
+        }
+    }
+    for (at, service) in scene.services.iter().enumerate() {
+        let wanted = truth(world, at);
+        let Some(place) = homes.get(&at).copied() else {
+            let told = unmet.iter().any(|unmet| unmet.service == service.name);
+            if !wanted.is_empty() && !told {
+                return Some(format!(
+                    "{} has no backend, and nobody says so",
+                    service.name
+                ));
+            }
+            continue;
+        };
+        let sights: Vec<_> = world
+            .sights
+            .iter()
+            .filter(|sight| sight.place == place)
+            .collect();
+        let missing: Vec<SocketAddr> = wanted
+            .iter()
+            .filter(|(_, endpoint)| endpoint.state.is_ready())
+            .filter(|(address, endpoint)| {
+                !sights.iter().any(|sight| {
+                    sight.address == Some(**address)
+                        && sight.admin == AdminState::Ready
+                        && sight.weight == endpoint.weight.get()
+                })
+            })
+            .map(|(address, _)| *address)
+            .collect();
+        let lacking = unmet
+            .iter()
+            .filter(|unmet| {
+                unmet.service == service.name && unmet.reason == UnmetReason::NoCapacity
+            })
+            .count();
+        if missing.len() != lacking {
+            return Some(format!(
+                "{} lacks {missing:?}, {lacking} of them told",
+                service.name
+            ));
+        }
+        if lacking > 0
+            && sights.iter().any(|sight| {
+                sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
+            })
+        {
+            return Some(format!(
+                "{} has a free slot and lacks {missing:?}",
+                service.name
+            ));
+        }
+        for sight in sights {
+            let address = sight.address?;
+            let state = wanted.get(&address).map(|endpoint| endpoint.state);
+            let right = match state {
+                Some(EndpointState::Ready) => {
+                    let host = world.hosts.get(&address);
+                    let well = host.is_some_and(|host| host.healthy);
+                    let running = sight.weight == 0 || !sight.checked || sight.serves == well;
+                    sight.admin == AdminState::Ready && running
+                }
+                Some(_) => sight.admin == AdminState::Maint,
+                None => sight.admin == AdminState::Maint && is_parked(address),
+            };
+            if !right {
+                return Some(format!(
+                    "{}/{} is {sight:?}, wished {state:?}",
+                    service.name, sight.name
+                ));
+            }
+        }
+        let routed = world.stores.first().and_then(|store| {
+            let key = lb_core::RecordKey::new(service.name.clone(), "routes".parse().ok()?);
+            let record = store.get(&key)?;
+            Some(
+                record
+                    .routes
+                    .iter()
+                    .any(|route| String::from(route.host.clone()) == service.host),
+            )
+        });
+        let led = lookup(simulator, &service.host);
+        let expected = routed
+            .unwrap_or_default()
+            .then(|| scene.backends[place].as_str());
+        if led != expected {
+            return Some(format!(
+                "{} is led to {led:?}, expected {expected:?}",
+                service.host
+            ));
+        }
+    }
+    for sight in &world.sights {
+        let free = sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked);
+        if !homes.values().any(|place| *place == sight.place) && !free {
+            return Some(format!(
+                "{}/{} belongs to nobody and is {sight:?}",
+                scene.backends[sight.place], sight.name
+            ));
+        }
+    }
+    None
+}
+
+/// The endpoints of a service, by address, in all sources.
+fn truth(world: &World, service: usize) -> BTreeMap<SocketAddr, Endpoint> {
+    let name = &world.scene.services[service].name;
+    world
+        .stores
+        .iter()
+        .flat_map(|store| store.records())
+        .filter(|record| record.key.service == *name)
+        .filter_map(|record| record.endpoint)
+        .map(|endpoint| (endpoint.address, endpoint))
+        .collect()
+}
+
+/// I4: one change costs one command.
+async fn cost(play: &mut Play) -> Result<(), String> {
+    let store = play.stores.iter().find(|store| {
+        store.records().iter().any(|record| {
+            record
+                .endpoint
+                .as_ref()
+                .is_some_and(|endpoint| endpoint.state.is_ready())
+        })
+    });
+    let Some(store) = store.cloned() else {
+        return Ok(());
+    };
+    let record = store.records().into_iter().find(|record| {
+        record
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.state.is_ready())
+    });
+    let Some(mut record) = record else {
+        return Ok(());
+    };
+    let other = match record.endpoint.as_ref().unwrap().weight.get() {
+        77 => 78,
+        _ => 77,
+    };
+    let weight = Weight::new(other).unwrap();
+    record.endpoint = record.endpoint.map(|endpoint| endpoint.with_weight(weight));
+    let before = play.network.changes();
+    store.set([(record.key.clone(), Some(record))]);
+    settle(play).await?;
+    let written = play.network.changes() - before;
+    if written > 1 {
+        return Err(format!(
+            "I4: one change of a weight took {written} commands"
+        ));
+    }
+    Ok(())
+}
+
+/// I5: the same endpoints get the same slots in every HAProxy that begins with none.
+async fn same_slots(play: &mut Play) -> Result<(), String> {
+    let mut seen: Vec<Vec<Option<SocketAddr>>> = Vec::new();
+    for round in 0..2 {
+        if round > 0 {
+            // Another life has other seeds and no memory.
+            play.die().await;
+        }
+        let (network, world) = (play.network.clone(), play.world.clone());
+        network.with(|simulator| {
+            let mut world = world.lock();
+            for map in &mut simulator.config_mut().maps {
+                map.entries.clear();
+            }
+            simulator.restart(None);
+            world.look(simulator, clock::elapsed(), false);
+        });
+        network.replace_socket();
+        if round > 0 {
+            play.live();
+        }
+        settle(play).await?;
+        seen.push(
+            play.world
+                .lock()
+                .sights
+                .iter()
+                .map(|sight| sight.address)
+                .collect(),
+        );
+    }
+    match seen.as_slice() {
+        [one, other] if one != other => Err(format!(
+            "I5: slots {one:?} the first time, {other:?} the second"
+        )),
+        _ => Ok(()),
+    }
+}

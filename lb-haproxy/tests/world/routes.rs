@@ -1,0 +1,20 @@
+//! How a frontend finds the backend of a request for a host: the longest prefix, then its parents, then any.
+
+use lb_haproxy::simulator::Simulator;
+
+use crate::scene::ROUTES;
+
+/// The backend that the map of routes names for `/` of a host.
+pub(crate) fn lookup<'s>(sim: &'s Simulator, host: &str) -> Option<&'s str> {
+    let mut hosts = vec![host.to_owned()];
+    let parents = host.match_indices('.').map(|(at, _)| host[at..].to_owned());
+    hosts.extend(parents);
+    hosts.push("*".to_owned());
+    hosts.iter().find_map(|host| {
+        let asked = format!("{host}//?");
+        sim.map_entries(ROUTES)
+            .filter(|(key, _)| asked.starts_with(key))
+            .max_by_key(|(key, _)| key.len())
+            .map(|(_, value)| value)
+    })
+}

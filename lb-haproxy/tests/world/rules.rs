@@ -1,0 +1,529 @@
+//! What must hold after every line and every change in HAProxy, whoever caused it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use lb_core::EndpointState;
+use lb_haproxy::{
+    capability::Capabilities,
+    observed::{PARKED, is_parked},
+    proto::AdminState,
+    simulator::{Moment, Simulator},
+};
+
+use crate::{
+    scene::{ADMISSION, DRAIN},
+    world::{Sight, Trigger, World},
+};
+
+impl World {
+    /// Called after everything that may have changed HAProxy; false: `lb` is killed here.
+    pub(crate) fn after(&mut self, sim: &mut Simulator, now: Duration, moment: Moment<'_>) -> bool {
+        if let Moment::Line(line) = moment {
+            self.counts.lines += 1;
+            self.note(now, format_args!("> {line}"));
+            self.before_line(sim, now, line);
+        }
+        if let Moment::Stale(line) = moment {
+            self.note(now, format_args!("to an old worker > {line}"));
+        }
+        self.look(sim, now, matches!(moment, Moment::Line(_)));
+        if moment == Moment::Read {
+            for sight in &mut self.sights {
+                sight.known = sight.tainted && now >= sight.tainted_until;
+            }
+        }
+        if self.between && matches!(moment, Moment::Line(_)) && self.random.chance(300) {
+            let service = self.random.below(self.scene.services.len() as u64) as usize;
+            self.request(sim, now, service);
+        }
+        let Moment::Line(_) = moment else {
+            return self.lb_lives;
+        };
+        match &mut self.armed {
+            Some((0, trigger)) => {
+                let trigger = *trigger;
+                self.armed = None;
+                match trigger {
+                    Trigger::Kill => {
+                        self.note(now, format_args!("lb is killed"));
+                        self.counts.kills += 1;
+                        self.lb_lives = false;
+                        self.killed.notify_one();
+                    }
+                    Trigger::Reload => self.reload(sim, now, true),
+                    Trigger::Restart => self.reload(sim, now, false),
+                }
+            }
+            Some((lines, _)) => *lines -= 1,
+            None => {}
+        }
+        self.lb_lives
+    }
+
+    /// A new worker, with what the files hold where there are any.
+    pub(crate) fn reload(&mut self, sim: &mut Simulator, now: Duration, seamless: bool) {
+        let state = self.scene.restores.then(|| sim.state_file()).flatten();
+        self.keep_maps(sim);
+        self.note(
+            now,
+            format_args!(
+                "HAProxy {} (state {})",
+                if seamless { "reloads" } else { "restarts" },
+                state.is_some()
+            ),
+        );
+        if seamless {
+            self.counts.reloads += 1;
+            sim.reload(state.as_deref());
+        } else {
+            self.counts.restarts += 1;
+            sim.restart(state.as_deref());
+        }
+        self.look(sim, now, false);
+    }
+
+    /// The map files are as the maps, where they are kept at all.
+    pub(crate) fn keep_maps(&self, sim: &mut Simulator) {
+        let restores = self.scene.restores;
+        let files: Vec<String> = sim
+            .config_mut()
+            .maps
+            .iter()
+            .map(|map| map.file.clone())
+            .collect();
+        for (at, file) in files.iter().enumerate() {
+            let entries: Vec<(String, String)> = sim
+                .map_entries(file)
+                .filter(|_| restores)
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            sim.config_mut().maps[at].entries = entries;
+        }
+    }
+
+    /// Takes HAProxy as it is, whatever it was: somebody else has changed it.
+    pub(crate) fn rebase(&mut self, sim: &Simulator, now: Duration) {
+        let fresh = self.see(sim, now);
+        let old = std::mem::replace(&mut self.sights, fresh);
+        for at in 0..self.sights.len() {
+            let Some(old) = same_of(&old, &self.sights[at], at) else {
+                continue;
+            };
+            let sight = &mut self.sights[at];
+            if old.address != sight.address
+                || old.admin != sight.admin
+                || old.weight != sight.weight
+                || old.serves != sight.serves
+            {
+                sight.tainted = true;
+                sight.known = false;
+            }
+        }
+    }
+
+    fn see(&self, sim: &Simulator, now: Duration) -> Vec<Sight> {
+        let same = self.worker == sim.newest();
+        sim.servers()
+            .enumerate()
+            .map(|(at, server)| {
+                let is = |old: &&Sight| old.place == server.place && old.name == server.name;
+                let old = self
+                    .sights
+                    .get(at)
+                    .filter(is)
+                    .or_else(|| self.sights.iter().find(is));
+                // What somebody changed outlives a worker whose successor is given its state.
+                let tainting = old.filter(|old| old.tainted && (same || self.scene.restores));
+                let old = old.filter(|_| same);
+                let since = old
+                    .filter(|old| old.address == server.address && old.admin == server.admin)
+                    .map_or(now, |old| old.since);
+                Sight {
+                    place: server.place,
+                    name: server.name.to_owned(),
+                    address: server.address,
+                    admin: server.admin,
+                    weight: server.weight,
+                    checked: server.checked,
+                    vouched: server.vouched,
+                    serves: server.takes_requests,
+                    sessions: server.sessions,
+                    since,
+                    tainted: tainting.is_some(),
+                    tainted_until: tainting.map_or(Duration::ZERO, |old| old.tainted_until),
+                    known: tainting.is_some_and(|old| old.known && same),
+                    closed_since: match old {
+                        _ if server.admin == AdminState::Ready => None,
+                        Some(old) if old.address == server.address => {
+                            old.closed_since.or(Some(now))
+                        }
+                        _ => Some(now),
+                    },
+                    used: server.admin != AdminState::Maint
+                        || old.is_some_and(|old| old.used && old.address == server.address),
+                    served: server.takes_requests
+                        || old.is_some_and(|old| old.served && old.since == since),
+                }
+            })
+            .collect()
+    }
+
+    /// Compares what is with what was. `ours`: a line of `lb` made the difference.
+    pub(crate) fn look(&mut self, sim: &Simulator, now: Duration, ours: bool) {
+        let fresh = self.see(sim, now);
+        if sim.newest().is_none() {
+            // What somebody changed may come back with the next one.
+            self.worker = None;
+            return;
+        }
+        if self.worker != sim.newest() || fresh.len() < self.sights.len() {
+            self.worker = sim.newest();
+            self.worker_since = now;
+            self.sights = fresh;
+            return;
+        }
+        let old = std::mem::replace(&mut self.sights, fresh);
+        for at in 0..self.sights.len() {
+            let sight = self.sights[at].clone();
+            let Some(before) = same_of(&old, &sight, at) else {
+                continue;
+            };
+            if !sight.tainted {
+                if ours {
+                    self.judge(sim, now, before, &sight);
+                } else if before.address != sight.address && sight.admin == AdminState::Ready {
+                    self.broken(
+                        now,
+                        format_args!(
+                            "I1: {} is ready while its address becomes {:?}",
+                            self.title(&sight),
+                            sight.address
+                        ),
+                    );
+                }
+            }
+            let over = sight.known && now >= sight.tainted_until;
+            self.sights[at].tainted &= !over || !self.is_right(sim, &sight);
+        }
+        if ours {
+            self.judge_services(sim, now, &old);
+        }
+    }
+
+    fn title(&self, sight: &Sight) -> String {
+        format!("{}/{}", self.scene.backends[sight.place], sight.name)
+    }
+
+    /// Whether nothing is wrong about a server that somebody else changed.
+    fn is_right(&self, sim: &Simulator, sight: &Sight) -> bool {
+        let Some(address) = sight.address else {
+            return false;
+        };
+        let wish = self
+            .service_of(sim, sight.place)
+            .and_then(|service| self.wish(service, address));
+        match (sight.admin, wish) {
+            (AdminState::Maint, _) => is_parked(address),
+            (AdminState::Ready, Some((state, weight))) => {
+                state.is_ready() && weight == sight.weight && (!sight.checked || sight.vouched)
+            }
+            _ => false,
+        }
+    }
+
+    /// One server that a line of `lb` changed.
+    fn judge(&mut self, sim: &Simulator, now: Duration, before: &Sight, sight: &Sight) {
+        let Some(address) = sight.address else {
+            return;
+        };
+        let service = self.service_of(sim, sight.place);
+        let wish = service.and_then(|service| self.wish(service, address));
+        let title = self.title(sight);
+        if before.admin != AdminState::Ready && sight.admin == AdminState::Ready {
+            if !wish.is_some_and(|(state, _)| state.is_ready()) {
+                self.broken(
+                    now,
+                    format_args!(
+                        "I9: {title} is made ready at {address}, which is wished to be {wish:?}"
+                    ),
+                );
+            }
+            self.enters(sim, now, sight, address);
+        }
+        if !before.serves && sight.serves && sight.checked && !sight.vouched {
+            self.broken(
+                now,
+                format_args!("I9: {title} is let in at {address} before its check has looked"),
+            );
+        }
+        let leaves_ready = before.admin == AdminState::Ready && before.address == sight.address;
+        let dead = wish.is_some_and(|(state, _)| {
+            matches!(state, EndpointState::Down | EndpointState::Pending)
+        });
+        if leaves_ready && sight.admin == AdminState::Maint && !dead && !is_parked(address) {
+            self.broken(
+                now,
+                format_args!(
+                    "I8: {title} at {address} goes to maintenance without a drain, wished {wish:?}"
+                ),
+            );
+        }
+        if leaves_ready && sight.admin == AdminState::Drain && dead {
+            self.broken(
+                now,
+                format_args!("I8: {title} at {address} is drained although it is wished {wish:?}"),
+            );
+        }
+        if before.serves && !sight.serves && before.address == sight.address {
+            let elsewhere = self.sights.iter().any(|other| {
+                other.place == sight.place && other.serves && other.address == Some(address)
+            });
+            if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0) && !elsewhere {
+                self.broken(
+                    now,
+                    format_args!("I5: {title} at {address} is taken out though it is wished ready"),
+                );
+            }
+            let partial = self
+                .desired
+                .as_ref()
+                .is_none_or(|desired| desired.is_partial());
+            if partial && wish.is_none() && !elsewhere && !self.is_contested(service, address) {
+                self.broken(
+                    now,
+                    format_args!(
+                        "I2: {title} at {address} is taken out while a source is not heard"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// An address enters a service: it must have left every other that does not want it.
+    fn enters(&mut self, sim: &Simulator, now: Duration, sight: &Sight, address: SocketAddr) {
+        let others: Vec<Sight> = self
+            .sights
+            .iter()
+            .filter(|other| {
+                other.place != sight.place && other.address == Some(address) && !other.tainted
+            })
+            .cloned()
+            .map(|other| Sight {
+                sessions: sessions(sim, &other),
+                ..other
+            })
+            .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
+            .collect();
+        for other in others {
+            let wanted = self
+                .service_of(sim, other.place)
+                .is_some_and(|service| self.wish(service, address).is_some());
+            if !wanted {
+                let (title, holder) = (self.title(sight), self.title(&other));
+                self.broken(
+                    now,
+                    format_args!("I1: {title} serves {address} before it has left {holder} ({:?}, {} sessions)", other.admin, other.sessions),
+                );
+            }
+        }
+    }
+
+    /// Whether another service wants an address.
+    fn is_contested(&self, service: Option<usize>, address: SocketAddr) -> bool {
+        (0..self.scene.services.len())
+            .filter(|other| Some(*other) != service)
+            .any(|other| self.wish(other, address).is_some())
+    }
+
+    /// I12: no line leaves a service without a server that stays or could have been let in.
+    fn judge_services(&mut self, sim: &Simulator, now: Duration, old: &[Sight]) {
+        for place in 0..self.scene.backends.len() {
+            let serving = |sights: &[Sight]| {
+                sights
+                    .iter()
+                    .filter(|sight| sight.place == place && sight.serves)
+                    .count()
+            };
+            if serving(old) == 0 || serving(&self.sights) > 0 {
+                continue;
+            }
+            if old
+                .iter()
+                .chain(&self.sights)
+                .any(|sight| sight.place == place && sight.tainted)
+            {
+                continue;
+            }
+            let Some(service) = self.service_of(sim, place) else {
+                continue;
+            };
+            let left: Vec<SocketAddr> = old
+                .iter()
+                .filter(|sight| sight.place == place && sight.serves)
+                .filter_map(|sight| sight.address)
+                .collect();
+            let excused = left.iter().any(|address| {
+                let dead = self.wish(service, *address).is_some_and(|(state, weight)| {
+                    matches!(state, EndpointState::Down | EndpointState::Pending) || weight == 0
+                });
+                let late = self
+                    .unwanted
+                    .get(&(service, *address))
+                    .is_some_and(|since| now + Duration::from_millis(20) >= *since + ADMISSION);
+                dead || late || self.is_contested(Some(service), *address)
+            });
+            let another = self.scene.pool.iter().copied().find(|address| {
+                let ready = self
+                    .wish(service, *address)
+                    .is_some_and(|(state, weight)| state.is_ready() && weight > 0);
+                let own = || self.sights.iter().filter(|sight| sight.place == place);
+                let possible = match own().find(|sight| sight.address == Some(*address)) {
+                    // One that was let in and does not pass its check is waited for no longer than so.
+                    Some(sight) => {
+                        sight.admin == AdminState::Maint
+                            || (!sight.served
+                                && now + Duration::from_millis(20) < sight.since + ADMISSION)
+                    }
+                    None => own().any(|sight| {
+                        sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
+                    }),
+                };
+                ready && !left.contains(address) && possible
+            });
+            if let Some(another) = another
+                && !excused
+            {
+                let backend = self.scene.backends[place].clone();
+                self.broken(
+                    now,
+                    format_args!(
+                        "I12: {backend} is left without a server while {another} could be let in"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// What a line is about to do to a server as it was seen last.
+    fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["set", "server", at, "addr", ip, "port", port] => {
+                let to = format!("{ip}:{port}")
+                    .parse::<SocketAddr>()
+                    .or_else(|_| format!("[{ip}]:{port}").parse());
+                self.before_address(sim, now, at, to.unwrap());
+            }
+            ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
+            [
+                "set",
+                "server",
+                _,
+                "state" | "weight" | "health" | "check-port",
+                _,
+            ]
+            | [
+                "add" | "del" | "set" | "clear" | "prepare" | "commit",
+                "map",
+                ..,
+            ]
+            | ["add", "server", ..]
+            | ["enable", "health", _] => {}
+            // The lines of a payload: a key and a value.
+            [key, _]
+                if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
+            _ => self.broken(now, format_args!("I6: {line:?} is no command of lb's")),
+        }
+    }
+
+    fn find(&self, at: &str) -> Option<Sight> {
+        let (backend, name) = at.split_once('/')?;
+        self.sights
+            .iter()
+            .find(|sight| sight.name == name && self.scene.backends[sight.place] == backend)
+            .cloned()
+    }
+
+    /// I1: a slot is re-pointed only when it rests and nobody uses it, and only from and to its parking place.
+    fn before_address(&mut self, sim: &Simulator, now: Duration, at: &str, to: SocketAddr) {
+        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
+            return;
+        };
+        let Some(from) = sight.address else {
+            return;
+        };
+        if sight.admin != AdminState::Maint {
+            self.broken(
+                now,
+                format_args!(
+                    "I1: {at} is re-pointed from {from} to {to} while {:?}",
+                    sight.admin
+                ),
+            );
+        }
+        if from == to || is_parked(from) || !sight.used {
+            return;
+        }
+        let sessions = sessions(sim, &sight);
+        if to != PARKED {
+            self.broken(
+                now,
+                format_args!("I1: {at} is re-pointed from {from} to {to} without being parked"),
+            );
+        }
+        if sessions > 0 {
+            self.broken(
+                now,
+                format_args!("I1: {at} is re-pointed from {from} with {sessions} requests on it"),
+            );
+        }
+        let (major, minor) = self.scene.version;
+        let grace = Capabilities::of(major, minor).reuse_grace(&self.scene.policy);
+        let rested = now - sight.since;
+        if rested + Duration::from_millis(1) < grace {
+            self.broken(
+                now,
+                format_args!(
+                    "I1: {at} is re-pointed from {from} after {rested:?}, expected {grace:?}"
+                ),
+            );
+        }
+    }
+
+    /// I8: requests are cut only when the time for them is over.
+    fn before_cut(&mut self, now: Duration, at: &str) {
+        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
+            return;
+        };
+        let Some((address, service)) = sight.address.zip(self.scene.owners[sight.place]) else {
+            return;
+        };
+        let grace = match self.wish(service, address) {
+            Some((EndpointState::Draining { grace: Some(grace) }, _)) => grace,
+            _ => DRAIN,
+        };
+        let since = self.unwanted.get(&(service, address)).copied();
+        let over = |since: Duration| now + Duration::from_millis(1) >= since + grace.min(DRAIN);
+        if !since.is_some_and(over) && !sight.closed_since.is_some_and(over) {
+            self.broken(
+                now,
+                format_args!(
+                    "I8: requests at {at} are cut before their time, unwanted since {since:?}"
+                ),
+            );
+        }
+    }
+}
+
+/// How many requests a server has now.
+fn sessions(sim: &Simulator, sight: &Sight) -> usize {
+    sim.servers()
+        .find(|server| server.place == sight.place && server.name == sight.name)
+        .map_or(0, |server| server.sessions)
+}
+
+/// The same server in another look, most likely at the same place.
+fn same_of<'s>(all: &'s [Sight], sight: &Sight, at: usize) -> Option<&'s Sight> {
+    let is = |other: &&Sight| other.place == sight.place && other.name == sight.name;
+    all.get(at).filter(is).or_else(|| all.iter().find(is))
+}

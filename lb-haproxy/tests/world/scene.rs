@@ -1,0 +1,151 @@
+//! What a seed begins with: a version, services, backends, a policy.
+
+use std::{net::SocketAddr, time::Duration};
+
+use lb_core::Name;
+use lb_haproxy::{
+    Policy,
+    policy::{DynamicServers, HttpReuse},
+    simulator::{BackendModel, CheckModel, ConfigModel, MapModel, Profile, Random},
+};
+
+use crate::seed::{Kind, Options};
+
+pub(crate) const ROUTES: &str = "lb-routes.map";
+pub(crate) const SERVICES: &str = "lb-services.map";
+pub(crate) const SHARED_HOST: &str = "shared.example";
+pub(crate) const ADMISSION: Duration = Duration::from_secs(3);
+pub(crate) const DRAIN: Duration = Duration::from_secs(4);
+pub(crate) const HOLD: Duration = Duration::from_secs(3);
+pub(crate) const RESYNC: Duration = Duration::from_secs(10);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) version: (u32, u32),
+    pub(crate) services: Vec<Service>,
+    /// The backends, in HAProxy's order.
+    pub(crate) backends: Vec<String>,
+    /// The service of each backend that has one of its own.
+    pub(crate) owners: Vec<Option<usize>>,
+    pub(crate) pool: Vec<SocketAddr>,
+    pub(crate) policy: Policy,
+    /// Whether a new HAProxy comes with the servers and maps of the one before.
+    pub(crate) restores: bool,
+    pub(crate) sources: usize,
+    pub(crate) settle: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: Name,
+    pub(crate) host: String,
+    /// Whether it has a backend of its own.
+    pub(crate) housed: bool,
+}
+
+impl Scene {
+    pub(crate) fn new(random: &mut Random, options: &Options) -> (Self, ConfigModel) {
+        let version = *random.pick(&Profile::ALL).unwrap();
+        let count = 2 + random.below(3) as usize;
+        let spares = random.below(3) as usize;
+        let homeless = match options.has(Kind::Spares) {
+            true => spares.min(count - 1),
+            false => 0,
+        };
+        let services: Vec<Service> = (0..count)
+            .map(|at| Service {
+                name: format!("s{at}").parse().unwrap(),
+                host: format!("s{at}.example"),
+                housed: at + homeless < count,
+            })
+            .collect();
+        let reuse = *random
+            .pick(&[
+                HttpReuse::Safe,
+                HttpReuse::Safe,
+                HttpReuse::Always,
+                HttpReuse::Never,
+            ])
+            .unwrap();
+        let checking = options.has(Kind::Checks);
+        let restores = random.chance(600);
+        let mut backends = Vec::new();
+        let mut backend = |name: &str, random: &mut Random| {
+            let slots = 2 + random.below(4) as u32;
+            let check = (random.chance(400) && checking).then(|| CheckModel {
+                inter: Duration::from_millis(200 + random.below(600)),
+                rise: 1 + random.below(2) as u16,
+                fall: 2,
+                port: 0,
+            });
+            let mut model = BackendModel::slots(name, slots, check).with_reuse(reuse);
+            for server in &mut model.servers {
+                server.restorable = restores;
+            }
+            backends.push(model);
+        };
+        let mut owners = Vec::new();
+        for (at, service) in services
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| known.housed)
+        {
+            backend(service.name.as_str(), random);
+            owners.push(Some(at));
+        }
+        for number in 1..=spares {
+            backend(&format!("spare-http-{number}"), random);
+            owners.push(None);
+        }
+        let pool = (0..5 + random.below(6))
+            .map(|at| SocketAddr::from(([10, 0, 0, at as u8 + 1], 8000)))
+            .collect();
+        let dynamic = match random.below(3) {
+            0 => DynamicServers::Auto,
+            _ => DynamicServers::Never,
+        };
+        let mut policy = Policy::default();
+        policy.drain_timeout = DRAIN;
+        policy.admission_timeout = ADMISSION;
+        policy.adoption_hold = HOLD;
+        policy.http_reuse = reuse;
+        policy.keep_alive_timeout = KEEP_ALIVE;
+        policy.dynamic_servers = dynamic;
+        policy.resync = RESYNC;
+        let map = |id: u32, file: &str| MapModel {
+            id,
+            file: file.to_owned(),
+            entries: Vec::new(),
+            description: format!(
+                "pattern loaded from file '{file}' used by map at file 'haproxy.cfg' line {id}"
+            ),
+        };
+        let names = backends.iter().map(|model| model.name.clone()).collect();
+        let config = ConfigModel {
+            backends,
+            maps: vec![map(1, ROUTES), map(2, SERVICES)],
+            keep_alive: KEEP_ALIVE,
+            ..ConfigModel::default()
+        };
+        let scene = Self {
+            version,
+            services,
+            backends: names,
+            owners,
+            pool,
+            policy,
+            restores,
+            sources: 1 + random.below(3) as usize,
+            settle: Duration::from_millis(match random.chance(700) {
+                true => 0,
+                false => random.below(200),
+            }),
+        };
+        (scene, config)
+    }
+
+    pub(crate) fn service(&self, name: &Name) -> Option<usize> {
+        self.services.iter().position(|known| known.name == *name)
+    }
+}

@@ -1,0 +1,203 @@
+//! The driver under test, with every pass looked at before and after.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use lb_core::{DriveError, Driver, EndpointState, Name, Preview, Report, Snapshot};
+use lb_haproxy::{HaproxyDriver, TargetConfig, proto::AdminState, simulator::Network};
+
+use crate::{
+    clock,
+    scene::Scene,
+    world::{Shared, World, wish_in},
+};
+
+pub(crate) struct Watched {
+    driver: HaproxyDriver,
+    world: Shared,
+    network: Network,
+    /// The generation of the last pass.
+    generation: u64,
+}
+
+impl Watched {
+    pub(crate) fn new(scene: &Scene, world: Shared, network: Network) -> Self {
+        let name = "edge".parse().unwrap();
+        let mut config = TargetConfig::new(name, "/simulated.sock".parse().unwrap())
+            .with_policy(scene.policy.clone());
+        config.files.maps = false;
+        config.timeout = Duration::from_secs(2);
+        Self {
+            driver: HaproxyDriver::new(config),
+            world,
+            network,
+            generation: 0,
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Watched {
+    fn name(&self) -> &Name {
+        self.driver.name()
+    }
+
+    async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError> {
+        let (worker, unwanted) = {
+            let mut world = self.world.lock();
+            let now = clock::elapsed();
+            world.counts.passes += 1;
+            let generation = desired.generation();
+            world.note(now, format_args!("pass on generation {generation}"));
+            if generation < self.generation {
+                let before = self.generation;
+                world.broken(
+                    now,
+                    format_args!("I11: generation {generation} comes after {before}"),
+                );
+            }
+            self.generation = generation;
+            world.check_wish(now, desired);
+            let unwanted = world.unwanted.clone();
+            world.take_wish(now, desired);
+            (world.worker, unwanted)
+        };
+        let result = self.driver.converge(desired).await;
+        let network = self.network.clone();
+        let world = self.world.clone();
+        network.with(|sim| {
+            let mut world = world.lock();
+            let now = clock::elapsed();
+            world.look(sim, now, false);
+            match &result {
+                Ok(report) => {
+                    let (applied, converged) = (report.applied, report.converged);
+                    world.note(
+                        now,
+                        format_args!(
+                            "pass ends: applied {applied}, converged {converged}, unmet {}",
+                            report.unmet.len()
+                        ),
+                    );
+                    let settled = now > world.worker_since + Duration::from_secs(4);
+                    if converged && worker == world.worker && settled {
+                        world.counts.converged += 1;
+                        world.check_converged(now, desired, report);
+                    }
+                    if report
+                        .counters
+                        .get("endless_passes")
+                        .is_some_and(|count| *count > 0)
+                    {
+                        world.broken(now, format_args!("I3: a pass found no end"));
+                    }
+                }
+                Err(error) => {
+                    world.note(now, format_args!("pass fails: {error}"));
+                    // The wish may not even have been looked at: what left before has left before.
+                    for (place, since) in unwanted {
+                        let known = world.unwanted.entry(place).or_insert(since);
+                        *known = since.min(*known);
+                    }
+                }
+            }
+        });
+        result
+    }
+
+    async fn preview(&mut self, desired: &Arc<Snapshot>) -> Result<Preview, DriveError> {
+        self.driver.preview(desired).await
+    }
+
+    async fn attention(&mut self) {
+        self.driver.attention().await;
+    }
+}
+
+impl World {
+    /// I2, I11: the wish holds everything that the sources have told last, and nothing older.
+    fn check_wish(&mut self, now: Duration, desired: &Snapshot) {
+        for store in self.stores.clone() {
+            let Some(revision) = store.heard(now).filter(|_| !store.is_in_doubt(now)) else {
+                continue;
+            };
+            let lying = store.is_lying();
+            for (key, record) in store.at(revision) {
+                // The guard holds back what serves or is about to; an empty listing may take the rest away.
+                let live = record.endpoint.as_ref().is_some_and(|endpoint| {
+                    matches!(
+                        endpoint.state,
+                        EndpointState::Ready | EndpointState::Pending
+                    )
+                });
+                if lying && !live {
+                    continue;
+                }
+                let found = desired
+                    .service(&key.service)
+                    .and_then(|service| service.endpoint(&key.id));
+                if found != record.endpoint.as_ref() {
+                    self.broken(
+                        now,
+                        format_args!(
+                            "I2/I11: {key} was told last as {:?} and is wished as {found:?}",
+                            record.endpoint
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    /// I3, I10: a pass that says that the wish is in effect says what HAProxy does.
+    fn check_converged(&mut self, now: Duration, desired: &Snapshot, report: &Report) {
+        let scene = self.scene.clone();
+        for (service, known) in scene.services.iter().enumerate() {
+            let Some(place) = scene
+                .owners
+                .iter()
+                .position(|owner| *owner == Some(service))
+            else {
+                continue;
+            };
+            if self
+                .sights
+                .iter()
+                .any(|sight| sight.place == place && sight.tainted)
+            {
+                continue;
+            }
+            let unmet = |address: SocketAddr| {
+                let wished = desired.service(&known.name);
+                report.unmet.iter().any(|unmet| {
+                    unmet.service == known.name
+                        && unmet.endpoint.as_ref().is_none_or(|id| {
+                            wished
+                                .and_then(|service| service.endpoint(id))
+                                .is_some_and(|endpoint| endpoint.address == address)
+                        })
+                })
+            };
+            for address in &scene.pool {
+                let wish = wish_in(desired, &known.name, *address);
+                let ready: Vec<_> = self
+                    .sights
+                    .iter()
+                    .filter(|sight| sight.place == place && sight.address == Some(*address))
+                    .filter(|sight| sight.admin == AdminState::Ready)
+                    .map(|sight| sight.weight)
+                    .collect();
+                let right = match wish {
+                    Some((EndpointState::Ready, weight)) => ready == [weight] || unmet(*address),
+                    _ => ready.is_empty() || desired.is_partial(),
+                };
+                if !right {
+                    self.broken(
+                        now,
+                        format_args!("I3/I10: a pass says that all is in effect; {} at {address} is wished {wish:?} and serves with {ready:?}", known.name),
+                    );
+                }
+            }
+        }
+    }
+}
