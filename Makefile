@@ -35,6 +35,10 @@ install: ## install lb.h, liblb and lb.pc: PREFIX=/usr/local DESTDIR=
 	cargo build --release --package lb-ffi
 	ffi/install target/release $(or $(PREFIX),/usr/local) $(DESTDIR)
 
+.PHONY: image
+image: ## build the agent as one static program, and as the image lb-agent
+	@.ci/image
+
 .PHONY: fuzz
 fuzz: ## fuzz every target, SECONDS_EACH=10; needs a nightly toolchain
 	@.ci/fuzz $(or $(SECONDS_EACH),10)
