@@ -119,7 +119,10 @@ impl Fleet {
 
     fn remove(&self, numbers: impl Iterator<Item = u16>) {
         let keys = numbers.map(|number| RecordKey::new(name("web"), name(&format!("e{number}"))));
-        let _cursor = self.publisher.batch(Vec::new(), keys.collect::<Vec<_>>()).unwrap();
+        let _cursor = self
+            .publisher
+            .batch(Vec::new(), keys.collect::<Vec<_>>())
+            .unwrap();
     }
 
     /// Which slot has which address, of each HAProxy.
@@ -129,7 +132,9 @@ impl Fleet {
             let mut client = haproxy.connect().await.unwrap();
             let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
             let rows = ServersState::parse(reply.text()).unwrap().rows;
-            let used = rows.iter().filter(|row| row.op.is_up() && !row.admin.is_maint());
+            let used = rows
+                .iter()
+                .filter(|row| row.op.is_up() && !row.admin.is_maint());
             all.push(
                 used.filter_map(|row| Some((row.server.to_string(), row.socket_addr()?)))
                     .collect(),
@@ -153,7 +158,10 @@ impl Fleet {
     /// Until every target that lives has verified the newest generation with this many endpoints.
     async fn verified(&self, endpoints: usize, dead: usize) {
         self.until("all to verify", |status| {
-            let behind = status.targets.iter().filter(|target| target.behind > 0 || target.verified.is_none());
+            let behind = status
+                .targets
+                .iter()
+                .filter(|target| target.behind > 0 || target.verified.is_none());
             status.endpoints == endpoints && behind.count() == dead
         })
         .await;
@@ -195,9 +203,14 @@ async fn a_change_goes_to_one_target_first_and_to_the_others_when_that_has_verif
     let newest = fleet.handle.status().generation;
     let mut order = Vec::new();
     while order.len() < TARGETS {
-        let next = tokio::time::timeout(LIMIT, events.next()).await.unwrap();
-        if let Event::Verified { target, generation, .. } = next.unwrap().event
-            && generation == newest
+        let next = tokio::time::timeout(LIMIT, events.next())
+            .await
+            .unwrap()
+            .unwrap();
+        if let Event::Verified {
+            target, generation, ..
+        } = &next.event
+            && *generation == newest
         {
             order.push(target.to_string());
         }
@@ -212,8 +225,15 @@ async fn a_dead_target_holds_nobody_back_and_its_lag_is_told() {
     at_once.add(0, 5);
     at_once.verified(5, 1).await;
     let status = at_once.handle.status();
-    let dead = status.targets.iter().find(|target| target.name.as_str() == "edge2").unwrap();
-    assert!(dead.lag_ms.is_some() && dead.last_error.is_some(), "{dead:?}");
+    let dead = status
+        .targets
+        .iter()
+        .find(|target| target.name.as_str() == "edge2")
+        .unwrap();
+    assert!(
+        dead.lag_ms.is_some() && dead.last_error.is_some(),
+        "{dead:?}"
+    );
     assert!(dead.verified.is_none());
     at_once.end().await;
 

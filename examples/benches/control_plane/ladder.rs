@@ -191,12 +191,7 @@ async fn dynamic_against_slot(report: &mut Report, executable: &Executable) -> R
             times.push(millis(began));
         }
         let time = median(times);
-        report.add(
-            format!("one new endpoint {what}, verified"),
-            time,
-            "ms",
-            "",
-        );
+        report.add(format!("one new endpoint {what}, verified"), time, "ms", "");
         both.push(time);
         subject.haproxy.stop().await?;
     }
@@ -232,7 +227,11 @@ async fn two_phases(report: &mut Report, executable: &Executable) -> Result<()> 
         subject.haproxy.stop().await?;
     }
     report.add(
-        format!("100 slots in two phases, HAProxy {}.{}", version.major(), version.minor()),
+        format!(
+            "100 slots in two phases, HAProxy {}.{}",
+            version.major(),
+            version.minor()
+        ),
         median(times),
         "ms",
         "addresses, read back, ready, read back",
@@ -270,7 +269,9 @@ async fn fleet(report: &mut Report, executable: &Executable) -> Result<()> {
                 return Err("the control plane has ended".into());
             };
             if let Event::Verified { causes, .. } = &stamped.event
-                && causes.iter().any(|cause| cause.cursor.revision >= cursor.revision)
+                && causes
+                    .iter()
+                    .any(|cause| cause.cursor.revision >= cursor.revision)
             {
                 left -= 1;
             }
