@@ -203,8 +203,10 @@ async fn a_change_goes_to_one_target_first_and_to_the_others_when_that_has_verif
     let newest = fleet.handle.status().generation;
     let mut order = Vec::new();
     while order.len() < TARGETS {
-        let next = tokio::time::timeout(LIMIT, events.next()).await.unwrap();
-        let next = next.unwrap();
+        let next = tokio::time::timeout(LIMIT, events.next())
+            .await
+            .unwrap()
+            .unwrap();
         if let Event::Verified {
             target, generation, ..
         } = &next.event

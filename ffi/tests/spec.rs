@@ -187,6 +187,7 @@ socket = "{here}/plain"
 name = "other"
 socket = "{here}/absent.sock"
 files = {{ server_state = "{here}/absent/state" }}
+growth = {{ config = "{here}/absent.cfg" }}
 "#
     );
     std::fs::write(&file, text).unwrap();
@@ -207,6 +208,8 @@ files = {{ server_state = "{here}/absent/state" }}
         "agent.toml:18:10: warning: targets[2].socket: absent.sock is the socket of target edge too",
         "agent.toml:18:10: warning: targets[2].socket: absent.sock: there is no such file",
         "agent.toml:19:26: warning: targets[2].files.server_state: absent: there is no such folder",
+        "agent.toml:20:10: error: targets[2].growth: needs targets[2].master, which is not there",
+        "agent.toml:20:21: warning: targets[2].growth.config: absent.cfg: there is no such file",
     ];
     assert_eq!(found, expected);
     assert!(

@@ -25,6 +25,7 @@
 //! - [`observed`], [`capability`], [`policy`], [`plan`]: what is, what this HAProxy can, what is wanted of it, and
 //!   the steps between; pure
 //! - [`config`]: `haproxy.cfg` as a value, and a linter for one written by hand; pure
+//! - [`forecast`]: when slots run out; [`growth`]: what only a reload gives, and when to make one; pure
 //! - [`client`]: sockets and deadlines; [`driver`]: observe, plan, apply, read back (feature `io`)
 //! - [`process`]: HAProxy as a child (feature `process`)
 

@@ -246,6 +246,15 @@ async fn a_plan_says_what_a_run_would_do_and_does_nothing() {
         text.contains("new endpoint: its address goes into a free slot"),
         "{text}"
     );
+    let steps: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("    ") && !line.contains("then read back"))
+        .collect();
+    assert!(!steps.is_empty(), "{text}");
+    assert!(
+        steps.iter().all(|step| step.contains("  # ")),
+        "each step has its reason: {text}"
+    );
     assert_eq!(world.call(&["plan", "--exit-code"]).code, Some(2));
     let json = world.call(&["plan", "--json", "--target", "edge"]).json();
     assert_eq!(json["endpoints"], 1);
@@ -254,6 +263,15 @@ async fn a_plan_says_what_a_run_would_do_and_does_nothing() {
         json["targets"][0]["plan"]["stages"][0]["steps"].is_array(),
         "{json}"
     );
+    let many: Vec<NamedServer> = (0..6).map(|_| NamedServer::start("many")).collect();
+    world.write_endpoints("services.toml", &many.iter().collect::<Vec<_>>());
+    let full = world.call(&["plan"]).out;
+    assert!(
+        full.contains("no free slot: a server is made for it")
+            || full.contains("only a reload gives more: backend web has 4 slots and needs 2 more"),
+        "{full}"
+    );
+    world.write_endpoints("services.toml", &[&a]);
     assert_eq!(servers(&world).await, before, "a plan writes nothing");
 
     let mut agent = world.agent();

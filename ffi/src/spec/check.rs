@@ -211,6 +211,18 @@ impl<'s> Findings<'s> {
             let field = format!("targets[{index}].files.server_state");
             self.add(Severity::Warning, field, message);
         }
+        if let Some(growth) = &config.growth {
+            let missing = [
+                ("master", config.master.is_none()),
+                ("files.server_state", config.files.server_state.is_none()),
+            ];
+            for (needed, _) in missing.iter().filter(|(_, missing)| *missing) {
+                let message = format!("needs targets[{index}].{needed}, which is not there");
+                self.add(Severity::Error, format!("targets[{index}].growth"), message);
+            }
+            let field = format!("targets[{index}].growth.config");
+            self.readable(field, &growth.config);
+        }
         let Some(path) = config.socket.path() else {
             return;
         };
