@@ -714,6 +714,20 @@ lb_status lb_config_generate(const char *wish,
                              lb_text **out,
                              lb_error **err);
 
+/**
+ * What in the text of a haproxy.cfg breaks which guarantee, as JSON: {"ok": …, "findings": [{"code": "socket-level",
+ * "severity": "error" | "warning", "file", "line", "section", "guarantee", "message", "instead"}]}. Options, in TOML
+ * or JSON, say what is known beside it, all of it optional, or nothing at all (NULL, 0): {"name": "haproxy.cfg",
+ * "version": "2.6.12", "policy": {as for a target}, "open_files": 65536, "memory": bytes, "missing": [map files that
+ * are not there]}. HAProxy is not asked and no file is read. A finding is no error: the status is LB_STATUS_OK.
+ */
+lb_status lb_config_lint(const char *config,
+                         size_t config_len,
+                         const char *options,
+                         size_t options_len,
+                         lb_text **out,
+                         lb_error **err);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
