@@ -109,6 +109,17 @@ class Contract(unittest.TestCase):
             self.assertIn("stages", slots.plan(endpoints(2), LIMIT))
             self.assertTrue(slots.apply(endpoints(2), LIMIT)["converged"])
 
+    def test_a_configuration_is_linted(self):
+        text = "global\n  stats socket /run/a.sock level user expose-fd listeners\n"
+        linted = lb.lint_config(text, {"version": "3.2.26", "name": "my.cfg"})
+        self.assertFalse(linted["ok"])
+        codes = [finding["code"] for finding in linted["findings"]]
+        self.assertIn("socket-level", codes)
+        self.assertEqual(linted["findings"][0]["file"], "my.cfg")
+        with self.assertRaises(lb.InvalidArgument):
+            lb.lint_config(text, {"version": "new"})
+        self.assertIn("findings", lb.lint_config(text))
+
     def test_a_configuration_is_generated(self):
         text = lb.generate_config(
             {"version": "2.6.12", "socket": "/run/admin.sock", "backends": [{"name": "web", "slots": 4}]}

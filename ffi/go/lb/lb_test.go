@@ -234,3 +234,17 @@ func TestAConfigurationIsGenerated(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestAConfigurationIsLinted(t *testing.T) {
+	config := "global\n  stats socket /run/a.sock level user expose-fd listeners\n"
+	linted, err := LintConfig(config, `{"version": "3.2.26"}`)
+	if err != nil || !strings.Contains(linted, `"code":"socket-level"`) {
+		t.Fatalf("%s, %v", linted, err)
+	}
+	if _, err := LintConfig(config, `{"version": "new"}`); err == nil {
+		t.Fatal("a version that is none was taken")
+	}
+	if linted, err = LintConfig(config, ""); err != nil || !strings.Contains(linted, `"ok":false`) {
+		t.Fatalf("%s, %v", linted, err)
+	}
+}
