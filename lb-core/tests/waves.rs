@@ -1,6 +1,5 @@
 //! Changes that go to a few targets first.
 #![expect(
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers too"
 )]
