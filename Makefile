@@ -35,9 +35,33 @@ install: ## install lb.h, liblb and lb.pc: PREFIX=/usr/local DESTDIR=
 	cargo build --release --package lb-ffi
 	ffi/install target/release $(or $(PREFIX),/usr/local) $(DESTDIR)
 
+.PHONY: image
+image: ## build the agent as one static program, and as the image lb-agent
+	@.ci/image
+
 .PHONY: fuzz
 fuzz: ## fuzz every target, SECONDS_EACH=10; needs a nightly toolchain
 	@.ci/fuzz $(or $(SECONDS_EACH),10)
+
+.PHONY: simulate
+simulate: ## play SEEDS=10000 worlds in virtual time; SEED=n repeats one and tells what happens in it
+	@SEEDS=$(or $(SEEDS),10000) SEED=$(SEED) WITHOUT=$(WITHOUT) STEPS=$(STEPS) cargo test --quiet --profile simulate \
+		--package lb-haproxy --features simulator --test world every_seed -- --nocapture
+
+.PHONY: mutations
+mutations: ## break every rule of the design on purpose, each must be noticed within SEEDS=10000 worlds
+	@.ci/mutations $(or $(SEEDS),10000) $(ONLY)
+
+.PHONY: differential
+differential: ## COMMANDS=100000 random commands to the simulated and the real HAProxy of each version
+	@LB_HAPROXY_MATRIX="$${LB_HAPROXY_MATRIX:-$$(.ci/haproxy-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
+		LB_DIFFERENTIAL_COMMANDS=$(or $(COMMANDS),100000) LB_SEED=$(or $(SEED),1) cargo test --quiet \
+		--profile simulate --package lb-haproxy --features simulator --test differential random -- --nocapture
+
+.PHONY: chaos
+chaos: ## MINUTES=5 of everything going wrong to real HAProxies under load, over all versions; prints a table
+	@LB_HAPROXY_MATRIX="$${LB_HAPROXY_MATRIX:-$$(.ci/haproxy-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
+		LB_CHAOS_MINUTES=$(or $(MINUTES),5) cargo test --quiet --package lb-examples --test chaos -- --nocapture
 
 .PHONY: matrix
 matrix: ## prepare HAProxy 2.2, 2.6, 3.0, 3.2 and 3.4 for the tests

@@ -17,11 +17,14 @@
 //!   written `slot.invalid:1 disabled init-addr last,127.0.0.1`; with a literal address HAProxy restores the port
 //!   and the state but not the address. Else `load-server-state-from-file none`.
 //!
+//! Cookies and stick tables need [`Policy::persistence`], `http-reuse never` before 3.0 needs
+//! `option http-server-close`. [`config::lint`] reads a configuration and says what of this it lacks.
+//!
 //! # Layout
 //! - [`proto`]: commands to bytes, bytes to replies, replies to meaning; pure
 //! - [`observed`], [`capability`], [`policy`], [`plan`]: what is, what this HAProxy can, what is wanted of it, and
 //!   the steps between; pure
-//! - [`config`]: `haproxy.cfg` as a value; pure
+//! - [`config`]: `haproxy.cfg` as a value, and a linter for one written by hand; pure
 //! - [`forecast`]: when slots run out; [`growth`]: what only a reload gives, and when to make one; pure
 //! - [`client`]: sockets and deadlines; [`driver`]: observe, plan, apply, read back (feature `io`)
 //! - [`process`]: HAProxy as a child (feature `process`)

@@ -36,6 +36,10 @@ pub struct Policy {
     pub reuse_grace: Option<Duration>,
     /// The backends' `http-reuse`, as configured. HAProxy does not tell it at run time.
     pub http_reuse: HttpReuse,
+    /// Whether the backends keep users with their endpoint, by a cookie or a stick table. HAProxy does not tell it at
+    /// run time, and lets such users come back to a server that is drained: with this, one that leaves goes straight
+    /// to maintenance. What is in flight ends either way.
+    pub persistence: bool,
     /// How long a kept client connection may idle (`timeout http-keep-alive`, or else `timeout http-request` or
     /// `timeout client`): where HAProxy can keep a client on a server that left, slots rest this long.
     #[serde(with = "seconds")]
@@ -82,6 +86,7 @@ impl Default for Policy {
             adoption_hold: Duration::from_secs(10),
             reuse_grace: None,
             http_reuse: HttpReuse::default(),
+            persistence: false,
             keep_alive_timeout: Duration::from_secs(60),
             dynamic_servers: DynamicServers::default(),
             dynamic_prefix: "dyn-".to_owned(),

@@ -40,12 +40,13 @@ pub(crate) fn haproxy(engine: &Engine) {
     let executable = executables().pop().unwrap();
     let program = executable.path();
     let folder = program.parent().unwrap();
-    let mut files = vec![program.display().to_string()];
+    let program = program.display().to_string();
+    let mut files = vec![program.clone()];
     // One that was unpacked brings its libraries along, and its place is part of it.
     let own = folder.join("lib");
     match own.join("ld-linux-x86-64.so.2").exists() {
         true => files.push(own.display().to_string()),
-        false => files.extend(libraries(&files[0])),
+        false => files.extend(libraries(&program)),
     }
     let tar = engine.dir().join("haproxy.tar").display().to_string();
     let pack = ["--absolute-names", "--dereference", "-cf", &tar];

@@ -66,6 +66,20 @@ impl Verified {
             .map_or_else(Ready::new, |(_, seen)| seen.clone())
     }
 
+    /// Which services had each address, one after the other.
+    pub(crate) fn owners(&self) -> BTreeMap<SocketAddr, Vec<Name>> {
+        let mut owners = BTreeMap::<SocketAddr, Vec<Name>>::new();
+        for (_, seen) in self.lock().iter() {
+            for (address, service) in seen {
+                let all = owners.entry(*address).or_default();
+                if all.last() != Some(service) {
+                    all.push(service.clone());
+                }
+            }
+        }
+        owners
+    }
+
     /// Waits until what is ready is as `expected` says.
     pub(crate) async fn until(&self, what: &str, expected: impl Fn(&Ready) -> bool) {
         until(what, || {

@@ -71,8 +71,15 @@ impl World {
         std::fs::remove_file(self.engine.dir().join("shared/misrouted")).unwrap();
     }
 
-    /// Runs a container of a service.
+    /// Runs a container of a service, and tells its address.
     pub(crate) fn start(&self, service: &str, container: &str) -> SocketAddr {
+        self.run(service, container);
+        let address = self.engine.ip(container, NETWORK);
+        SocketAddr::new(address.parse().unwrap(), 80)
+    }
+
+    /// Runs a container of a service.
+    pub(crate) fn run(&self, service: &str, container: &str) {
         let (label, variable) = (
             format!("lb.service={service}"),
             format!("SERVICE={service}"),
@@ -89,8 +96,6 @@ impl World {
             &shared,
         ];
         self.engine.run(container, &options);
-        let address = self.engine.ip(container, NETWORK);
-        SocketAddr::new(address.parse().unwrap(), 80)
     }
 
     /// Waits until an endpoint is verified to be ready, or not to be.

@@ -44,6 +44,7 @@ fn shape(shape: &Shape) -> impl Fn(&mut Options) + Copy + Send + Sync {
     move |options: &mut Options| {
         options.shape = shape.clone();
         options.policy.http_reuse = shape.http_reuse;
+        options.policy.persistence = shape.cookie;
         if shape.http_reuse == HttpReuse::Never {
             // Slots rest as long as a client may idle, so more of them are needed.
             options.shape.keep_alive = Some(KEEP_ALIVE);

@@ -10,6 +10,7 @@
 )]
 #![expect(
     dead_code,
+    unused_imports,
     reason = "the helpers are those of the traffic tests too, which use more of them"
 )]
 

@@ -283,17 +283,18 @@ async fn pass_requests(
         if length == 0 {
             return to.shutdown().await;
         }
-        for byte in &buffer[..length] {
-            matched = match *byte == end[matched] {
+        let (part, _) = buffer.split_at(length);
+        for byte in part {
+            matched = match end.get(matched) == Some(byte) {
                 true => matched + 1,
-                false => usize::from(*byte == end[0]),
+                false => usize::from(end.first() == Some(byte)),
             };
             if matched == end.len() {
                 counted.fetch_add(1, Ordering::SeqCst);
                 matched = 0;
             }
         }
-        to.write_all(&buffer[..length]).await?;
+        to.write_all(part).await?;
     }
 }
 

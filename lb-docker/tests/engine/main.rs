@@ -3,7 +3,6 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "helpers of tests, which fail by panicking"
 )]

@@ -62,6 +62,10 @@ impl Backend {
         }
         if http {
             out.line(format_args!("http-reuse {}", reuse_word(self.http_reuse)));
+            if self.http_reuse == HttpReuse::Never && !out.version.at_least(3, 0) {
+                // Else a client that keeps its connection stays with the address that its slot had.
+                out.line(format_args!("option http-server-close"));
+            }
         }
         if let Some(header) = &self.server_header {
             if !http {

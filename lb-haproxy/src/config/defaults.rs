@@ -19,7 +19,8 @@ pub struct Defaults {
     pub client: Duration,
     /// How long a server may be silent.
     pub server: Duration,
-    /// How long a connection to a server may take.
+    /// How long a connection to a server may take. Below a second, as by default, HAProxy tries anew before the
+    /// system sends the first packet again: a packet sent again may reach the next owner of the address.
     pub connect: Duration,
     /// How long a request may wait for a free server.
     pub queue: Duration,
@@ -41,7 +42,7 @@ impl Default for Defaults {
             mode: Mode::Http,
             client: Duration::from_secs(30),
             server: Duration::from_secs(30),
-            connect: Duration::from_secs(3),
+            connect: Duration::from_millis(900),
             queue: Duration::from_secs(5),
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(10),

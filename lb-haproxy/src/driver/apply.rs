@@ -33,6 +33,7 @@ pub(super) async fn apply(
     let mut applied = 0;
     let mut failed: BTreeSet<Name> = BTreeSet::new();
     let mut seen = Seen::default();
+    let mut not_done: Vec<(ServerRef, String)> = Vec::new();
     let last = plan.stages.len().saturating_sub(1);
     for (number, stage) in plan.stages.iter().enumerate() {
         for step in &stage.backends {
@@ -108,18 +109,23 @@ pub(super) async fn apply(
             }
             let missing = matches!(refusal, Refusal::NoSuchBackend | Refusal::NoSuchServer);
             if !missing {
-                planner.refused(&server, refusal.to_string(), clock());
+                not_done.push((server, refusal.to_string()));
             }
         }
         for (server, detail) in open {
             warn!(%server, detail, "a step was accepted but did not take effect");
             failed.insert(server.backend.clone());
             counters.add("unverified", 1);
-            planner.refused(&server, detail, clock());
+            not_done.push((server, detail));
         }
         seen.append(stage_seen);
     }
-    seen.give_to(planner, clock());
+    let now = clock();
+    seen.give_to(planner, now);
+    // After what was read: an address may still be on its way, so the servers are read again before anything else.
+    for (server, detail) in not_done {
+        planner.refused(&server, detail, now);
+    }
     Ok(applied)
 }
 

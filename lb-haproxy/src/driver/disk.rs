@@ -32,6 +32,9 @@ pub struct Files {
     pub server_state: Option<PathBuf>,
     /// Whether the files of the route maps are kept too: those that HAProxy names and that exist here.
     pub maps: bool,
+    /// Certificates with their keys (PEM) that HAProxy's configuration names like this too: when such a file changes,
+    /// HAProxy gets it at run time.
+    pub certificates: Vec<PathBuf>,
 }
 
 impl Files {
@@ -50,6 +53,7 @@ impl Default for Files {
         Self {
             server_state: None,
             maps: true,
+            certificates: Vec::new(),
         }
     }
 }

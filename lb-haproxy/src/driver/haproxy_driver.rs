@@ -11,8 +11,8 @@ use lb_core::{DriveError, Driver, Name, Notice, Preview, Report, Snapshot, model
 use tracing::{info, warn};
 
 use super::{
-    apply::apply, config::TargetConfig, counters::Counters, disk::Disk, error::DriverError,
-    ladder::Ladder, live, workers::OldWorkers,
+    apply::apply, certificates::Certificates, config::TargetConfig, counters::Counters, disk::Disk,
+    error::DriverError, ladder::Ladder, live, workers::OldWorkers,
 };
 use crate::{
     capability::Capabilities,
@@ -53,6 +53,7 @@ pub struct HaproxyDriver {
     pub(super) ladder: Ladder,
     pub(super) old_workers: OldWorkers,
     pub(super) notices: Vec<Notice>,
+    certificates: Certificates,
 }
 
 #[derive(Debug)]
@@ -91,6 +92,7 @@ impl HaproxyDriver {
             ladder,
             old_workers: OldWorkers::default(),
             notices: Vec::new(),
+            certificates: Certificates::default(),
         }
     }
 
@@ -213,6 +215,7 @@ impl HaproxyDriver {
                 let now = self.elapsed();
                 self.old_workers.look_at_once(now);
             }
+            self.certificates.forget();
         }
         if let Some(known) = &mut self.knowledge {
             known.doubtful = true;
@@ -282,7 +285,14 @@ impl HaproxyDriver {
                 )
                 .await?;
         }
+        if let Some(session) = &mut self.session {
+            let files = &files.certificates;
+            self.certificates
+                .follow(files, &mut session.client, &mut self.counters, now)
+                .await?;
+        }
         plan.come_back(self.disk.due_at());
+        plan.come_back(self.certificates.due_at());
         Ok(())
     }
 

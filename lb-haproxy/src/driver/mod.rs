@@ -3,6 +3,7 @@
 mod apply;
 mod apply_backend;
 mod apply_map;
+mod certificates;
 mod config;
 mod counters;
 mod disk;

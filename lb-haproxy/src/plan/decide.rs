@@ -90,6 +90,13 @@ pub(super) fn decide(
             Role::Foreign | Role::Leaving(_) | Role::Unusable => {}
         }
     }
+    if backend
+        .slots
+        .iter()
+        .any(|slot| slot.is_to_be_read(context.now))
+    {
+        decider.look_again(context.now);
+    }
     decider.place(roles, &blocked);
     for (slot, role) in backend.slots.iter().zip(roles) {
         if role.is_to_leave() {
@@ -376,15 +383,16 @@ impl Decider<'_> {
             );
             if want.weight != 0 {
                 self.weight(Stages::Admit, slot, want.weight, why);
+                self.entering.later += 1;
             }
-            self.entering.later += 1;
             self.look_again(self.context.now + poll_interval(Duration::ZERO));
         } else {
             if slot.server.weight != want.weight {
                 self.weight(Stages::Admit, slot, want.weight, why);
             }
             self.state(Stages::Admit, slot, AdminState::Ready, why);
-            self.entering.at_once += 1;
+            // One of weight 0 takes no traffic over.
+            self.entering.at_once += usize::from(want.weight != 0);
         }
     }
 
@@ -473,7 +481,12 @@ impl Decider<'_> {
                     }
                     _ => {
                         self.serving_leavers -= usize::from(serves(slot));
-                        self.state(Stages::Leave, slot, AdminState::Drain, Why::Drain);
+                        let state = match self.context.policy.persistence {
+                            // Drained, its users would come back.
+                            true => AdminState::Maint,
+                            false => AdminState::Drain,
+                        };
+                        self.state(Stages::Leave, slot, state, Why::Drain);
                     }
                 }
             }
@@ -518,7 +531,7 @@ impl Decider<'_> {
             _ => None,
         };
         let deadline = slot.since + grace.unwrap_or(self.context.policy.drain_timeout);
-        if slot.quiet_since(slot.since) {
+        if slot.quiet_since(slot.since) || self.context.policy.persistence {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Retire);
         } else if self.context.now >= deadline {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Deadline);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::observed::{Gauges, Server};
+use crate::{
+    observed::{Gauges, Server},
+    proto::AdminState,
+};
 
 /// A server as last observed, and since when.
 ///
@@ -22,6 +25,8 @@ pub(super) struct Slot {
     pub(super) cut_at: Option<Duration>,
     /// HAProxy refused a step: not tried again before this time, for this reason.
     pub(super) refused: Option<Refused>,
+    /// When it was read last.
+    pub(super) read_at: Duration,
 }
 
 /// A refusal and when to try again.
@@ -55,7 +60,11 @@ const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 
 impl Slot {
     pub(super) fn new(server: Server, now: Duration) -> Self {
-        let since = now.saturating_sub(Duration::from_secs(server.unchanged_secs));
+        let since = match server.admin {
+            // For most versions the beginning of a drain is no change, and requests must not be cut for that.
+            AdminState::Drain => now,
+            _ => now.saturating_sub(Duration::from_secs(server.unchanged_secs)),
+        };
         Self {
             server,
             since,
@@ -64,10 +73,12 @@ impl Slot {
             found_unwanted: false,
             cut_at: None,
             refused: None,
+            read_at: now,
         }
     }
 
     pub(super) fn observe(&mut self, server: Server, now: Duration) {
+        self.read_at = now;
         let moved = self.server.address != server.address;
         if moved || self.server.admin != server.admin {
             self.since = now;
@@ -86,9 +97,19 @@ impl Slot {
         self.refused = Some(Refused::again(self.refused.as_ref(), detail, now));
     }
 
-    /// The refusal that still forbids a new try.
+    /// The refusal that still forbids a new try: until its time has come, and the server was read again then. What was
+    /// refused or not seen may have taken effect late.
     pub(super) fn refusal(&self, now: Duration) -> Option<&Refused> {
-        self.refused.as_ref().filter(|refused| now < refused.until)
+        self.refused
+            .as_ref()
+            .filter(|refused| now < refused.until || self.read_at < refused.until)
+    }
+
+    /// Whether it must be read before a new try, for which it is time.
+    pub(super) fn is_to_be_read(&self, now: Duration) -> bool {
+        self.refused
+            .as_ref()
+            .is_some_and(|refused| now >= refused.until && self.read_at < refused.until)
     }
 
     /// Whether it was seen without any request in its present state, at `from` or later.

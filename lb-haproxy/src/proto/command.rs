@@ -9,7 +9,7 @@ use std::{
 use lb_core::{Mode, Name, Weight};
 use serde::Serialize;
 
-use super::{MapKey, MapName, MapValue, MapVersion};
+use super::{MapKey, MapName, MapValue, MapVersion, SslCommand};
 
 /// One server of one backend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -227,6 +227,8 @@ pub enum Command {
     ShutdownSessions(ServerRef),
     /// `unpublish backend B` (3.4+): no traffic any more.
     UnpublishBackend(Name),
+    /// One of the commands about certificates.
+    Ssl(SslCommand),
     /// `wait T srv-removable B/S` (3.0+): until the server may be deleted, at most this long.
     ///
     /// It holds up every later command of the same connection.
@@ -237,6 +239,9 @@ impl Command {
     /// Whether the command leaves HAProxy as it is, so that sending it again is harmless.
     #[must_use]
     pub fn is_read(&self) -> bool {
+        if let Self::Ssl(command) = self {
+            return command.is_read();
+        }
         matches!(
             self,
             Self::ShowBackend
@@ -252,6 +257,15 @@ impl Command {
                 | Self::ShowVersion
                 | Self::WaitRemovable(..)
         )
+    }
+
+    /// Whether it ends with a payload, for which HAProxy prompts.
+    pub(super) fn has_payload(&self) -> bool {
+        match self {
+            Self::AddMapEntries { .. } => true,
+            Self::Ssl(command) => command.has_payload(),
+            _ => false,
+        }
     }
 
     /// The server the command is about, where it is about one.

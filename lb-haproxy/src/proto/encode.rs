@@ -9,7 +9,8 @@ use std::{
 use lb_core::Mode;
 
 use super::{
-    AdminState, Command, Health, MapKey, MapName, MapValue, MapVersion, ServerOptions, ServerRef,
+    AdminState, Command, Health, MAX_CERTIFICATE, MapKey, MapName, MapValue, MapVersion,
+    ServerOptions, ServerRef,
 };
 
 /// The most bytes of one command, its payload and line feeds included.
@@ -43,6 +44,12 @@ pub enum EncodeError {
         /// The address given.
         address: SocketAddr,
     },
+    /// A certificate of more bytes than HAProxy takes at run time.
+    #[error("certificate has {len} bytes, expected at most {MAX_CERTIFICATE}; a reload takes any")]
+    CertificateTooLong {
+        /// How many it has.
+        len: usize,
+    },
     /// More bytes than HAProxy safely takes.
     #[error("command has {len} bytes, expected at most {MAX_COMMAND}")]
     TooLong {
@@ -70,8 +77,9 @@ pub fn encode(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let result = write_command(command, out).and_then(|()| {
         out.push(b'\n');
-        match out.len() - start {
-            len if len > MAX_COMMAND => Err(EncodeError::TooLong { len }),
+        match (command, out.len() - start) {
+            (Command::Ssl(command), len) => command.check_length(len),
+            (_, len) if len > MAX_COMMAND => Err(EncodeError::TooLong { len }),
             _ => Ok(()),
         }
     });
@@ -253,6 +261,7 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
         C::ShutdownSessions(server) => {
             put(out, format_args!("shutdown sessions server {server}"));
         }
+        C::Ssl(command) => command.write(out),
         C::WaitRemovable(server, time) => {
             let time = millis(*time)?;
             put(out, format_args!("wait {time}ms srv-removable {server}"));

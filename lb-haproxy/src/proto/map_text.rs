@@ -89,6 +89,19 @@ map_text! {
     MapValue, "map value", 1024
 }
 
+map_text! {
+    /// A certificate, or a list of certificates, as HAProxy knows it: the file named in its configuration. Not
+    /// beginning with `*`, which would name a change that is not committed.
+    ///
+    /// ```
+    /// use lb_haproxy::proto::CertName;
+    ///
+    /// assert!("/etc/haproxy/site.pem".parse::<CertName>().is_ok());
+    /// assert!("*/etc/haproxy/site.pem".parse::<CertName>().is_err());
+    /// ```
+    CertName, "certificate name", 1024
+}
+
 /// The number of a map transaction, as `prepare map` gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MapVersion(u32);
@@ -185,7 +198,7 @@ fn check(what: &'static str, text: &str, max: usize) -> Result<(), InvalidMapTex
             found,
         });
     }
-    if matches!(first, '#' | '@') {
+    if matches!(first, '#' | '@') || (first == '*' && what == "certificate name") {
         return Err(InvalidMapText::Reference {
             what,
             text: owned(),

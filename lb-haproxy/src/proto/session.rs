@@ -154,7 +154,7 @@ impl Session {
             ticket: Some(ticket),
             greeting: "",
             len: self.outbox.len() - start,
-            payload: matches!(command, Command::AddMapEntries { .. }),
+            payload: command.has_payload(),
             last: matches!(command, Command::Reload),
         });
         Ok(ticket)

@@ -40,6 +40,9 @@ pub enum Refusal {
     /// The backend is published, has servers, or is used by the configuration.
     #[error("backend is in use")]
     BackendUsed,
+    /// A certificate or its key that HAProxy does not take.
+    #[error("certificate not taken: {0}")]
+    Certificate(BoundedText),
     /// The server has no health check.
     #[error("server has no health check")]
     ChecksNotEnabled,
@@ -216,6 +219,7 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         | C::SetTimeout(_)
         | C::SetWeight(..)
         | C::ShutdownSessions(_) => done(text.is_empty()),
+        C::Ssl(command) => command.verdict(text),
         C::ShowBackend => shown(text.starts_with("# name")),
         C::ShowCliLevel => shown(matches!(text, "admin" | "operator" | "user")),
         C::ShowInfo => shown(text.starts_with("Name:")),

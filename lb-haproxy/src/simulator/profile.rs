@@ -57,6 +57,11 @@ impl Profile {
         !self.from(3, 3)
     }
 
+    /// A drain that begins or ends counts as a change of the server.
+    pub(super) fn dates_drains(&self) -> bool {
+        !self.from(3, 0)
+    }
+
     pub(super) fn has_map_transactions(&self) -> bool {
         self.from(2, 4)
     }

@@ -44,9 +44,13 @@ impl Worker {
     fn set_state(&mut self, at: At, state: &str) -> Answer {
         let now = self.now;
         let tracked = self.tracked_op(at);
+        let dates = self.profile.dates_drains();
         let Some(server) = self.server_mut(at) else {
             return Answer::Done;
         };
+        if dates && !server.is_maint() && server.is_drain() != (state == "drain") {
+            server.changed = now;
+        }
         match state {
             "ready" => {
                 server.clear_admin(FORCED_DRAIN, tracked, now);

@@ -165,7 +165,20 @@ impl Traffic {
     /// Whatever listened at an address is gone.
     pub(super) fn lose(&mut self, address: SocketAddr) {
         self.kept.retain(|kept| kept.address != address);
-        self.running.retain(|_, running| running.address != address);
+        self.cut(|running| running.address == address);
+    }
+
+    /// Ends requests half-way, with the clients' connections.
+    fn cut(&mut self, which: impl Fn(&Running) -> bool) {
+        let clients: BTreeSet<ClientId> = self
+            .running
+            .values()
+            .filter(|running| which(running))
+            .map(|running| running.client)
+            .collect();
+        for client in clients {
+            self.leave(client);
+        }
     }
 
     fn purge(&mut self, server: u64) {
@@ -288,9 +301,7 @@ impl Worker {
             Err(answer) => return answer,
         };
         if let Some(serial) = self.server(at).map(|server| server.serial) {
-            self.traffic
-                .running
-                .retain(|_, running| running.server != serial);
+            self.traffic.cut(|running| running.server == serial);
         }
         Answer::Done
     }

@@ -62,6 +62,8 @@ pub enum Moment<'a> {
     Line(&'a str),
     /// Such a line went to a worker that has been replaced.
     Stale(&'a str),
+    /// The newest worker told all its servers.
+    Read,
     /// Time passed, and something changed by that.
     Time,
 }
@@ -389,6 +391,8 @@ impl State {
                     true => Moment::Line(line),
                     false => Moment::Stale(line),
                 });
+            } else if current && line.trim_end() == "show servers state" {
+                self.observe(Moment::Read);
             }
         }
         let mut reply = self.simulator.receive(id);

@@ -10,7 +10,7 @@ use lb_haproxy::{
 
 use crate::{
     support::executables,
-    world::{World, found, found_with, prepare, shows, starts, with_backend, with_lines},
+    world::{World, always, found, found_with, prepare, shows, starts, with_backend, with_lines},
 };
 
 #[tokio::test]
@@ -64,9 +64,8 @@ async fn without_its_map_file_haproxy_does_not_start() {
     }
 }
 
-/// From 3.0 on servers are made at run time where there is no slot.
 #[tokio::test]
-async fn without_slots_an_endpoint_of_an_old_haproxy_stays_unmet() {
+async fn without_slots_an_endpoint_stays_unmet() {
     let name = |text: &str| text.parse().unwrap();
     let mut edit = Snapshot::default().edit();
     let endpoint = Endpoint::new("127.0.0.1:20001".parse().unwrap());
@@ -76,7 +75,7 @@ async fn without_slots_an_endpoint_of_an_old_haproxy_stays_unmet() {
         Code::NoSlots,
         &with_backend("  balance roundrobin\n"),
         &with_lines(""),
-        |version| !version.at_least(3, 0),
+        always,
         async |executable, text| {
             let world = World::start(executable, text).await;
             let socket = world.place.dir.path().join("admin.sock");

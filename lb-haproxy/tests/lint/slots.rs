@@ -167,7 +167,7 @@ async fn a_fixed_check_address_says_nothing_of_the_endpoint() {
         Code::CheckAddressFixed,
         &fixed,
         &good,
-        always,
+        |version| version.at_least(2, 4),
         async |executable, text| {
             let world = World::start(executable, text).await;
             // Nobody is there, but somebody is at the fixed address.

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     support::{executables, free_port},
-    world::{LIMIT, World, always, ask, found, prepare, shows, until, with_lines},
+    world::{Bare, LIMIT, World, always, ask, found, prepare, shows, until, with_lines},
 };
 
 const SOCKET: &str = "stats socket DIR/admin.sock level admin mode 600 expose-fd listeners";
@@ -55,8 +55,12 @@ async fn a_socket_of_less_than_admin_is_refused_changes() {
             &good,
             always,
             async |executable, text| {
-                let world = World::start(executable, text).await;
-                let reply = world.ask("set server b/slot1 addr 127.0.0.9 port 9").await;
+                let mut bare = Bare::start(executable, text, "true");
+                assert!(bare.serves().await);
+                let reply = bare
+                    .ask("set server b/slot1 addr 127.0.0.9 port 9")
+                    .await
+                    .unwrap();
                 reply.contains("Permission denied")
             },
         )

@@ -1,11 +1,11 @@
 //! Where requests go, and where they stick.
 
-use lb_haproxy::config::lint::Code;
+use lb_haproxy::config::lint::{Code, LintOptions};
 
 use crate::{
     endpoint::{Endpoint, nowhere},
     user::{Answer, User, get},
-    world::{RESTORED, World, always, shows, with_backend, with_lines},
+    world::{RESTORED, World, always, found_with, shows, with_backend, with_lines},
 };
 
 #[tokio::test]
@@ -158,9 +158,42 @@ async fn stick_tables_send_users_to_the_next_tenant() {
     .await;
 }
 
+/// A drained server is visited by users who have its cookie, one in maintenance is not: what `persistence` is for.
+#[tokio::test]
+async fn a_drained_server_is_visited_by_users_with_its_cookie() {
+    let table =
+        "  stick-table type string len 32 size 10k expire 10m\n  stick on req.hdr(x-user)\n";
+    for executable in crate::support::executables() {
+        let version = executable.version().await.unwrap();
+        let mut options = LintOptions::default();
+        options.version = Some(version.clone());
+        let text = with_lines(DYNAMIC);
+        assert_eq!(found_with(&text, &options), [Code::DrainedAreVisited]);
+        assert_eq!(
+            found_with(&with_lines(table), &options),
+            [Code::DrainedAreVisited, Code::StickTableOfSlot]
+        );
+        options.policy.persistence = true;
+        assert_eq!(found_with(&text, &options), []);
+        for (state, visited) in [("drain", true), ("maint", false)] {
+            let world = World::start(&executable, &text).await;
+            let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+            world.fill("slot1", a.address).await;
+            let first = by_cookie(&world, 0, None).await;
+            assert_eq!(first.body, "a");
+            world.fill("slot2", b.address).await;
+            world
+                .ask(&format!("set server b/slot1 state {state}"))
+                .await;
+            let again = by_cookie(&world, 0, Some(&first)).await;
+            assert_eq!(again.body == "a", visited, "{version}: {state}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_redispatch_a_refused_connection_is_a_lost_request() {
-    let good = with_lines("").replace(" check", " check inter 1d");
+    let good = with_lines("").replace(" check", " check inter 1d fall 100");
     for bad in [
         good.replace("  option redispatch\n", ""),
         good.replace("retries 1", "retries 0"),
@@ -176,8 +209,10 @@ async fn without_redispatch_a_refused_connection_is_a_lost_request() {
                 let alive = Endpoint::start("a").await;
                 world.fill("slot1", alive.address).await;
                 world.fill("slot2", nowhere()).await;
+                // As many checks as `fall` says have to fail then.
+                assert_eq!(world.ask("set server b/slot2 health up").await, "");
                 let mut lost = 0;
-                for _ in 0..4 {
+                for _ in 0..24 {
                     lost += u16::from(get(world.frontend, "/", "").await.status != 200);
                 }
                 lost > 0

@@ -1,6 +1,10 @@
 //! A HAProxy with a configuration that is looked at by the linter too.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use lb_haproxy::{
     config::lint::{Code, ConfigFile, LintOptions, lint},
@@ -36,6 +40,7 @@ defaults
   timeout connect 1s
   option redispatch
   retries 1
+  option abortonclose
   load-server-state-from-file global
 frontend in
   bind 127.0.0.1:PORT
@@ -61,6 +66,8 @@ pub(crate) fn with_lines(lines: &str) -> String {
 pub(crate) fn found(text: &str, version: &Version) -> Vec<Code> {
     let mut options = LintOptions::default();
     options.version = Some(version.clone());
+    // What users who stay need of the policy has a test of its own.
+    options.policy.persistence = true;
     found_with(text, &options)
 }
 
@@ -232,4 +239,57 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
 pub(crate) async fn starts(executable: &Executable, text: &str) -> bool {
     let (place, _) = prepare(text);
     Haproxy::start(place.options(executable)).await.is_ok()
+}
+
+/// A HAProxy without a master, in the limits that a shell sets; ended with its owner.
+pub(crate) struct Bare {
+    pub(crate) place: Place,
+    child: Child,
+}
+
+impl Bare {
+    pub(crate) fn start(executable: &Executable, text: &str, limit: &str) -> Self {
+        let (place, _) = prepare(text);
+        let printed = std::fs::File::create(place.dir.path().join("printed")).unwrap();
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{limit}; exec \"$0\" \"$@\""))
+            .arg(executable.path())
+            .args(["-db", "-f"])
+            .arg(&place.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(printed)
+            .spawn()
+            .unwrap();
+        Self { place, child }
+    }
+
+    /// Waits until it answers, or has ended.
+    pub(crate) async fn serves(&mut self) -> bool {
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if self.ask("show info").await.is_ok() {
+                return true;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn ask(&self, command: &str) -> std::io::Result<String> {
+        ask(&self.place.dir.path().join("admin.sock"), command).await
+    }
+
+    pub(crate) fn printed(&self) -> String {
+        std::fs::read_to_string(self.place.dir.path().join("printed")).unwrap()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
 }

@@ -506,6 +506,7 @@ fn taint(world: &mut crate::world::World, line: &str) {
     for sight in &mut world.sights {
         if format!("{}/{}", backends[sight.place], sight.name) == title {
             sight.tainted = true;
+            sight.known = false;
             sight.tainted_until = clock::elapsed() + Duration::from_millis(700);
         }
     }
@@ -540,4 +541,6 @@ async fn jump(play: &mut Play) {
     }
     let time = Duration::from_millis(play.random.below(6000));
     tokio::time::advance(time).await;
+    // Whatever came before has not been seen by anybody.
+    play.world.lock().worker_since = clock::elapsed();
 }

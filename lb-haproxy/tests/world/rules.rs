@@ -21,12 +21,17 @@ impl World {
         if let Moment::Line(line) = moment {
             self.counts.lines += 1;
             self.note(now, format_args!("> {line}"));
-            self.before_line(now, line);
+            self.before_line(sim, now, line);
         }
         if let Moment::Stale(line) = moment {
             self.note(now, format_args!("to an old worker > {line}"));
         }
         self.look(sim, now, matches!(moment, Moment::Line(_)));
+        if moment == Moment::Read {
+            for sight in &mut self.sights {
+                sight.known = sight.tainted && now >= sight.tainted_until;
+            }
+        }
         if self.between && matches!(moment, Moment::Line(_)) && self.random.chance(300) {
             let service = self.random.below(self.scene.services.len() as u64) as usize;
             self.request(sim, now, service);
@@ -105,10 +110,14 @@ impl World {
                 continue;
             };
             let sight = &mut self.sights[at];
-            sight.tainted |= old.address != sight.address
+            if old.address != sight.address
                 || old.admin != sight.admin
                 || old.weight != sight.weight
-                || old.serves != sight.serves;
+                || old.serves != sight.serves
+            {
+                sight.tainted = true;
+                sight.known = false;
+            }
         }
     }
 
@@ -122,8 +131,10 @@ impl World {
                     .sights
                     .get(at)
                     .filter(is)
-                    .or_else(|| self.sights.iter().find(is))
-                    .filter(|_| same);
+                    .or_else(|| self.sights.iter().find(is));
+                // What somebody changed outlives a worker whose successor is given its state.
+                let tainting = old.filter(|old| old.tainted && (same || self.scene.restores));
+                let old = old.filter(|_| same);
                 let since = old
                     .filter(|old| old.address == server.address && old.admin == server.admin)
                     .map_or(now, |old| old.since);
@@ -138,8 +149,20 @@ impl World {
                     serves: server.takes_requests,
                     sessions: server.sessions,
                     since,
-                    tainted: old.is_some_and(|old| old.tainted),
-                    tainted_until: old.map_or(Duration::ZERO, |old| old.tainted_until),
+                    tainted: tainting.is_some(),
+                    tainted_until: tainting.map_or(Duration::ZERO, |old| old.tainted_until),
+                    known: tainting.is_some_and(|old| old.known && same),
+                    closed_since: match old {
+                        _ if server.admin == AdminState::Ready => None,
+                        Some(old) if old.address == server.address => {
+                            old.closed_since.or(Some(now))
+                        }
+                        _ => Some(now),
+                    },
+                    used: server.admin != AdminState::Maint
+                        || old.is_some_and(|old| old.used && old.address == server.address),
+                    served: server.takes_requests
+                        || old.is_some_and(|old| old.served && old.since == since),
                 }
             })
             .collect()
@@ -148,6 +171,11 @@ impl World {
     /// Compares what is with what was. `ours`: a line of `lb` made the difference.
     pub(crate) fn look(&mut self, sim: &Simulator, now: Duration, ours: bool) {
         let fresh = self.see(sim, now);
+        if sim.newest().is_none() {
+            // What somebody changed may come back with the next one.
+            self.worker = None;
+            return;
+        }
         if self.worker != sim.newest() || fresh.len() < self.sights.len() {
             self.worker = sim.newest();
             self.worker_since = now;
@@ -174,7 +202,8 @@ impl World {
                     );
                 }
             }
-            self.sights[at].tainted &= now < sight.tainted_until || !self.is_right(sim, &sight);
+            let over = sight.known && now >= sight.tainted_until;
+            self.sights[at].tainted &= !over || !self.is_right(sim, &sight);
         }
         if ours {
             self.judge_services(sim, now, &old);
@@ -278,8 +307,12 @@ impl World {
             .filter(|other| {
                 other.place != sight.place && other.address == Some(address) && !other.tainted
             })
-            .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .cloned()
+            .map(|other| Sight {
+                sessions: sessions(sim, &other),
+                ..other
+            })
+            .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .collect();
         for other in others {
             let wanted = self
@@ -348,7 +381,8 @@ impl World {
                     // One that was let in and does not pass its check is waited for no longer than so.
                     Some(sight) => {
                         sight.admin == AdminState::Maint
-                            || now + Duration::from_millis(20) < sight.since + ADMISSION
+                            || (!sight.served
+                                && now + Duration::from_millis(20) < sight.since + ADMISSION)
                     }
                     None => own().any(|sight| {
                         sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
@@ -371,16 +405,17 @@ impl World {
     }
 
     /// What a line is about to do to a server as it was seen last.
-    fn before_line(&mut self, now: Duration, line: &str) {
+    fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["set", "server", at, "addr", ip, "port", port] => {
                 let to = format!("{ip}:{port}")
                     .parse::<SocketAddr>()
                     .or_else(|_| format!("[{ip}]:{port}").parse());
-                self.before_address(now, at, to.unwrap());
+                self.before_address(sim, now, at, to.unwrap());
             }
             ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
+            ["del", "server", at] => self.before_removal(sim, now, at),
             [
                 "set",
                 "server",
@@ -395,12 +430,25 @@ impl World {
             ]
             | ["add", "server", ..]
             | ["enable", "health", _] => {}
-            // Only what was made at run time is removed.
-            ["del", "server", at] if at.contains("/dyn-") => {}
             // The lines of a payload: a key and a value.
             [key, _]
                 if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
             _ => self.broken(now, format_args!("I6: {line:?} is no command of lb's")),
+        }
+    }
+
+    /// I1 and I8: only a server that was made at run time is removed, in maintenance and with nobody on it.
+    fn before_removal(&mut self, sim: &Simulator, now: Duration, at: &str) {
+        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
+            return;
+        };
+        let sessions = sessions(sim, &sight);
+        if !sight.name.starts_with("dyn-") || sight.admin != AdminState::Maint || sessions > 0 {
+            let admin = sight.admin;
+            self.broken(
+                now,
+                format_args!("I8: {at} is removed in {admin:?} with {sessions} requests on it"),
+            );
         }
     }
 
@@ -413,7 +461,7 @@ impl World {
     }
 
     /// I1: a slot is re-pointed only when it rests and nobody uses it, and only from and to its parking place.
-    fn before_address(&mut self, now: Duration, at: &str, to: SocketAddr) {
+    fn before_address(&mut self, sim: &Simulator, now: Duration, at: &str, to: SocketAddr) {
         let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
             return;
         };
@@ -429,22 +477,20 @@ impl World {
                 ),
             );
         }
-        if from == to || is_parked(from) {
+        if from == to || is_parked(from) || !sight.used {
             return;
         }
+        let sessions = sessions(sim, &sight);
         if to != PARKED {
             self.broken(
                 now,
                 format_args!("I1: {at} is re-pointed from {from} to {to} without being parked"),
             );
         }
-        if sight.sessions > 0 {
+        if sessions > 0 {
             self.broken(
                 now,
-                format_args!(
-                    "I1: {at} is re-pointed from {from} with {} requests on it",
-                    sight.sessions
-                ),
+                format_args!("I1: {at} is re-pointed from {from} with {sessions} requests on it"),
             );
         }
         let (major, minor) = self.scene.version;
@@ -473,7 +519,8 @@ impl World {
             _ => DRAIN,
         };
         let since = self.unwanted.get(&(service, address)).copied();
-        if since.is_none_or(|since| now + Duration::from_millis(1) < since + grace.min(DRAIN)) {
+        let over = |since: Duration| now + Duration::from_millis(1) >= since + grace.min(DRAIN);
+        if !since.is_some_and(over) && !sight.closed_since.is_some_and(over) {
             self.broken(
                 now,
                 format_args!(
@@ -482,6 +529,13 @@ impl World {
             );
         }
     }
+}
+
+/// How many requests a server has now.
+fn sessions(sim: &Simulator, sight: &Sight) -> usize {
+    sim.servers()
+        .find(|server| server.place == sight.place && server.name == sight.name)
+        .map_or(0, |server| server.sessions)
 }
 
 /// The same server in another look, most likely at the same place.

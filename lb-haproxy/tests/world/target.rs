@@ -43,7 +43,7 @@ impl Driver for Watched {
     }
 
     async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError> {
-        let worker = {
+        let (worker, unwanted) = {
             let mut world = self.world.lock();
             let now = clock::elapsed();
             world.counts.passes += 1;
@@ -58,8 +58,9 @@ impl Driver for Watched {
             }
             self.generation = generation;
             world.check_wish(now, desired);
+            let unwanted = world.unwanted.clone();
             world.take_wish(now, desired);
-            world.worker
+            (world.worker, unwanted)
         };
         let result = self.driver.converge(desired).await;
         let network = self.network.clone();
@@ -91,7 +92,14 @@ impl Driver for Watched {
                         world.broken(now, format_args!("I3: a pass found no end"));
                     }
                 }
-                Err(error) => world.note(now, format_args!("pass fails: {error}")),
+                Err(error) => {
+                    world.note(now, format_args!("pass fails: {error}"));
+                    // The wish may not even have been looked at: what left before has left before.
+                    for (place, since) in unwanted {
+                        let known = world.unwanted.entry(place).or_insert(since);
+                        *known = since.min(*known);
+                    }
+                }
             }
         });
         result

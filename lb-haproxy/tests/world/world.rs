@@ -10,6 +10,7 @@ use std::{
 
 use lb_core::{EndpointState, Name, Snapshot};
 use lb_haproxy::{
+    policy::HttpReuse,
     proto::AdminState,
     simulator::{ClientId, Outcome, Random, RequestId, Simulator, Upstream},
 };
@@ -105,6 +106,14 @@ pub(crate) struct Sight {
     pub(crate) tainted: bool,
     /// What was changed takes effect until then.
     pub(crate) tainted_until: Duration,
+    /// `lb` was told of it since.
+    pub(crate) known: bool,
+    /// Since when it takes no new requests, while its address is the same.
+    pub(crate) closed_since: Option<Duration>,
+    /// It has been ready or draining with this address.
+    pub(crate) used: bool,
+    /// It has served since it was made ready.
+    pub(crate) served: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +248,11 @@ impl World {
             return;
         }
         // A client has one request at a time: with more it could stay with a worker that was replaced.
-        let client = ClientId(self.random.below(8) as u32);
+        let mut client = ClientId(self.random.below(8) as u32);
+        if scene.policy.http_reuse == HttpReuse::Never && scene.version < (3, 0) {
+            // There a client that never rests can stay on a server that was re-pointed, which nobody can see or end.
+            client.0 += 8 * (now.as_millis() / 2500) as u32;
+        }
         if self.requests.iter().any(|running| running.client == client) {
             return;
         }
@@ -300,7 +313,7 @@ impl World {
             let admitted = self.sights.iter().any(|sight| {
                 sight.address == Some(address)
                     && sight.serves
-                    && left.is_some_and(|left| sight.since > left)
+                    && left.is_some_and(|left| sight.since > left && self.worker_since < left)
                     && self.service_of(sim, sight.place) == Some(host.service)
             });
             let meddled = self

@@ -70,6 +70,8 @@ pub enum Code {
     CheckAddressFixed,
     /// Cookies name slots, not endpoints.
     CookieOfSlot,
+    /// Users who stay with a server come back to it while it is drained.
+    DrainedAreVisited,
     /// Servers made at run time would not speak TLS where the slots do.
     DynamicWithoutTls,
     /// Too few connections to the admin socket.
@@ -128,6 +130,7 @@ impl fmt::Display for Code {
             Self::AddressNotRestored => "address-not-restored",
             Self::CheckAddressFixed => "check-address-fixed",
             Self::CookieOfSlot => "cookie-of-slot",
+            Self::DrainedAreVisited => "drained-are-visited",
             Self::DynamicWithoutTls => "dynamic-without-tls",
             Self::FewAdminConnections => "few-admin-connections",
             Self::HashBySlot => "hash-by-slot",

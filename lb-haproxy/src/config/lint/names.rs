@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     document::{At, Document, Kind},
     finding::{Code, Guarantee},
+    proxy::Proxy,
     rules::Rules,
 };
 use crate::policy::DynamicServers;
@@ -25,15 +26,19 @@ pub(super) fn check(rules: &mut Rules<'_>) {
     let proxies = rules.proxies();
     let made = rules.options.is_at_least(3, 0)
         && rules.options.policy.dynamic_servers != DynamicServers::Never;
-    if !made
-        && let Some(first) = proxies.first()
-        && proxies.iter().all(|proxy| proxy.slots().next().is_none())
+    // A server made at run time needs one that is there already, to be like it.
+    let fills = |proxy: &Proxy<'_>| match made {
+        true => !proxy.servers.is_empty(),
+        false => proxy.slots().next().is_some(),
+    };
+    if let Some(first) = proxies.first()
+        && !proxies.iter().any(fills)
     {
         rules.warning(
             first.at,
             Code::NoSlots,
             Guarantee::Changes,
-            "no backend has slots, and without servers made at run time (HAProxy 3.0) each new endpoint needs a reload",
+            "no backend has slots, so each new endpoint needs a reload",
             "server-template slot 1-20 127.0.0.1:1 disabled check, in each backend that lb fills",
         );
     }

@@ -147,6 +147,8 @@ fn settings(slot: &ServerLine<'_>, rules: &mut Rules<'_>) {
     }
     if let Some(fixed) = slot.settings.get("addr")
         && slot.has("check")
+        // Before, it moves with the slot.
+        && (rules.options.version.is_none() || rules.options.is_at_least(2, 4))
     {
         rules.error(
             at,

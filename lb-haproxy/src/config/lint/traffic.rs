@@ -1,6 +1,7 @@
 //! Where requests go, and where they stick.
 
 use super::{
+    document::Line,
     finding::{Code, Guarantee},
     proxy::Proxy,
     rules::Rules,
@@ -108,6 +109,7 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     let Some(line) = proxy.last(&["cookie"]) else {
         return;
     };
+    visited(line, rules);
     if line.has("dynamic") || line.is_open() {
         return;
     }
@@ -128,6 +130,20 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     }
 }
 
+/// Drain lets users come back who stay with a server.
+fn visited(line: &Line, rules: &mut Rules<'_>) {
+    if rules.options.policy.persistence {
+        return;
+    }
+    rules.error(
+        line.at,
+        Code::DrainedAreVisited,
+        Guarantee::NoMisroute,
+        "users who stay with a server come back to it while it is drained: requests go to an endpoint that has left",
+        "persistence = true in the target's policy (then this is not said any more)",
+    );
+}
+
 fn stick_table(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     let sticks = ["on", "match"]
         .iter()
@@ -135,6 +151,7 @@ fn stick_table(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     let Some(line) = sticks else {
         return;
     };
+    visited(line, rules);
     rules.warning(
         line.at,
         Code::StickTableOfSlot,

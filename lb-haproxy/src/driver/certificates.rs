@@ -1,0 +1,223 @@
+//! Certificates: a file that changed is given to HAProxy at run time, in one transaction, and read back.
+//!
+//! The file on disk is what HAProxy loads at its next start, so nothing else has to be kept.
+
+use std::{
+    collections::BTreeMap,
+    error::Error as _,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use tracing::{info, warn};
+
+use super::{counters::Counters, error::DriverError, live};
+use crate::{
+    client::{Client, ClientError},
+    proto::{
+        BoundedText, CertName, CertificateShown, Command, Info, Pem, Refusal, Reply, SslCommand,
+        verdict,
+    },
+};
+
+/// How often the files are looked at.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// How long a file that was not taken is left alone, unless it changes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is known of the files.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    due_at: Option<Duration>,
+    known: BTreeMap<PathBuf, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    stamp: Stamp,
+    /// When to try again although the file did not change.
+    again_at: Option<Duration>,
+}
+
+/// What shows that a file was written anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    len: u64,
+}
+
+/// Why a certificate is not in use.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("it cannot be read: {0}")]
+    Read(io::Error),
+    #[error("it is no certificate with its key: {0}")]
+    Pem(#[from] crate::proto::InvalidPem),
+    #[error("its path cannot be written in a command: {0}")]
+    Name(String),
+    #[error("HAProxy does not take it: {0}")]
+    Refused(Refusal),
+    #[error("HAProxy shows serial number {shown} after it was replaced, expected {expected}")]
+    NotShown { shown: String, expected: String },
+}
+
+impl Certificates {
+    /// When to come back.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        self.due_at
+    }
+
+    /// A worker that was not known before has loaded the files itself, but maybe an older state of them.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+        self.due_at = None;
+    }
+
+    /// Looks at the files where that is due. One that cannot be used changes nothing, is named in the log, and
+    /// disturbs no other.
+    pub(super) async fn follow(
+        &mut self,
+        files: &[PathBuf],
+        client: &mut Client,
+        counters: &mut Counters,
+        now: Duration,
+    ) -> Result<(), DriverError> {
+        if files.is_empty() || self.due_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        self.due_at = Some(now + PERIOD);
+        // A worker that was replaced would take a certificate, and show it to nobody.
+        let info = read_info(client).await?;
+        if info.stopping {
+            return Err(DriverError::StaleWorker { pid: info.pid });
+        }
+        for file in files {
+            let stamp = stamp(file).await;
+            if let Some(known) = self.known.get(file)
+                && known.stamp == stamp
+                && known.again_at.is_none_or(|at| now < at)
+            {
+                continue;
+            }
+            let again_at = match renew(file, client).await? {
+                Ok(false) => None,
+                Ok(true) => {
+                    info!(path = %file.display(), "a certificate was replaced");
+                    counters.add("certificates_replaced", 1);
+                    None
+                }
+                Err(failure) => {
+                    warn!(path = %file.display(), %failure, "a certificate was not replaced");
+                    counters.add("certificates_failed", 1);
+                    Some(now + PATIENCE)
+                }
+            };
+            self.known.insert(file.clone(), Known { stamp, again_at });
+        }
+        Ok(())
+    }
+}
+
+async fn read_info(client: &mut Client) -> Result<Info, DriverError> {
+    let command = Command::ShowInfo;
+    let reply = client.exec(&command).await?;
+    Ok(Info::parse(live::accept(&command, &reply)?)?)
+}
+
+async fn stamp(file: &Path) -> Stamp {
+    let file = file.to_owned();
+    let metadata = tokio::task::spawn_blocking(move || fs::metadata(file)).await;
+    let metadata = metadata.ok().and_then(Result::ok);
+    Stamp {
+        modified: metadata.as_ref().and_then(|data| data.modified().ok()),
+        len: metadata.map_or(0, |data| data.len()),
+    }
+}
+
+/// Gives HAProxy the file, unless it has it already: whether it was given.
+async fn renew(file: &Path, client: &mut Client) -> Result<Result<bool, Failure>, DriverError> {
+    let path = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || fs::read_to_string(path)).await;
+    let text = match read {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => return Ok(Err(Failure::Read(error))),
+        // The runtime is shutting down.
+        Err(_) => return Ok(Ok(false)),
+    };
+    let pem: Pem = match text.parse() {
+        Ok(pem) => pem,
+        Err(error) => return Ok(Err(Failure::Pem(error))),
+    };
+    let name: CertName = match file.display().to_string().parse() {
+        Ok(name) => name,
+        Err(error) => return Ok(Err(Failure::Name(format!("{error}")))),
+    };
+    match shown(&name, client).await? {
+        Ok(Some(shown)) if shown.serial == pem.serial() => return Ok(Ok(false)),
+        Ok(_) => {}
+        Err(refusal) => return Ok(Err(Failure::Refused(refusal))),
+    }
+    replace(&name, &pem, client).await
+}
+
+/// Sets, commits and reads back. Whatever fails is given up, so that the old one stays in use.
+async fn replace(
+    name: &CertName,
+    pem: &Pem,
+    client: &mut Client,
+) -> Result<Result<bool, Failure>, DriverError> {
+    let set = SslCommand::Set(name.clone(), pem.clone());
+    let mut taken = tell(set.clone(), client).await?;
+    if let Err(Refusal::Certificate(_)) = taken {
+        // 2.2 answers one good certificate with the error of a bad one before it.
+        taken = tell(set, client).await?;
+    }
+    if taken.is_ok() {
+        taken = tell(SslCommand::Commit(name.clone()), client).await?;
+    }
+    if let Err(refusal) = taken {
+        // Where nothing was begun this is refused in turn.
+        let _nothing_begun = tell(SslCommand::Abort(name.clone()), client).await?;
+        return Ok(Err(Failure::Refused(refusal)));
+    }
+    let serial = match shown(name, client).await? {
+        Ok(Some(shown)) => shown.serial,
+        Ok(None) => String::new(),
+        Err(refusal) => return Ok(Err(Failure::Refused(refusal))),
+    };
+    Ok(match serial == pem.serial() {
+        true => Ok(true),
+        false => Err(Failure::NotShown {
+            shown: serial,
+            expected: pem.serial().to_owned(),
+        }),
+    })
+}
+
+async fn shown(
+    name: &CertName,
+    client: &mut Client,
+) -> Result<Result<Option<CertificateShown>, Refusal>, DriverError> {
+    let told = tell(SslCommand::Show(Some(name.clone())), client).await?;
+    Ok(told.map(|reply| CertificateShown::parse(reply.text())))
+}
+
+async fn tell(
+    command: SslCommand,
+    client: &mut Client,
+) -> Result<Result<Reply, Refusal>, ClientError> {
+    let command = Command::Ssl(command);
+    match client.exec(&command).await {
+        Ok(reply) => Ok(verdict(&command, &reply).map(|_| reply)),
+        // One that is too long for a command says nothing against the conversation.
+        Err(ClientError::Refused(error)) => {
+            let why = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            Ok(Err(Refusal::Certificate(BoundedText::new(&why))))
+        }
+        Err(error) => Err(error),
+    }
+}

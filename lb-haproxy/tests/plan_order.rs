@@ -1,0 +1,168 @@
+//! Faults of the planner that the world simulation found, each as small as it gets.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{net::SocketAddr, time::Duration};
+
+use lb_core::{Endpoint, Name, Snapshot, Weight, model::Changes};
+use lb_haproxy::{
+    capability::Capabilities,
+    observed::{Gauges, Server},
+    plan::{Plan, Planner},
+    policy::Policy,
+    proto::{AdminState, Command, MapName, parse_map_entries},
+};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn address(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], 80))
+}
+
+fn server(title: &str, id: u32, number: u8, admin: AdminState) -> Server {
+    let mut server = Server::slot(name(title), id);
+    server.address = Some(address(number));
+    server.admin = admin;
+    server.running = admin != AdminState::Maint;
+    server.weight = 100;
+    server
+}
+
+/// A wish: services with the numbers of their addresses and weights.
+fn wish(services: &[(&str, &[(u8, u16)])]) -> Snapshot {
+    let mut edit = Snapshot::default().edit();
+    for (service, endpoints) in services {
+        edit.set_service(&name(service), lb_core::Mode::Http);
+        for (number, weight) in *endpoints {
+            let endpoint =
+                Endpoint::new(address(*number)).with_weight(Weight::new(*weight).unwrap());
+            edit.set_endpoint(&name(service), &name(&number.to_string()), endpoint);
+        }
+    }
+    edit.commit().unwrap()
+}
+
+fn planner(version: (u32, u32), wish: &Snapshot) -> Planner {
+    let mut planner = Planner::new(Policy::default(), Capabilities::of(version.0, version.1));
+    planner.desire(&Snapshot::default(), wish, &Changes::Everything);
+    planner
+}
+
+fn commands(plan: &Plan) -> Vec<Command> {
+    plan.steps().map(|step| step.command.clone()).collect()
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn i1_an_endpoint_that_returns_from_a_drain_waits_until_its_address_has_left_the_other_service() {
+    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)]), ("b", &[])]));
+    planner.observe(
+        &name("a"),
+        vec![server("slot1", 1, 1, AdminState::Drain)],
+        HOUR,
+    );
+    planner.observe(
+        &name("b"),
+        vec![server("slot1", 1, 1, AdminState::Ready)],
+        HOUR,
+    );
+    let first = commands(&planner.plan(HOUR));
+    assert!(
+        matches!(&first[..], [Command::SetState(at, AdminState::Drain)] if at.backend == name("b")),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn i3_a_made_server_that_holds_another_address_leaves_its_name_to_no_other() {
+    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100), (2, 100)])]));
+    let taken = Policy::default().dynamic_name(address(1));
+    let servers = vec![server(taken.as_str(), 1, 2, AdminState::Ready)];
+    planner.observe(&name("a"), servers, HOUR);
+    let commands = commands(&planner.plan(HOUR));
+    let made = commands.iter().find_map(|command| match command {
+        Command::AddServer { server, .. } => Some(server.server.clone()),
+        _ => None,
+    });
+    assert_eq!(made.unwrap().as_str(), "dyn-10.0.0.1:80-2");
+}
+
+#[test]
+fn i1_a_spare_backend_to_which_requests_are_led_is_given_to_nobody() {
+    let mut planner = planner((3, 2), &wish(&[("new", &[(1, 100)])]));
+    let maps: Vec<MapName> = ["lb-routes.map", "lb-services.map"]
+        .iter()
+        .map(|file| file.parse().unwrap())
+        .collect();
+    planner.observe_maps(&maps);
+    let entries = parse_map_entries("0x1 old.example/ spare-http-1\n").unwrap();
+    planner.observe_map(&maps[0], entries);
+    planner.observe_map(&maps[1], Vec::new());
+    planner.maps_observed();
+    planner.observe(
+        &name("spare-http-1"),
+        vec![Server::slot(name("slot1"), 1)],
+        HOUR,
+    );
+    let plan = planner.plan(HOUR);
+    assert!(commands(&plan).is_empty(), "{plan}");
+    planner.observe_map(&maps[0], Vec::new());
+    let plan = planner.plan(HOUR);
+    assert!(!commands(&plan).is_empty(), "{plan}");
+}
+
+#[test]
+fn i8_the_time_of_a_drain_found_running_begins_when_it_is_found() {
+    let mut planner = planner((3, 2), &wish(&[("a", &[])]));
+    let mut draining = server("slot1", 1, 1, AdminState::Drain);
+    // Since 3.0 this counts from when the server came up.
+    draining.unchanged_secs = 3000;
+    planner.observe(&name("a"), vec![draining], HOUR);
+    let busy = Gauges {
+        sessions: 1,
+        used: 1,
+        ..Gauges::default()
+    };
+    planner.observe_gauges(&name("a"), 1, busy, HOUR);
+    assert!(planner.plan(HOUR).is_empty());
+    let over = HOUR + Policy::default().drain_timeout;
+    let cut = commands(&planner.plan(over));
+    assert!(
+        cut.iter()
+            .any(|command| matches!(command, Command::ShutdownSessions(_))),
+        "{cut:?}"
+    );
+}
+
+#[test]
+fn i12_an_endpoint_of_weight_0_takes_the_place_of_no_other() {
+    // 1 serves and leaves; 2 has weight 0; 3 waits for another service to let it go.
+    let mut planner = planner((3, 2), &wish(&[("a", &[(2, 0), (3, 100)]), ("b", &[])]));
+    let parked = |id: u32| Server::slot(name(&format!("slot{id}")), id);
+    let own = vec![
+        server("slot1", 1, 1, AdminState::Ready),
+        parked(2),
+        parked(3),
+    ];
+    planner.observe(&name("a"), own, HOUR);
+    planner.observe(
+        &name("b"),
+        vec![server("slot1", 1, 3, AdminState::Ready)],
+        HOUR,
+    );
+    let drained: Vec<Name> = commands(&planner.plan(HOUR))
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::SetState(at, AdminState::Drain) => Some(at.backend),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(drained, [name("b")]);
+}
