@@ -1,9 +1,10 @@
 //! Certificates replaced at run time on real HAProxies, as a TLS client sees them.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test may end in a panic"
+    reason = "a test may end in a panic, and files have real times"
 )]
 
 mod support;

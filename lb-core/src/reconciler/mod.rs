@@ -133,15 +133,16 @@ impl Reconciler {
         if self.generation.is_some_and(|newest| newest >= generation) {
             return;
         }
+        // The first generation does not settle, but it takes nothing away that a later one would not.
+        if urgent && self.generation.is_some() {
+            self.urgent = Some(generation);
+        }
         self.generation = Some(generation);
         let at = if urgent {
             now
         } else {
             now + self.config.settle
         };
-        if urgent {
-            self.urgent = Some(generation);
-        }
         for (_, target) in self.targets.values_mut() {
             target.hold_from(now);
             target.want(at);

@@ -430,7 +430,6 @@ impl World {
             ]
             | ["add", "server", ..]
             | ["enable", "health", _] => {}
-            // Only what was made at run time is removed.
             // The lines of a payload: a key and a value.
             [key, _]
                 if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
