@@ -137,6 +137,7 @@ impl World {
 
     /// Takes HAProxy as it is, whatever it was: somebody else has changed it.
     pub(crate) fn rebase(&mut self, sim: &Simulator, now: Duration) {
+        self.follow_routes(sim, now, false);
         let fresh = self.see(sim, now);
         let old = std::mem::replace(&mut self.sights, fresh);
         for at in 0..self.sights.len() {
@@ -211,6 +212,7 @@ impl World {
             return;
         }
         if self.worker != sim.newest() || fresh.len() < self.sights.len() {
+            self.follow_routes(sim, now, false);
             self.worker = sim.newest();
             self.worker_since = now;
             self.sights = fresh;
