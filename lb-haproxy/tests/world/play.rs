@@ -122,6 +122,7 @@ impl Play {
             worker: None,
             worker_since: Duration::ZERO,
             sights: Vec::new(),
+            led: vec![None; scene.services.len()],
             armed: None,
             killed: Arc::default(),
             lb_lives: true,

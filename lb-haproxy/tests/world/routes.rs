@@ -14,7 +14,14 @@ pub(crate) fn lookup<'s>(sim: &'s Simulator, host: &str) -> Option<&'s str> {
         let asked = format!("{host}//?");
         sim.map_entries(ROUTES)
             .filter(|(key, _)| asked.starts_with(key))
-            .max_by_key(|(key, _)| key.len())
+            // Of several entries of one key the first counts.
+            .reduce(|best, other| {
+                if other.0.len() > best.0.len() {
+                    other
+                } else {
+                    best
+                }
+            })
             .map(|(_, value)| value)
     })
 }

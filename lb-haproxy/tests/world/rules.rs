@@ -27,6 +27,7 @@ impl World {
             self.note(now, format_args!("to an old worker > {line}"));
         }
         self.look(sim, now, matches!(moment, Moment::Line(_)));
+        self.follow_routes(sim, now, matches!(moment, Moment::Line(_)));
         if moment == Moment::Read {
             for sight in &mut self.sights {
                 sight.known = sight.tainted && now >= sight.tainted_until;
@@ -58,6 +59,39 @@ impl World {
             None => {}
         }
         self.lb_lives
+    }
+
+    /// I12: no line of `lb` takes a route away that is wished for and leads where it should.
+    fn follow_routes(&mut self, sim: &Simulator, now: Duration, ours: bool) {
+        let scene = self.scene.clone();
+        for (at, service) in scene.services.iter().enumerate() {
+            let led = crate::routes::lookup(sim, &service.host).map(str::to_owned);
+            let before = std::mem::replace(&mut self.led[at], led.clone());
+            if !ours || before.is_none() || before == led {
+                continue;
+            }
+            let wanted = self.desired.as_ref().is_some_and(|desired| {
+                let mut routes = desired.routes();
+                routes.any(|route| {
+                    route.service == service.name
+                        && String::from(route.host.clone()) == service.host
+                })
+            });
+            let right = scene
+                .backends
+                .iter()
+                .position(|backend| before.as_ref() == Some(backend))
+                .is_some_and(|place| self.service_of(sim, place) == Some(at));
+            if wanted && right {
+                self.broken(
+                    now,
+                    format_args!(
+                        "I12: {} is led to {led:?} for a moment, and to {before:?} before",
+                        service.host
+                    ),
+                );
+            }
+        }
     }
 
     /// A new worker, with what the files hold where there are any.
@@ -103,6 +137,7 @@ impl World {
 
     /// Takes HAProxy as it is, whatever it was: somebody else has changed it.
     pub(crate) fn rebase(&mut self, sim: &Simulator, now: Duration) {
+        self.follow_routes(sim, now, false);
         let fresh = self.see(sim, now);
         let old = std::mem::replace(&mut self.sights, fresh);
         for at in 0..self.sights.len() {
@@ -177,6 +212,7 @@ impl World {
             return;
         }
         if self.worker != sim.newest() || fresh.len() < self.sights.len() {
+            self.follow_routes(sim, now, false);
             self.worker = sim.newest();
             self.worker_since = now;
             self.sights = fresh;

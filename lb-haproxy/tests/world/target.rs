@@ -43,7 +43,7 @@ impl Driver for Watched {
     }
 
     async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError> {
-        let (worker, unwanted) = {
+        let (worker, unwanted, lines) = {
             let mut world = self.world.lock();
             let now = clock::elapsed();
             world.counts.passes += 1;
@@ -60,7 +60,7 @@ impl Driver for Watched {
             world.check_wish(now, desired);
             let unwanted = world.unwanted.clone();
             world.take_wish(now, desired);
-            (world.worker, unwanted)
+            (world.worker, unwanted, world.counts.lines)
         };
         let result = self.driver.converge(desired).await;
         let network = self.network.clone();
@@ -95,7 +95,8 @@ impl Driver for Watched {
                 Err(error) => {
                     world.note(now, format_args!("pass fails: {error}"));
                     // The wish may not even have been looked at: what left before has left before.
-                    for (place, since) in unwanted {
+                    let untouched = world.counts.lines == lines;
+                    for (place, since) in unwanted.into_iter().filter(|_| untouched) {
                         let known = world.unwanted.entry(place).or_insert(since);
                         *known = since.min(*known);
                     }

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) worker: Option<u32>,
     pub(crate) worker_since: Duration,
     pub(crate) sights: Vec<Sight>,
+    /// The backend to which each service's host is led.
+    pub(crate) led: Vec<Option<String>>,
     /// What happens after so many more lines.
     pub(crate) armed: Option<(u64, Trigger)>,
     pub(crate) killed: Arc<Notify>,
