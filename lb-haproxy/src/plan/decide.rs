@@ -414,6 +414,8 @@ impl Decider<'_> {
                 Command::SetHealth(server, Health::Down),
                 Why::Admit,
             );
+            self.entering.later += 1;
+            self.look_again(self.context.now + poll_interval(Duration::ZERO));
         }
         self.weight(Stages::Prepare, slot, want.weight, Why::Adjust);
     }
