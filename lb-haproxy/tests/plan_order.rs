@@ -1,10 +1,6 @@
 //! Faults of the planner that the world simulation found, each as small as it gets.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{net::SocketAddr, time::Duration};
 

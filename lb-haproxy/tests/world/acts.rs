@@ -81,7 +81,7 @@ pub(crate) async fn act(play: &mut Play) {
 }
 
 /// A round of requests.
-pub(crate) fn traffic(play: &mut Play) {
+pub(crate) fn traffic(play: &Play) {
     let (network, world) = (play.network.clone(), play.world.clone());
     network.with(|simulator| {
         let mut world = world.lock();
@@ -105,7 +105,7 @@ fn key(play: &Play, service: usize, address: SocketAddr) -> RecordKey {
 }
 
 /// The source that tells of a key: always the same, so that two never disagree.
-fn store_of<'p>(play: &'p Play, service: usize, address: SocketAddr) -> &'p Store {
+fn store_of(play: &Play, service: usize, address: SocketAddr) -> &Store {
     let octet = match address {
         SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]),
         SocketAddr::V6(_) => 0,
@@ -113,7 +113,7 @@ fn store_of<'p>(play: &'p Play, service: usize, address: SocketAddr) -> &'p Stor
     &play.stores[(service + octet) % play.stores.len()]
 }
 
-fn set(play: &mut Play, service: usize, address: SocketAddr, endpoint: Option<Endpoint>) {
+fn set(play: &Play, service: usize, address: SocketAddr, endpoint: Option<Endpoint>) {
     let key = key(play, service, address);
     let record = endpoint.map(|endpoint| Record::new(key.clone(), endpoint));
     let now = clock::elapsed();
@@ -143,7 +143,7 @@ fn addresses(play: &Play, service: usize) -> Vec<SocketAddr> {
         .collect()
 }
 
-fn host(play: &mut Play, address: SocketAddr, host: Option<Host>) {
+fn host(play: &Play, address: SocketAddr, host: Option<Host>) {
     let (network, world) = (play.network.clone(), play.world.clone());
     network.with(|simulator| world.lock().set_host(simulator, address, host));
 }

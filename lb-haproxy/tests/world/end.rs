@@ -115,7 +115,7 @@ fn wrong(play: &Play) -> Option<String> {
 }
 
 fn wrong_in(
-    world: &mut World,
+    world: &World,
     simulator: &lb_haproxy::simulator::Simulator,
     unmet: &[lb_core::Unmet],
 ) -> Option<String> {

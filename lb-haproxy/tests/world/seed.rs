@@ -151,7 +151,7 @@ impl Trace {
 
     pub(crate) fn note(&mut self, now: Duration, what: fmt::Arguments<'_>) {
         use fmt::Write as _;
-        let _ = write!(self.hash, "{} {what}\n", now.as_micros());
+        let _ = writeln!(self.hash, "{} {what}", now.as_micros());
         if self.keep {
             self.lines
                 .push(format!("{:>10.3} {what}", now.as_secs_f64()));
