@@ -110,7 +110,7 @@ fn wrong(play: &Play) -> Option<String> {
         let mut world = world.lock();
         let now = clock::elapsed();
         world.look(simulator, now, false);
-        wrong_in(&mut world, simulator, &target.unmet)
+        wrong_in(&world, simulator, &target.unmet)
     })
 }
 
