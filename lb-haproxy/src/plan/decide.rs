@@ -506,7 +506,7 @@ impl Decider<'_> {
             .slots
             .iter()
             .zip(roles)
-            .filter(|(slot, role)| !role.is_to_leave() && serves(slot))
+            .filter(|(slot, role)| !role.is_to_leave() && !role.is_out() && serves(slot))
             .count()
             + self.entering.at_once;
         let window_ends = slot.leaving_since.unwrap_or(now) + self.context.policy.admission_timeout;
