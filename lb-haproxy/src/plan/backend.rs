@@ -61,7 +61,6 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Whether it must not get new traffic, though requests in flight may end.
     /// Whether it must not serve, and is taken out at once.
     pub(super) fn is_out(self) -> bool {
         let Self::Tenant(_, want) = self else {
@@ -70,6 +69,7 @@ impl Role {
         matches!(want.state, EndpointState::Down | EndpointState::Pending)
     }
 
+    /// Whether it must not get new traffic, though requests in flight may end.
     pub(super) fn is_to_leave(self) -> bool {
         match self {
             Self::Leaving(_) => true,
