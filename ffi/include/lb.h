@@ -705,9 +705,13 @@ void lb_slots_free(lb_slots *slots);
 
 /**
  * The text of a haproxy.cfg that has what the plane needs, out of a description in TOML or JSON: {"version": "2.6.12",
- * "socket": "/run/haproxy/admin.sock", "server_state_file": …, "frontends": [{"name", "bind": "0.0.0.0:80", "mode":
- * "http" | "tcp", "default_backend"}], "backends": [{"name", "slots": 20, "slot_prefix", "mode", "balance":
- * "roundrobin" | "leastconn" | "random", "check": true}]}. Nothing is written to any file.
+ * "socket": "/run/haproxy/admin.sock", "server_state_file": …, "service_map", "maxconn", "threads", "hard_stop_after",
+ * "stats", "frontends": [{"name", "bind": "0.0.0.0:80", "tls": {"bind", "certificates", "list", "http2",
+ * "only_tls13"}, "mode": "http" | "tcp", "default_backend", "route_map", "rate_limit": {"requests", "period"}}],
+ * "backends": [{"name", "slots": 20, "slot_prefix", "mode", "balance": "roundrobin" | "leastconn" | "random" | "hash
+ * source" | "hash uri" | "hash header NAME", "http_reuse", "server_header", "cookie": {"name", "key", "secure"},
+ * "check": true | {"inter", "fall", "rise", "path", "host", "expect"}, "maxconn"}]}: the table [haproxy] of lb-agent's
+ * configuration. Nothing is written to any file.
  */
 lb_status lb_config_generate(const char *wish,
                              size_t wish_len,

@@ -22,7 +22,7 @@ async fn what_breaks_a_guarantee_in_haproxys_own_configuration_is_found() {
     world.write("more.cfg", backend);
     let called = world.call(&["lint", &own, &more, "--json"]);
     assert_eq!(called.code, Some(1));
-    let found = called.json();
+    let found: serde_json::Value = serde_json::from_str(&called.out).unwrap();
     assert_eq!(found["haproxy"]["accepted"], true, "{found}");
     assert_eq!(
         found["findings"][0]["code"], "drained-are-visited",

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its helpers too, and measures real time"
 )]
 
+mod config;
 mod lint;
 mod world;
 

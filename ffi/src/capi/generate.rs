@@ -1,10 +1,6 @@
 //! `haproxy.cfg` out of a short description.
 
-use std::{ffi::c_char, net::SocketAddr, path::PathBuf};
-
-use lb_core::{Mode, Name};
-use lb_haproxy::config::{Backend, Balance, Bind, Check, Config, ConfigPath, Frontend, Slots};
-use serde::Deserialize;
+use std::ffi::c_char;
 
 use super::{
     boundary::{enter, hand_out, place, text},
@@ -12,118 +8,31 @@ use super::{
     status::{Error, Failure, Status},
     text::Text,
 };
-use crate::spec::Format;
+use crate::spec::HaproxySpec;
 
-/// What is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wish {
-    version: String,
-    socket: String,
-    #[serde(default)]
-    server_state_file: Option<String>,
-    #[serde(default)]
-    frontends: Vec<FrontendWish>,
-    #[serde(default)]
-    backends: Vec<BackendWish>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrontendWish {
-    name: Name,
-    bind: SocketAddr,
-    #[serde(default)]
-    mode: Mode,
-    #[serde(default)]
-    default_backend: Option<Name>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BackendWish {
-    name: Name,
-    slots: u32,
-    #[serde(default = "slot")]
-    slot_prefix: Name,
-    #[serde(default)]
-    mode: Mode,
-    #[serde(default)]
-    balance: BalanceWish,
-    #[serde(default)]
-    check: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum BalanceWish {
-    Leastconn,
-    Random,
-    #[default]
-    Roundrobin,
-}
-
-fn slot() -> Name {
-    Name::from_text("slot")
-}
-
-fn path(what: &str, text: &str) -> Result<ConfigPath, Failure> {
-    PathBuf::from(text)
-        .to_str()
-        .unwrap_or_default()
+fn render(wish: &str) -> Result<String, Failure> {
+    let caused = |error: &dyn std::error::Error| Failure::caused(Status::InvalidArgument, error);
+    let spec = HaproxySpec::parse(wish, format(wish)).map_err(|error| caused(&error))?;
+    let version = spec
+        .version
+        .as_deref()
+        .ok_or_else(|| Failure::invalid("version", "missing, expected such as \"2.6.12\""))?;
+    let version = version
         .parse()
-        .map_err(|error| Failure::invalid(what, error))
-}
-
-impl Wish {
-    fn parse(text: &str) -> Result<Self, Failure> {
-        match format(text) {
-            Format::Json => {
-                serde_json::from_str(text).map_err(|error| Failure::invalid("wish", error))
-            }
-            Format::Toml => {
-                toml::from_str(text).map_err(|error| Failure::invalid("wish", error.message()))
-            }
-        }
-    }
-
-    fn render(self) -> Result<String, Failure> {
-        let version = self
-            .version
-            .parse()
-            .map_err(|error| Failure::invalid("version", error))?;
-        let mut config = Config::new(path("socket", &self.socket)?);
-        if let Some(file) = &self.server_state_file {
-            config.global.server_state_file = Some(path("server_state_file", file)?);
-        }
-        for wish in self.frontends {
-            let mut frontend = Frontend::new(wish.name, Bind::Tcp(wish.bind));
-            frontend.mode = wish.mode;
-            frontend.default_backend = wish.default_backend;
-            config.frontends.push(frontend);
-        }
-        for wish in self.backends {
-            let mut slots = Slots::new(wish.slot_prefix, wish.slots);
-            slots.check = wish.check.then(Check::default);
-            let mut backend = Backend::new(wish.name, slots);
-            backend.mode = wish.mode;
-            backend.balance = match wish.balance {
-                BalanceWish::Leastconn => Balance::LeastConn,
-                BalanceWish::Random => Balance::Random,
-                BalanceWish::Roundrobin => Balance::RoundRobin,
-            };
-            config.backends.push(backend);
-        }
-        config
-            .render(&version)
-            .map_err(|error| Failure::caused(Status::InvalidArgument, &error))
-    }
+        .map_err(|error| Failure::invalid("version", error))?;
+    spec.config(&version)
+        .render(&version)
+        .map_err(|error| caused(&error))
 }
 
 /// The text of a haproxy.cfg that has what the plane needs, out of a description in TOML or JSON: {"version": "2.6.12",
-/// "socket": "/run/haproxy/admin.sock", "server_state_file": …, "frontends": [{"name", "bind": "0.0.0.0:80", "mode":
-/// "http" | "tcp", "default_backend"}], "backends": [{"name", "slots": 20, "slot_prefix", "mode", "balance":
-/// "roundrobin" | "leastconn" | "random", "check": true}]}. Nothing is written to any file.
+/// "socket": "/run/haproxy/admin.sock", "server_state_file": …, "service_map", "maxconn", "threads", "hard_stop_after",
+/// "stats", "frontends": [{"name", "bind": "0.0.0.0:80", "tls": {"bind", "certificates", "list", "http2",
+/// "only_tls13"}, "mode": "http" | "tcp", "default_backend", "route_map", "rate_limit": {"requests", "period"}}],
+/// "backends": [{"name", "slots": 20, "slot_prefix", "mode", "balance": "roundrobin" | "leastconn" | "random" | "hash
+/// source" | "hash uri" | "hash header NAME", "http_reuse", "server_header", "cookie": {"name", "key", "secure"},
+/// "check": true | {"inter", "fall", "rise", "path", "host", "expect"}, "maxconn"}]}: the table [haproxy] of lb-agent's
+/// configuration. Nothing is written to any file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_config_generate(
     wish: *const c_char,
@@ -135,7 +44,7 @@ pub unsafe extern "C" fn lb_config_generate(
         // SAFETY: the header's rules for texts.
         let wish = unsafe { text(wish, wish_len, "wish") }?;
         let out = place(out, "out")?;
-        let config = Wish::parse(wish)?.render()?;
+        let config = render(wish)?;
         // SAFETY: checked.
         unsafe { hand_out(out, Text::new(config)) };
         Ok(())

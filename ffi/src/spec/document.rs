@@ -12,6 +12,7 @@ use lb_core::{ControlPlane, GuardConfig, plane::Builder, reconciler::Waves};
 use super::{
     agent::AgentSpec,
     error::SpecError,
+    haproxy::HaproxySpec,
     origin::{Format, Origin},
     parse,
     source::SourceSpec,
@@ -32,6 +33,8 @@ pub struct Spec {
     pub agent: AgentSpec,
     /// What mass removals are held back, and for how long.
     pub guard: GuardConfig,
+    /// What HAProxy's own configuration is generated from, by `lb-agent config`; of no use otherwise.
+    pub haproxy: Option<HaproxySpec>,
     /// How long the first snapshot waits for a source that has not told everything once. Default 10 s.
     pub initial_limit: Duration,
     /// How long one pass over a target may take. Default 120 s.
@@ -54,6 +57,7 @@ impl Default for Spec {
         Self {
             agent: AgentSpec::default(),
             guard: GuardConfig::default(),
+            haproxy: None,
             initial_limit: Duration::from_secs(10),
             pass_limit: Duration::from_secs(120),
             resync: Duration::from_secs(30),

@@ -25,6 +25,7 @@ mod agent;
 mod check;
 mod document;
 mod error;
+mod haproxy;
 mod origin;
 mod parse;
 mod sieve;
@@ -35,6 +36,10 @@ pub use agent::{AgentSpec, LogFormat, LogSpec};
 pub use check::{Problem, Severity};
 pub use document::Spec;
 pub use error::{Invalid, Position, SpecError};
+pub use haproxy::{
+    BackendSpec, BalanceSpec, CheckSpec, CookieSpec, FrontendSpec, HaproxySpec, HowToCheck,
+    RateSpec, TlsSpec,
+};
 pub use origin::Format;
 pub use source::{EtcdSpec, EtcdV2Spec, FileSpec, SourceSpec};
 pub use target::TargetSpec;

@@ -108,6 +108,7 @@ struct SpecSeed<'o>(&'o Outline);
 enum Field {
     Agent,
     Guard,
+    Haproxy,
     InitialLimit,
     PassLimit,
     Resync,
@@ -138,6 +139,7 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
             match field {
                 Field::Agent => spec.agent = map.next_value()?,
                 Field::Guard => spec.guard = map.next_value()?,
+                Field::Haproxy => spec.haproxy = Some(map.next_value()?),
                 Field::InitialLimit => spec.initial_limit = map.next_value_seed(Time)?,
                 Field::PassLimit => spec.pass_limit = map.next_value_seed(Time)?,
                 Field::Resync => spec.resync = map.next_value_seed(Time)?,

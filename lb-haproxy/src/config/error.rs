@@ -16,6 +16,12 @@ pub enum ConfigError {
         /// Their name.
         name: Name,
     },
+    /// A frontend that listens nowhere.
+    #[error("frontend {frontend} listens nowhere, expected at least one bind")]
+    NoBind {
+        /// The frontend.
+        frontend: Name,
+    },
     /// Something that only makes sense for HTTP, in a section of mode `tcp`.
     #[error("{section} {name} has mode tcp, {what} needs http")]
     NeedsHttp {

@@ -64,6 +64,11 @@ impl Frontend {
                 what: "a rule by host or path",
             });
         }
+        if self.binds.is_empty() {
+            return Err(ConfigError::NoBind {
+                frontend: self.name.clone(),
+            });
+        }
         out.section(format_args!("frontend {}", self.name));
         out.line(format_args!("mode {}", mode_word(self.mode)));
         for bind in &self.binds {

@@ -18,6 +18,7 @@ Examples:
   lb-agent status                  what the running agent sees and does
   lb-agent confirm web             let through the mass removal of service web that the guard holds back
   lb-agent explain shop-web-1      why a container is reached at its address, or why it is not
+  lb-agent config -o haproxy.cfg   HAProxy's own configuration, out of the table [haproxy]
   lb-agent lint haproxy.cfg        what in HAProxy's own configuration breaks which guarantee
 
 The smallest configuration file:
@@ -93,6 +94,10 @@ pub(crate) enum Command {
     Confirm(ConfirmArgs),
     /// Say how the address of a container, or of the tasks of a Swarm service, is chosen, and why
     Explain(ExplainArgs),
+    /// Write HAProxy's own configuration out of the table [haproxy] of the configuration file
+    ///
+    /// A file is replaced only when HAProxy, where it is installed, has accepted the new one (haproxy -c).
+    Config(ConfigArgs),
     /// Say what in HAProxy's own configuration breaks which guarantee, and what to write instead
     ///
     /// Ends with 0 when nothing was found, with 1 when something was, with 2 when it could not look. Where HAProxy is
@@ -161,6 +166,23 @@ pub(crate) struct ExplainArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Where to write it [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Your own parts around it: the lines `# lb: global`, `# lb: defaults`, `# lb: frontends` and `# lb: backends` of
+    /// this file are replaced
+    #[arg(long, value_name = "FILE")]
+    pub(crate) template: Option<PathBuf>,
+    /// The HAProxy that is to read it [default: the one in PATH, if there is one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) haproxy: Option<PathBuf>,
+    /// The version to write for, such as 2.6.12 [default: as the configuration file says, else that of the HAProxy]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) haproxy_version: Option<Version>,
 }
 
 #[derive(Debug, Args)]

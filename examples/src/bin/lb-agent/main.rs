@@ -5,6 +5,7 @@
 mod ask;
 mod check;
 mod cli;
+mod config;
 mod confirm;
 mod explain;
 mod failure;
@@ -64,6 +65,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::status(&cli.common, &args).await,
         Command::Confirm(args) => confirm::confirm(&cli.common, &args).await,
         Command::Explain(args) => explain::explain(&cli.common, &args).await,
+        Command::Config(args) => config::config(&cli.common, &args).await,
         Command::Lint(args) => Ok(lint::lint(&cli.common, &args).await),
     }
 }
