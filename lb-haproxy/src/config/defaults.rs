@@ -32,7 +32,7 @@ pub struct Defaults {
     pub tunnel: Duration,
     /// How often a failed connection is tried again.
     pub retries: u32,
-    /// Whether the last try goes to another server.
+    /// Whether each new try goes to another server.
     pub redispatch: bool,
 }
 
@@ -42,7 +42,7 @@ impl Default for Defaults {
             mode: Mode::Http,
             client: Duration::from_secs(30),
             server: Duration::from_secs(30),
-            connect: Duration::from_millis(900),
+            connect: Duration::from_millis(500),
             queue: Duration::from_secs(5),
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(10),
@@ -70,7 +70,7 @@ impl Defaults {
         }
         out.line(format_args!("retries {}", self.retries.min(1000)));
         if self.redispatch {
-            out.line(format_args!("option redispatch"));
+            out.line(format_args!("option redispatch 1"));
         }
         Ok(())
     }
