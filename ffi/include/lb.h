@@ -710,7 +710,7 @@ void lb_slots_free(lb_slots *slots);
  * "only_tls13"}, "mode": "http" | "tcp", "default_backend", "route_map", "rate_limit": {"requests", "period"}}],
  * "backends": [{"name", "slots": 20, "slot_prefix", "mode", "balance": "roundrobin" | "leastconn" | "random" | "hash
  * source" | "hash uri" | "hash header NAME", "http_reuse", "server_header", "cookie": {"name", "key", "secure"},
- * "check": true | {"inter", "fall", "rise", "path", "host", "expect"}, "maxconn"}]}: the table [haproxy] of lb-agent's
+ * "check": true | {"inter", "fall", "rise", "path", "host", "expect"}, "maxconn"}]}: the table `haproxy` of lb-agent's
  * configuration. Nothing is written to any file.
  */
 lb_status lb_config_generate(const char *wish,

@@ -94,7 +94,7 @@ pub(crate) enum Command {
     Confirm(ConfirmArgs),
     /// Say how the address of a container, or of the tasks of a Swarm service, is chosen, and why
     Explain(ExplainArgs),
-    /// Write HAProxy's own configuration out of the table [haproxy] of the configuration file
+    /// Write HAProxy's own configuration out of the table `haproxy` of the configuration file
     ///
     /// A file is replaced only when HAProxy, where it is installed, has accepted the new one (haproxy -c).
     Config(ConfigArgs),
