@@ -20,8 +20,14 @@ use crate::{
     proto::{Command, ServersState},
 };
 
-/// How long after a change the files follow. Changes within it are written together.
-const DELAY: Duration = Duration::from_secs(1);
+/// How long after a change the files follow, at least. Changes within it are written together.
+const DELAY: Duration = Duration::from_millis(250);
+
+/// How much longer for each byte that was written the last time, so that large files are not written all the time.
+const PER_BYTE: Duration = Duration::from_micros(1);
+
+/// The longest that the files may be behind.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Which files `lb` keeps for HAProxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +68,15 @@ impl Default for Files {
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     due_at: Option<Duration>,
+    /// How many bytes were written the last time.
+    written: u32,
 }
 
 impl Disk {
     /// Something was applied: the files are behind.
     pub(super) fn changed(&mut self, now: Duration) {
-        self.due_at.get_or_insert(now + DELAY);
+        let delay = (DELAY + PER_BYTE.saturating_mul(self.written)).min(MAX_DELAY);
+        self.due_at.get_or_insert(now + delay);
     }
 
     /// When to come back.
@@ -106,6 +115,8 @@ impl Disk {
                     .filter(|(path, _)| path.is_absolute() && path.exists()),
             );
         }
+        let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
+        self.written = u32::try_from(bytes).unwrap_or(u32::MAX);
         let outcome = tokio::task::spawn_blocking(move || {
             texts
                 .into_iter()
