@@ -50,11 +50,11 @@ fn converse(
         assert_eq!(session.receive(answer), Ok(()));
         let _sent = session.poll_transmit();
     }
-    let entries = vec![("k".parse().unwrap(), "v".parse().unwrap())];
+    let entries = vec![(constant("k"), constant("v"))];
     let commands = [
         Command::ShowInfo,
         Command::AddMapEntries {
-            map: "m".parse().unwrap(),
+            map: constant("m"),
             version: None,
             entries,
         },
@@ -63,7 +63,7 @@ fn converse(
         Command::ShowInfo,
     ];
     for command in &commands {
-        session.submit(command).unwrap();
+        assert!(session.submit(command).is_ok(), "{command:?}");
     }
     let _sent = session.poll_transmit();
     let mut end = Ok(());
@@ -211,7 +211,9 @@ pub fn encode(data: &[u8]) {
             continue;
         }
         assert!(bytes.len() <= MAX_COMMAND);
-        let text = String::from_utf8(bytes).unwrap();
+        let Ok(text) = String::from_utf8(bytes) else {
+            panic!("{command:?} is no text");
+        };
         let payload = matches!(command, Command::AddMapEntries { .. });
         assert_eq!(
             text.matches('\n').count(),
@@ -225,11 +227,19 @@ pub fn encode(data: &[u8]) {
     }
 }
 
+/// A text of this file that is known to be valid.
+fn constant<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    match text.parse() {
+        Ok(value) => value,
+        Err(error) => panic!("{text:?} in the target itself: {error:?}"),
+    }
+}
+
 fn commands() -> Vec<Command> {
-    let server = || ServerRef::new("b".parse().unwrap(), "s".parse().unwrap());
-    let map = || -> MapName { "m".parse().unwrap() };
+    let server = || ServerRef::new(constant("b"), constant("s"));
+    let map = || -> MapName { constant("m") };
     let version = MapVersion::new(1);
-    let address = "127.0.0.1:1".parse().unwrap();
+    let address = constant("127.0.0.1:1");
     vec![
         Command::SetAddr(server(), address),
         Command::SetState(server(), AdminState::Ready),
