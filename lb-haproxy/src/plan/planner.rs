@@ -1,5 +1,8 @@
 //! All backends together: what changed, what waits, and the order across them.
 
+mod bindings;
+mod order;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
@@ -9,7 +12,7 @@ use std::{
 use lb_core::{Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
 
 use super::{
-    backend::{Backend, Role},
+    backend::Backend,
     decide::{Context, Decision, decide},
     routes::Routes,
     slot::Refused,
@@ -20,8 +23,8 @@ use crate::{
     capability::Capabilities,
     growth::Need,
     observed::{Gauges, Server},
-    policy::{DynamicBackends, Policy},
-    proto::{AdminState, MapEntry, MapName, ServerRef},
+    policy::Policy,
+    proto::{MapEntry, MapName, ServerRef},
     routes::RouteMap,
 };
 
@@ -170,148 +173,6 @@ impl Planner {
     /// How many spare backends were given to services since this was last asked.
     pub fn take_spares_given(&mut self) -> u64 {
         std::mem::take(&mut self.spares_given)
-    }
-
-    /// The backend of a service: its own, else the one made for it at run time, else the spare one it has, else a free
-    /// spare one or one to be made at run time, else its own all the same, which is then missing.
-    fn bind(&mut self, service: &Name) -> Name {
-        let own = self.policy.backend_of(service);
-        let has_servers = |name: &Name| {
-            self.backends
-                .get(name)
-                .is_some_and(|backend| !backend.slots.is_empty())
-        };
-        let assigned = self
-            .routes
-            .services()
-            .backend_of(service)
-            .filter(|name| has_servers(name));
-        let assigned = assigned.cloned();
-        let made = self.policy.dynamic_backend_of(service);
-        let dynamic = self.dynamic_backend(service);
-        let first = self.policy.dynamic_backends == DynamicBackends::Always;
-        let bound = if has_servers(&own) {
-            own
-        } else if has_servers(&made) {
-            made
-        } else if let Some(spare) = assigned {
-            spare
-        } else if let Some(dynamic) = dynamic.clone().filter(|_| first) {
-            dynamic
-        } else if let Some(spare) = self.free_spare(service) {
-            self.routes.assign(service.clone(), spare.clone());
-            self.spares_given += 1;
-            spare
-        } else {
-            dynamic.clone().unwrap_or(own)
-        };
-        let has_servers = |name: &Name| {
-            self.backends
-                .get(name)
-                .is_some_and(|backend| !backend.slots.is_empty())
-        };
-        if has_servers(&bound)
-            || dynamic.as_ref() == Some(&bound)
-            || !self.services.contains_key(service)
-        {
-            self.homeless.remove(service);
-        } else {
-            self.homeless.insert(service.clone());
-        }
-        let before = self.bindings.insert(service.clone(), bound.clone());
-        if before.as_ref() != Some(&bound) {
-            self.routes.recompile();
-            if let Some(before) = before
-                && let Some(left) = self.backends.get_mut(&before)
-            {
-                let wants = std::mem::take(&mut left.wants);
-                left.service = None;
-                self.dirty.insert(before);
-                let entered = self
-                    .backends
-                    .entry(bound.clone())
-                    .or_insert_with(|| Backend::new(bound.clone()));
-                entered.wants = wants;
-                entered.service = Some(service.clone());
-                self.dirty.insert(bound.clone());
-            }
-        }
-        bound
-    }
-
-    /// A spare backend of the service's mode that serves nobody, rests no more, and to which no route leads any more.
-    fn free_spare(&self, service: &Name) -> Option<Name> {
-        let prefix = match self.services.get(service)? {
-            Mode::Tcp => &self.policy.spare_tcp,
-            _ => &self.policy.spare_http,
-        };
-        let taken: BTreeSet<&Name> = self
-            .routes
-            .services()
-            .iter()
-            .map(|(_, backend)| backend)
-            .collect();
-        let free: Vec<&Name> = self
-            .backends
-            .iter()
-            .filter(|(name, backend)| {
-                name.as_str().starts_with(prefix.as_str())
-                    && !taken.contains(name)
-                    && backend.service.is_none()
-                    && !self.routes.lead_to(name)
-                    && !backend.slots.is_empty()
-                    && self.is_vacant(backend)
-            })
-            .map(|(name, _)| name)
-            .collect();
-        let place = preferred_place(service.as_str(), free.len())?;
-        free.get(place).map(|name| (*name).clone())
-    }
-
-    fn is_vacant(&self, backend: &Backend) -> bool {
-        let roles = backend.roles(&self.policy);
-        backend
-            .slots
-            .iter()
-            .zip(&roles)
-            .all(|(slot, role)| match role {
-                Role::Free => slot.server.admin == AdminState::Maint,
-                Role::Foreign => true,
-                _ => false,
-            })
-    }
-
-    /// Gives spare backends back whose service is gone and whose slots are all free, and tries to find one for services
-    /// that still have none.
-    fn rebind(&mut self) {
-        if self.partial {
-            return;
-        }
-        let gone: Vec<(Name, Name)> = self
-            .routes
-            .services()
-            .iter()
-            .filter(|(service, _)| !self.services.contains_key(*service))
-            .filter(|(_, backend)| {
-                self.backends
-                    .get(*backend)
-                    .is_none_or(|backend| self.is_vacant(backend))
-            })
-            // As long as requests are led there, it must not become somebody else's.
-            .filter(|(_, backend)| !self.routes.lead_to(backend))
-            .map(|(service, backend)| (service.clone(), backend.clone()))
-            .collect();
-        for (service, spare) in gone {
-            self.routes.release(&service);
-            self.bindings.remove(&service);
-            if let Some(backend) = self.backends.get_mut(&spare) {
-                backend.service = None;
-            }
-        }
-        let homeless: Vec<Name> = self.homeless.iter().cloned().collect();
-        for service in homeless {
-            self.bind(&service);
-        }
     }
 
     /// Takes in which maps HAProxy has; those that matter are then to be read.
@@ -601,104 +462,6 @@ impl Planner {
             }
         }
         need
-    }
-
-    /// Notes which addresses a backend waits for. Whoever still holds a newly contested one is to look again: it may
-    /// have kept it for its own sake.
-    fn contest(&mut self, name: &Name, waits_for: &BTreeSet<SocketAddr>) {
-        let before = self
-            .waiting
-            .get(name)
-            .map(|waiting| waiting.waits_for.clone())
-            .unwrap_or_default();
-        for address in before.difference(waits_for) {
-            if let Some(claimants) = self.contested.get_mut(address) {
-                claimants.remove(name);
-                if claimants.is_empty() {
-                    self.contested.remove(address);
-                }
-            }
-        }
-        for address in waits_for.difference(&before) {
-            self.contested
-                .entry(*address)
-                .or_default()
-                .insert(name.clone());
-            if let Some(holders) = self.blocked.get(address) {
-                self.dirty
-                    .extend(holders.iter().filter(|holder| *holder != name).cloned());
-            }
-        }
-    }
-
-    /// The backends to look at now.
-    fn due(&mut self, now: Duration) -> BTreeSet<Name> {
-        let mut due = std::mem::take(&mut self.dirty);
-        due.extend(
-            self.waiting
-                .iter()
-                .filter(|(_, waiting)| waiting.again_at.is_some_and(|at| at <= now))
-                .map(|(name, _)| name.clone()),
-        );
-        due
-    }
-
-    /// Looks at the due backends: each server's part, and which addresses have still to leave. Backends that waited for
-    /// an address which is free now become due as well.
-    fn look(&mut self, due: &BTreeSet<Name>, now: Duration) -> BTreeMap<Name, Vec<Role>> {
-        let mut roles = BTreeMap::new();
-        let mut freed = false;
-        for name in due {
-            let Some(backend) = self.backends.get_mut(name) else {
-                continue;
-            };
-            let parts = backend.roles(&self.policy);
-            backend.note(&parts, now);
-            let blocks = backend.blocked_addresses(&parts);
-            freed |= self.block(name, blocks);
-            roles.insert(name.clone(), parts);
-        }
-        if freed {
-            let waiting: Vec<Name> = self
-                .waiting
-                .iter()
-                .filter(|(name, waiting)| {
-                    !waiting.waits_for.is_empty() && !roles.contains_key(*name)
-                })
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in waiting {
-                if let Some(backend) = self.backends.get(&name) {
-                    roles.insert(name, backend.roles(&self.policy));
-                }
-            }
-        }
-        roles
-    }
-
-    /// Notes which addresses have still to leave a backend; tells whether any became free.
-    fn block(&mut self, name: &Name, blocks: BTreeSet<SocketAddr>) -> bool {
-        let before = self.blocking.remove(name).unwrap_or_default();
-        let mut freed = false;
-        for address in before.difference(&blocks) {
-            freed = true;
-            if let Some(holders) = self.blocked.get_mut(address) {
-                holders.remove(name);
-                if holders.is_empty() {
-                    self.blocked.remove(address);
-                }
-            }
-        }
-        for address in blocks.difference(&before) {
-            self.blocked
-                .entry(*address)
-                .or_default()
-                .insert(name.clone());
-        }
-        if !blocks.is_empty() {
-            self.blocking.insert(name.clone(), blocks);
-        }
-        freed
     }
 
     /// A service whose backend HAProxy does not have.

@@ -1,0 +1,148 @@
+//! How servers lose their traffic: drained, put into maintenance, rested and parked.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    super::{backend::Role, slot::Slot, step::Why},
+    Decider, Stages, serves,
+};
+use crate::{
+    observed::PARKED,
+    proto::{AdminState, Command},
+};
+
+impl Decider<'_> {
+    /// A server that must lose its traffic.
+    pub(super) fn leaving(
+        &mut self,
+        slot: &Slot,
+        role: Role,
+        roles: &[Role],
+        contested: &impl Fn(SocketAddr) -> bool,
+    ) {
+        if let Some(refused) = slot.refusal(self.context.now) {
+            let until = refused.until;
+            self.again(until);
+            return;
+        }
+        match (slot.server.admin, role) {
+            (AdminState::Ready, _) => {
+                // An address that already serves somebody else must not be kept, whatever that costs here.
+                let needed_elsewhere = slot.server.address.is_some_and(contested);
+                if self.context.partial && matches!(role, Role::Leaving(_)) && !needed_elsewhere {
+                    self.out.held += 1;
+                    return;
+                }
+                match self.held_until(slot, role, roles) {
+                    Some(until) if !needed_elsewhere => {
+                        self.out.held += 1;
+                        self.out.settled = false;
+                        self.again(until);
+                    }
+                    _ => {
+                        self.serving_leavers -= usize::from(serves(slot));
+                        let state = match self.context.policy.persistence {
+                            // Drained, its users would come back.
+                            true => AdminState::Maint,
+                            false => AdminState::Drain,
+                        };
+                        self.state(Stages::Leave, slot, state, Why::Drain);
+                    }
+                }
+            }
+            (AdminState::Drain, _) => self.draining(slot, role),
+            (AdminState::Maint, Role::Leaving(_)) => self.resting(slot),
+            (AdminState::Maint, _) => {}
+        }
+    }
+
+    /// Until when a server that is to leave must stay, because its service would have none.
+    fn held_until(&self, slot: &Slot, role: Role, roles: &[Role]) -> Option<Duration> {
+        let now = self.context.now;
+        let staying = self
+            .backend
+            .slots
+            .iter()
+            .zip(roles)
+            .filter(|(slot, role)| !role.is_to_leave() && !role.is_out() && serves(slot))
+            .count()
+            + self.entering.at_once;
+        let window_ends = slot.leaving_since.unwrap_or(now) + self.context.policy.admission_timeout;
+        let last = staying == 0 && serves(slot) && self.serving_leavers == 1;
+        let make_before_break = match role {
+            Role::Leaving(_) => self.entering.later > 0,
+            _ => self.entering.later > 0 && staying == 0,
+        };
+        // Without a free slot the others are given up first; the last one stays until one of them can be used.
+        let sole_slot = roles.iter().filter(|role| **role != Role::Foreign).count() == 1;
+        let make_before_break =
+            make_before_break || (self.entering.without_slot > 0 && last && !sole_slot);
+        if make_before_break && now < window_ends {
+            return Some(window_ends);
+        }
+        let found_serving = staying == 0 && slot.found_unwanted && serves(slot);
+        (found_serving && now < self.backend.hold_until).then_some(self.backend.hold_until)
+    }
+
+    /// A draining server goes to maintenance when nothing is in flight, or at its deadline.
+    fn draining(&mut self, slot: &Slot, role: Role) {
+        let grace = match role {
+            Role::Tenant(_, want) => want.grace(),
+            _ => None,
+        };
+        let deadline = slot.since + grace.unwrap_or(self.context.policy.drain_timeout);
+        if slot.quiet_since(slot.since) || self.context.policy.persistence {
+            self.state(Stages::Leave, slot, AdminState::Maint, Why::Retire);
+        } else if self.context.now >= deadline {
+            self.state(Stages::Leave, slot, AdminState::Maint, Why::Deadline);
+            self.cut(slot);
+        } else {
+            self.look_at(slot, slot.next_look(self.context.now).min(deadline));
+            self.again(deadline);
+        }
+    }
+
+    /// A server in maintenance whose address is not wanted rests until it is surely unused, then is parked.
+    fn resting(&mut self, slot: &Slot) {
+        let policy = self.context.policy;
+        let rested = slot.since + self.context.capabilities.reuse_grace(policy);
+        if self.context.now >= rested && slot.quiet_since(rested) {
+            // Before 3.0 kept connections hold a server until its address changes.
+            if self.is_dynamic(slot) && self.context.capabilities.wait_removable {
+                self.delete(slot);
+                return;
+            }
+            let server = self.server(slot);
+            self.step(
+                Stages::Leave,
+                slot,
+                Command::SetAddr(server, PARKED),
+                Why::Park,
+            );
+            self.expect(Stages::Leave, slot, |expect| expect.address = Some(PARKED));
+            return;
+        }
+        if slot.quiet_since(slot.since) {
+            // Quiet already: the address is free for others, and the slot is looked at once more when it has rested.
+            self.look_at(slot, rested);
+            return;
+        }
+        let cut_due = slot.cut_at.unwrap_or(slot.since) + policy.drain_timeout;
+        if self.context.now >= cut_due && slot.gauges.is_some() {
+            self.cut(slot);
+        }
+        self.look_at(slot, slot.next_look(self.context.now));
+    }
+
+    fn cut(&mut self, slot: &Slot) {
+        if self.context.policy.cut_at_deadline {
+            let server = self.server(slot);
+            self.step(
+                Stages::Leave,
+                slot,
+                Command::ShutdownSessions(server),
+                Why::Deadline,
+            );
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Which backend serves which service.
+
+use std::collections::BTreeSet;
+
+use lb_core::{Mode, Name};
+
+use super::{
+    super::backend::{Backend, Role},
+    Planner, preferred_place,
+};
+use crate::{policy::DynamicBackends, proto::AdminState};
+
+impl Planner {
+    /// The backend of a service: its own, else the one made for it at run time, else the spare one it has, else a free
+    /// spare one or one to be made at run time, else its own all the same, which is then missing.
+    pub(super) fn bind(&mut self, service: &Name) -> Name {
+        let own = self.policy.backend_of(service);
+        let has_servers = |name: &Name| {
+            self.backends
+                .get(name)
+                .is_some_and(|backend| !backend.slots.is_empty())
+        };
+        let assigned = self
+            .routes
+            .services()
+            .backend_of(service)
+            .filter(|name| has_servers(name));
+        let assigned = assigned.cloned();
+        let made = self.policy.dynamic_backend_of(service);
+        let dynamic = self.dynamic_backend(service);
+        let first = self.policy.dynamic_backends == DynamicBackends::Always;
+        let bound = if has_servers(&own) {
+            own
+        } else if has_servers(&made) {
+            made
+        } else if let Some(spare) = assigned {
+            spare
+        } else if let Some(dynamic) = dynamic.clone().filter(|_| first) {
+            dynamic
+        } else if let Some(spare) = self.free_spare(service) {
+            self.routes.assign(service.clone(), spare.clone());
+            self.spares_given += 1;
+            spare
+        } else {
+            dynamic.clone().unwrap_or(own)
+        };
+        let has_servers = |name: &Name| {
+            self.backends
+                .get(name)
+                .is_some_and(|backend| !backend.slots.is_empty())
+        };
+        if has_servers(&bound)
+            || dynamic.as_ref() == Some(&bound)
+            || !self.services.contains_key(service)
+        {
+            self.homeless.remove(service);
+        } else {
+            self.homeless.insert(service.clone());
+        }
+        let before = self.bindings.insert(service.clone(), bound.clone());
+        if before.as_ref() != Some(&bound) {
+            self.routes.recompile();
+            if let Some(before) = before
+                && let Some(left) = self.backends.get_mut(&before)
+            {
+                let wants = std::mem::take(&mut left.wants);
+                left.service = None;
+                self.dirty.insert(before);
+                let entered = self
+                    .backends
+                    .entry(bound.clone())
+                    .or_insert_with(|| Backend::new(bound.clone()));
+                entered.wants = wants;
+                entered.service = Some(service.clone());
+                self.dirty.insert(bound.clone());
+            }
+        }
+        bound
+    }
+
+    /// A spare backend of the service's mode that serves nobody, rests no more, and to which no route leads any more.
+    fn free_spare(&self, service: &Name) -> Option<Name> {
+        let prefix = match self.services.get(service)? {
+            Mode::Tcp => &self.policy.spare_tcp,
+            _ => &self.policy.spare_http,
+        };
+        let taken: BTreeSet<&Name> = self
+            .routes
+            .services()
+            .iter()
+            .map(|(_, backend)| backend)
+            .collect();
+        let free: Vec<&Name> = self
+            .backends
+            .iter()
+            .filter(|(name, backend)| {
+                name.as_str().starts_with(prefix.as_str())
+                    && !taken.contains(name)
+                    && backend.service.is_none()
+                    && !self.routes.lead_to(name)
+                    && !backend.slots.is_empty()
+                    && self.is_vacant(backend)
+            })
+            .map(|(name, _)| name)
+            .collect();
+        let place = preferred_place(service.as_str(), free.len())?;
+        free.get(place).map(|name| (*name).clone())
+    }
+
+    fn is_vacant(&self, backend: &Backend) -> bool {
+        let roles = backend.roles(&self.policy);
+        backend
+            .slots
+            .iter()
+            .zip(&roles)
+            .all(|(slot, role)| match role {
+                Role::Free => slot.server.admin == AdminState::Maint,
+                Role::Foreign => true,
+                _ => false,
+            })
+    }
+
+    /// Gives spare backends back whose service is gone and whose slots are all free, and tries to find one for services
+    /// that still have none.
+    pub(super) fn rebind(&mut self) {
+        if self.partial {
+            return;
+        }
+        let gone: Vec<(Name, Name)> = self
+            .routes
+            .services()
+            .iter()
+            .filter(|(service, _)| !self.services.contains_key(*service))
+            .filter(|(_, backend)| {
+                self.backends
+                    .get(*backend)
+                    .is_none_or(|backend| self.is_vacant(backend))
+            })
+            // As long as requests are led there, it must not become somebody else's.
+            .filter(|(_, backend)| !self.routes.lead_to(backend))
+            .map(|(service, backend)| (service.clone(), backend.clone()))
+            .collect();
+        for (service, spare) in gone {
+            self.routes.release(&service);
+            self.bindings.remove(&service);
+            if let Some(backend) = self.backends.get_mut(&spare) {
+                backend.service = None;
+            }
+        }
+        let homeless: Vec<Name> = self.homeless.iter().cloned().collect();
+        for service in homeless {
+            self.bind(&service);
+        }
+    }
+}
