@@ -38,8 +38,13 @@ pub struct Server {
     pub weight: u16,
     /// Its weight in the configuration: the only one but 0 that a static load-balancing algorithm takes.
     pub initial_weight: u16,
-    /// Whether HAProxy checks its health.
+    /// Whether it has a health check.
     pub checked: bool,
+    /// Whether a check that it has is switched on. It is not on a server made at run time until `enable health`, nor
+    /// after somebody's `disable health`.
+    pub check_enabled: bool,
+    /// Whether its check stands still: during maintenance, and after one that ended while the check was switched off.
+    pub check_paused: bool,
     /// The port of its check, where it is not the address's; 0 otherwise.
     pub check_port: u16,
     /// Seconds since its state last changed.
@@ -60,6 +65,8 @@ impl Server {
             weight: 1,
             initial_weight: 1,
             checked: false,
+            check_enabled: true,
+            check_paused: true,
             check_port: 0,
             unchanged_secs: 0,
         }
@@ -107,6 +114,8 @@ impl From<ServerRow> for Server {
             weight: row.weight,
             initial_weight: row.initial_weight,
             checked: row.check.is_configured(),
+            check_enabled: row.check.is_enabled(),
+            check_paused: row.check.is_paused(),
             check_port: row.check_port.unwrap_or(0),
             unchanged_secs: row.since_change.as_secs(),
             name: row.server,

@@ -1,6 +1,6 @@
 //! Applies a plan: stage by stage, each verified by reading back.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use lb_core::Name;
 use tracing::{info, warn};
@@ -68,6 +68,16 @@ pub(super) async fn apply(
         if number == last {
             commands.push(Command::ShowInfo);
         }
+        let moves: Vec<(&ServerRef, SocketAddr)> = steps
+            .iter()
+            .filter_map(|step| match &step.command {
+                Command::SetAddr(server, address) => Some((server, *address)),
+                _ => None,
+            })
+            .collect();
+        for (server, address) in &moves {
+            planner.address_sent(server, *address, clock());
+        }
         let replies = live::exec_all(client, &commands).await?;
         for (step, reply) in steps.iter().zip(&replies) {
             match verdict(&step.command, reply) {
@@ -99,6 +109,9 @@ pub(super) async fn apply(
             .filter(|expect| refused.iter().all(|(server, _)| *server != expect.server))
             .collect();
         let open = verify(client, &expected, &mut stage_seen, planner).await?;
+        for (server, _) in &moves {
+            planner.address_read(server);
+        }
         for (server, refusal) in refused {
             warn!(%server, %refusal, "HAProxy refused a step");
             failed.insert(server.backend.clone());

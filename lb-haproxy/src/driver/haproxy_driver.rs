@@ -21,7 +21,7 @@ use crate::{
         SocketIdentity, socket_identity,
     },
     plan::{Plan, Planner},
-    proto::Epoch,
+    proto::{Command, Epoch, Info},
 };
 
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
@@ -62,6 +62,8 @@ pub(super) struct Session {
     identity: Option<SocketIdentity>,
     /// Whether it was used for an earlier pass, so that its end may be old news.
     used: bool,
+    /// When the worker last said that it is the newest one.
+    newest_at: Duration,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,25 @@ pub(super) struct Knowledge {
     read_all_at: Duration,
     /// Whether what HAProxy shows must be read again before anything is planned.
     doubtful: bool,
+}
+
+/// For so long a worker that said that it is the newest one is believed.
+const NEWEST: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Makes sure that nobody took over since: where there was nothing to write, HAProxy was not asked.
+    async fn ask_worker(&mut self, now: Duration) -> Result<(), DriverError> {
+        if now < self.newest_at + NEWEST {
+            return Ok(());
+        }
+        let reply = self.client.exec(&Command::ShowInfo).await?;
+        let info = Info::parse(live::accept(&Command::ShowInfo, &reply)?)?;
+        if info.stopping || info.epoch() != self.client.epoch() {
+            return Err(DriverError::StaleWorker { pid: info.pid });
+        }
+        self.newest_at = now;
+        Ok(())
+    }
 }
 
 impl HaproxyDriver {
@@ -126,6 +147,9 @@ impl HaproxyDriver {
                 if plan.again_at.is_some_and(|at| at <= clock()) {
                     continue;
                 }
+                if plan.settled {
+                    session.ask_worker(clock()).await?;
+                }
                 return Ok((plan, applied));
             }
             if plan.settled && applied > 0 {
@@ -148,6 +172,7 @@ impl HaproxyDriver {
                     clock,
                 )
                 .await?;
+                session.newest_at = clock();
             }
             live::read(
                 &mut session.client,
@@ -225,6 +250,7 @@ impl HaproxyDriver {
             client,
             identity,
             used: false,
+            newest_at: self.elapsed(),
         });
     }
 

@@ -294,6 +294,10 @@ fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
             server.weight
         ));
     }
+    let paused = server.check_paused && server.admin != AdminState::Maint;
+    if expect.checking && (!server.check_enabled || paused) {
+        return Some("the check reads back as switched off or paused".to_owned());
+    }
     None
 }
 

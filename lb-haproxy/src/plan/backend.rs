@@ -61,12 +61,13 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Whether it must not serve, and is taken out at once.
-    pub(super) fn is_out(self) -> bool {
-        let Self::Tenant(_, want) = self else {
-            return false;
-        };
-        matches!(want.state, EndpointState::Down | EndpointState::Pending)
+    /// Whether it is to get traffic, now and later.
+    pub(super) fn is_to_serve(self) -> bool {
+        match self {
+            Self::Tenant(_, want) => want.state.is_ready() && want.weight != 0,
+            Self::Foreign => true,
+            Self::Free | Self::Leaving(_) | Self::Unusable => false,
+        }
     }
 
     /// Whether it must not get new traffic, though requests in flight may end.
@@ -117,7 +118,13 @@ impl Backend {
                     slot.observe(server, now);
                     slot
                 }
-                None => Slot::new(server, now),
+                None => {
+                    let mut slot = Slot::new(server, now);
+                    if first {
+                        slot.doubt_found(now);
+                    }
+                    slot
+                }
             };
             self.index
                 .insert(slot.server.name.clone(), self.slots.len());
@@ -242,6 +249,10 @@ impl Backend {
                     let left =
                         slot.server.admin == AdminState::Maint && slot.quiet_since(slot.since);
                     (!left).then_some(*address)
+                }
+                // Wished for here, and not to serve: whoever is to serve with it elsewhere comes after that is so.
+                Role::Tenant(address, want) if !want.state.is_ready() => {
+                    (slot.server.admin != AdminState::Maint).then_some(*address)
                 }
                 _ => None,
             })

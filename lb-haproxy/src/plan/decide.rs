@@ -112,6 +112,8 @@ struct Entering {
     later: usize,
     /// Have no slot.
     without_slot: usize,
+    /// Have one that HAProxy refuses to change now.
+    refused: usize,
 }
 
 struct Decider<'a> {
@@ -137,8 +139,10 @@ impl Decider<'_> {
             let (until, detail) = (refused.until, refused.detail.clone());
             self.again(until);
             self.unmet_at(address, UnmetReason::Refused, detail);
+            self.entering.refused += usize::from(want.state.is_ready() && !serves(slot));
             return;
         }
+        self.switch_check_on(slot);
         match (want.state, slot.server.admin) {
             // Also while it drains: meanwhile another service may have got the address.
             (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
@@ -146,6 +150,12 @@ impl Decider<'_> {
             }
             (EndpointState::Ready, AdminState::Maint) => self.admit(slot, want, Why::Admit),
             (EndpointState::Ready, AdminState::Drain) => {
+                if want.weight != 0 {
+                    match slot.server.running {
+                        true => self.entering.at_once += 1,
+                        false => self.entering.later += 1,
+                    }
+                }
                 self.adjust(slot, want);
                 self.state(Stages::Prepare, slot, AdminState::Ready, Why::Return);
             }
@@ -239,6 +249,29 @@ impl Decider<'_> {
             self.look_again(self.context.now + poll_interval(Duration::ZERO));
         }
         self.weight(Stages::Prepare, slot, want.weight, Why::Adjust);
+    }
+
+    /// A check that is off says of nobody that he is dead: it was never switched on, because the making of its server
+    /// was cut short, or somebody switched it off.
+    fn switch_check_on(&mut self, slot: &Slot) {
+        let server = &slot.server;
+        // One that was off when a maintenance ended stands still until another one ends.
+        let stuck = server.admin != AdminState::Maint && server.check_paused;
+        if !server.checked || (server.check_enabled && !stuck) {
+            return;
+        }
+        let enable = Command::EnableHealth(self.server(slot));
+        self.step(Stages::Prepare, slot, enable, Why::Adjust);
+        self.expect(Stages::Prepare, slot, |expect| expect.checking = true);
+        if stuck {
+            self.state(Stages::Prepare, slot, AdminState::Maint, Why::Adjust);
+            self.state(Stages::Prepare, slot, server.admin, Why::Adjust);
+            if !server.running {
+                // HAProxy takes a server that leaves maintenance for healthy.
+                let down = Command::SetHealth(self.server(slot), Health::Down);
+                self.step(Stages::Prepare, slot, down, Why::Adjust);
+            }
+        }
     }
 
     fn check_port(&mut self, slot: &Slot, address: SocketAddr, want: Want) {
@@ -364,6 +397,7 @@ impl Decider<'_> {
                     address: None,
                     admin: None,
                     weight: None,
+                    checking: false,
                     gone: false,
                 };
                 set(&mut expect);

@@ -15,7 +15,7 @@ use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
     routes::Routes,
-    slot::Refused,
+    slot::{Refused, Slot},
     step::{Plan, Read, Stage},
     usage::Usage,
 };
@@ -278,6 +278,27 @@ impl Planner {
         self.dirty.insert(server.backend.clone());
     }
 
+    /// Takes in that a new address is being sent to a server: until it was read back, what the server shows may change
+    /// by itself.
+    pub fn address_sent(&mut self, server: &ServerRef, address: SocketAddr, now: Duration) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.doubt(address, now);
+        }
+    }
+
+    /// Takes in that the address that was [sent](Self::address_sent) was read back, or not in the time for it.
+    pub fn address_read(&mut self, server: &ServerRef) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.trust();
+        }
+    }
+
+    fn slot_mut(&mut self, server: &ServerRef) -> Option<&mut Slot> {
+        self.backends
+            .get_mut(&server.backend)?
+            .slot_mut(&server.server)
+    }
+
     /// Takes in that a backend's load-balancing algorithm takes no weights but 0 and the configured one: every other
     /// wish is then for the configured one.
     pub fn fixed_weights(&mut self, backend: &Name) {
@@ -289,11 +310,7 @@ impl Planner {
 
     /// Takes in that a server's sessions were cut.
     pub fn cut(&mut self, server: &ServerRef, now: Duration) {
-        if let Some(slot) = self
-            .backends
-            .get_mut(&server.backend)
-            .and_then(|backend| backend.slot_mut(&server.server))
-        {
+        if let Some(slot) = self.slot_mut(server) {
             slot.cut_at = Some(now);
         }
     }
@@ -333,6 +350,7 @@ impl Planner {
             let Some(backend) = self.backends.get(name) else {
                 continue;
             };
+            self.usage.take(backend, roles, &self.policy, now);
             let context = Context {
                 policy: &self.policy,
                 capabilities: &self.capabilities,
@@ -346,11 +364,12 @@ impl Planner {
                     .is_some_and(|holders| holders.iter().any(|holder| holder != name))
             };
             let needed = |address: SocketAddr| {
-                self.contested
-                    .get(&address)
-                    .is_some_and(|claimants| claimants.iter().any(|claimant| claimant != name))
+                self.contested.get(&address).is_some_and(|claimants| {
+                    claimants
+                        .iter()
+                        .any(|claimant| claimant != name && self.claims(claimant, address))
+                })
             };
-            self.usage.take(backend, roles, &self.policy, now);
             let mut decision = decide(backend, roles, context, elsewhere, needed);
             if !self.is_being_made(backend, &making) {
                 self.missing(backend, &mut decision);

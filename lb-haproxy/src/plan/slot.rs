@@ -1,9 +1,9 @@
 //! One server of a backend, with what is remembered of it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    observed::{Gauges, Server},
+    observed::{Gauges, PARKED, Server, is_parked},
     proto::AdminState,
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) cut_at: Option<Duration>,
     /// HAProxy refused a step: not tried again before this time, for this reason.
     pub(super) refused: Option<Refused>,
+    /// This address was sent and not read back: it may take effect late.
+    doubt: Option<(SocketAddr, Refused)>,
     /// When it was read last.
     pub(super) read_at: Duration,
 }
@@ -52,6 +54,9 @@ impl Refused {
     }
 }
 
+/// Why a slot in doubt is left alone.
+const DOUBT: &str = "a new address may have been sent that still takes effect";
+
 /// The first and the longest pause after a refusal.
 const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -73,6 +78,7 @@ impl Slot {
             found_unwanted: false,
             cut_at: None,
             refused: None,
+            doubt: None,
             read_at: now,
         }
     }
@@ -90,6 +96,8 @@ impl Slot {
             self.found_unwanted = false;
             self.refused = None;
         }
+        self.doubt
+            .take_if(|(sent, _)| server.address == Some(*sent));
         self.server = server;
     }
 
@@ -97,18 +105,35 @@ impl Slot {
         self.refused = Some(Refused::again(self.refused.as_ref(), detail, now));
     }
 
+    /// A new address is sent to it now; until that is known to be over, nobody may rely on the address it shows.
+    pub(super) fn doubt(&mut self, sent: SocketAddr, now: Duration) {
+        self.doubt = Some((sent, Refused::again(None, DOUBT.to_owned(), now)));
+    }
+
+    /// It was found, not made: whoever was here before may have sent another address just now.
+    pub(super) fn doubt_found(&mut self, now: Duration) {
+        let at_rest = self.server.admin == AdminState::Maint;
+        if at_rest && self.server.address.is_some_and(|at| !is_parked(at)) {
+            self.doubt(PARKED, now);
+        }
+    }
+
+    /// What was sent was read back.
+    pub(super) fn trust(&mut self) {
+        self.doubt = None;
+    }
+
     /// The refusal that still forbids a new try: until its time has come, and the server was read again then. What was
     /// refused or not seen may have taken effect late.
     pub(super) fn refusal(&self, now: Duration) -> Option<&Refused> {
-        self.refused
-            .as_ref()
-            .filter(|refused| now < refused.until || self.read_at < refused.until)
+        let holds = |refused: &&Refused| now < refused.until || self.read_at < refused.until;
+        let doubt = self.doubt.as_ref().map(|(_, doubt)| doubt).filter(holds);
+        doubt.or_else(|| self.refused.as_ref().filter(holds))
     }
 
     /// Whether it must be read before a new try, for which it is time.
     pub(super) fn is_to_be_read(&self, now: Duration) -> bool {
-        self.refused
-            .as_ref()
+        self.refusal(now)
             .is_some_and(|refused| now >= refused.until && self.read_at < refused.until)
     }
 

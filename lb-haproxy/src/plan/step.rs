@@ -213,6 +213,8 @@ pub struct Expect {
     pub admin: Option<AdminState>,
     /// Its weight, where that was changed.
     pub weight: Option<u16>,
+    /// Whether its check must be switched on.
+    pub checking: bool,
     /// Whether it must be gone.
     pub gone: bool,
 }

@@ -454,7 +454,7 @@ fn meddle(play: &mut Play) {
         let title = format!("{}/{}", play.scene.backends[sight.place], sight.name);
         let pool = play.scene.pool.clone();
         let address = play.random.pick(&pool).copied().unwrap();
-        match play.random.below(9) {
+        match play.random.below(10) {
             0 | 1 => format!("set server {title} state maint"),
             2 => format!("set server {title} state drain"),
             3 => format!("set server {title} state ready"),
@@ -468,7 +468,8 @@ fn meddle(play: &mut Play) {
                 address.ip(),
                 address.port()
             ),
-            7 => format!("del map {ROUTES} s0.example/"),
+            7 => format!("disable health {title}"),
+            8 => format!("del map {ROUTES} s0.example/"),
             _ => {
                 let spare = play.random.pick(&["s0", "s1", "nobody"]).unwrap();
                 let key = play
@@ -493,7 +494,16 @@ fn meddle(play: &mut Play) {
         if line.contains(" map ") {
             world.meddled = Some(now);
         }
-        if line.contains(" addr ") || line.contains(" health ") {
+        if line.contains(" addr ") {
+            let worker = world.worker;
+            let was = world
+                .sights
+                .iter()
+                .find(|sight| line.contains(&world.title(sight)));
+            let was = was.and_then(|sight| Some((worker, sight.place, sight.address?)));
+            world.taken.extend(was);
+        }
+        if line.contains(" addr ") || line.contains("health ") {
             taint(&mut world, &line);
         }
         world.rebase(simulator, now);
@@ -501,7 +511,11 @@ fn meddle(play: &mut Play) {
 }
 
 fn taint(world: &mut crate::world::World, line: &str) {
-    let title = line.split(' ').nth(2).unwrap_or_default().to_owned();
+    let title = line
+        .split(' ')
+        .find(|word| word.contains('/'))
+        .unwrap_or_default()
+        .to_owned();
     let backends = world.scene.backends.clone();
     for sight in &mut world.sights {
         if format!("{}/{}", backends[sight.place], sight.name) == title {

@@ -33,19 +33,28 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
         // What somebody else changed is noticed when everything is read again.
         idle(play, RESYNC + Duration::from_secs(2)).await?;
     }
-    settle(play).await?;
-    play.evidence()?;
+    loop {
+        settle(play).await?;
+        play.evidence()?;
 
-    // I3: one more pass writes nothing.
-    let before = play.network.changes();
-    let handle = play.life.as_ref().unwrap().running.handle();
-    let done = handle.reconcile_now(Duration::from_secs(20)).await;
-    if !done.as_ref().is_ok_and(|done| done.is_complete()) {
-        return Err(format!("I3: an idle pass ends with {done:?}"));
-    }
-    idle(play, Duration::from_secs(11)).await?;
-    let written = play.network.changes() - before;
-    if written > 0 {
+        // I3: one more pass writes nothing.
+        let before = play.network.changes();
+        let handle = play.life.as_ref().unwrap().running.handle();
+        let generation = handle.status().generation;
+        let done = handle.reconcile_now(Duration::from_secs(20)).await;
+        if !done.as_ref().is_ok_and(|done| done.is_complete()) {
+            return Err(format!("I3: an idle pass ends with {done:?}"));
+        }
+        idle(play, Duration::from_secs(11)).await?;
+        let handle = play.life.as_ref().unwrap().running.handle();
+        if handle.status().generation != generation {
+            // A source told late what it had to tell.
+            continue;
+        }
+        let written = play.network.changes() - before;
+        if written == 0 {
+            break;
+        }
         return Err(format!(
             "I3: {written} changes were written although all was in effect"
         ));

@@ -60,7 +60,10 @@ fn every_seed_keeps_the_invariants() {
                     if seed >= first + seeds {
                         return;
                     }
-                    let played = play(&Options::of(seed));
+                    let played = play(&Options {
+                        trace: false,
+                        ..Options::of(seed)
+                    });
                     if let Some(violation) = &played.violation
                         && survey
                     {

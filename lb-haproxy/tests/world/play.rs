@@ -114,7 +114,7 @@ impl Play {
             scene: scene.clone(),
             stores: stores.clone(),
             random: Random::new(random.next()),
-            trace: Trace::new(options.keep_trace),
+            trace: Trace::new(options),
             violation: None,
             hosts: Default::default(),
             desired: None,
@@ -129,6 +129,7 @@ impl Play {
             requests: Vec::new(),
             between: options.has(Kind::Between) && random.chance(600),
             long: options.has(Kind::LongRequests) && random.chance(600),
+            taken: Vec::new(),
             meddled: None,
             counts: Counts::default(),
         });

@@ -194,6 +194,8 @@ impl World {
                         }
                         _ => Some(now),
                     },
+                    adopted: old
+                        .is_some_and(|old| old.since == since && (old.adopted || old.tainted)),
                     used: server.admin != AdminState::Maint
                         || old.is_some_and(|old| old.used && old.address == server.address),
                     served: server.takes_requests
@@ -246,7 +248,7 @@ impl World {
         }
     }
 
-    fn title(&self, sight: &Sight) -> String {
+    pub(crate) fn title(&self, sight: &Sight) -> String {
         format!("{}/{}", self.scene.backends[sight.place], sight.name)
     }
 
@@ -351,9 +353,12 @@ impl World {
             .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .collect();
         for other in others {
-            let wanted = self
+            let wish = self
                 .service_of(sim, other.place)
-                .is_some_and(|service| self.wish(service, address).is_some());
+                .and_then(|service| self.wish(service, address));
+            // Wished for there but not to serve, it may be there in maintenance.
+            let wanted =
+                wish.is_some_and(|(state, _)| state.is_ready() || other.admin == AdminState::Maint);
             if !wanted {
                 let (title, holder) = (self.title(sight), self.title(&other));
                 self.broken(

@@ -72,7 +72,9 @@ impl Scene {
         let restores = random.chance(600);
         let mut backends = Vec::new();
         let mut backend = |name: &str, random: &mut Random| {
-            let slots = 2 + random.below(4) as u32;
+            // In many slots one server is read back alone, in few all are.
+            let many = 12 * u32::from(random.chance(80));
+            let slots = 2 + many + random.below(4) as u32;
             let check = (random.chance(400) && checking).then(|| CheckModel {
                 inter: Duration::from_millis(200 + random.below(600)),
                 rise: 1 + random.below(2) as u16,

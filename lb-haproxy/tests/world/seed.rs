@@ -55,6 +55,8 @@ pub(crate) struct Options {
     /// The world is disturbed for no more steps than this.
     pub(crate) steps: u64,
     pub(crate) keep_trace: bool,
+    /// Without a trace a seed is played faster.
+    pub(crate) trace: bool,
 }
 
 impl Options {
@@ -64,6 +66,7 @@ impl Options {
             without: 0,
             steps: u64::MAX,
             keep_trace: false,
+            trace: true,
         }
     }
 
@@ -120,6 +123,7 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 pub(crate) struct Trace {
     hash: Fnv,
     keep: bool,
+    off: bool,
     lines: Vec<String>,
 }
 
@@ -142,15 +146,19 @@ impl fmt::Write for Fnv {
 }
 
 impl Trace {
-    pub(crate) fn new(keep: bool) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
-            keep,
+            keep: options.keep_trace,
+            off: !options.trace,
             ..Self::default()
         }
     }
 
     pub(crate) fn note(&mut self, now: Duration, what: fmt::Arguments<'_>) {
         use fmt::Write as _;
+        if self.off {
+            return;
+        }
         let _ = writeln!(self.hash, "{} {what}", now.as_micros());
         if self.keep {
             self.lines

@@ -61,6 +61,9 @@ pub(crate) struct World {
     pub(crate) requests: Vec<Running>,
     pub(crate) between: bool,
     pub(crate) long: bool,
+    /// Addresses that somebody else took from a server while requests could be there: the worker, the backend, the
+    /// address. Connections to them may be found again.
+    pub(crate) taken: Vec<(Option<u32>, usize, SocketAddr)>,
     /// The last time something was changed behind the back of `lb`.
     pub(crate) meddled: Option<Duration>,
     pub(crate) counts: Counts,
@@ -112,6 +115,8 @@ pub(crate) struct Sight {
     pub(crate) known: bool,
     /// Since when it takes no new requests, while its address is the same.
     pub(crate) closed_since: Option<Duration>,
+    /// Somebody else made it what it is, and `lb` left it so.
+    pub(crate) adopted: bool,
     /// It has been ready or draining with this address.
     pub(crate) used: bool,
     /// It has served since it was made ready.
@@ -291,6 +296,9 @@ impl World {
         {
             return;
         }
+        if self.taken.contains(&(self.worker, place, address)) {
+            return;
+        }
         let name = self.scene.services[service].name.clone();
         let shown = sim.servers().any(|server| {
             server.place == place
@@ -315,6 +323,7 @@ impl World {
             let admitted = self.sights.iter().any(|sight| {
                 sight.address == Some(address)
                     && sight.serves
+                    && !sight.adopted
                     && left.is_some_and(|left| sight.since > left && self.worker_since < left)
                     && self.service_of(sim, sight.place) == Some(host.service)
             });

@@ -64,7 +64,7 @@ impl Decider<'_> {
             .slots
             .iter()
             .zip(roles)
-            .filter(|(slot, role)| !role.is_to_leave() && !role.is_out() && serves(slot))
+            .filter(|(slot, role)| role.is_to_serve() && serves(slot))
             .count()
             + self.entering.at_once;
         let window_ends = slot.leaving_since.unwrap_or(now) + self.context.policy.admission_timeout;
@@ -75,8 +75,8 @@ impl Decider<'_> {
         };
         // Without a free slot the others are given up first; the last one stays until one of them can be used.
         let sole_slot = roles.iter().filter(|role| **role != Role::Foreign).count() == 1;
-        let make_before_break =
-            make_before_break || (self.entering.without_slot > 0 && last && !sole_slot);
+        let none_yet = self.entering.refused > 0 || (self.entering.without_slot > 0 && !sole_slot);
+        let make_before_break = make_before_break || (last && none_yet);
         if make_before_break && now < window_ends {
             return Some(window_ends);
         }

@@ -100,6 +100,7 @@ impl Decider<'_> {
         self.expect(Stages::Prepare, slot, |expect| {
             expect.address = Some(address)
         });
+        self.switch_check_on(slot);
         self.check_port(slot, address, want);
         if !want.state.is_ready() {
             return;
@@ -153,6 +154,7 @@ impl Decider<'_> {
         self.expect(Stages::Prepare, &slot, |expect| {
             expect.address = Some(address);
             expect.admin = Some(AdminState::Maint);
+            expect.checking = checked;
         });
         if checked {
             self.step(

@@ -39,6 +39,14 @@ impl Planner {
         }
     }
 
+    /// Whether a backend that waited for an address wants it still: its wish may have changed since it was looked at.
+    pub(super) fn claims(&self, claimant: &Name, address: SocketAddr) -> bool {
+        self.backends
+            .get(claimant)
+            .and_then(|backend| backend.wants.get(&address))
+            .is_some_and(|want| want.state.is_ready())
+    }
+
     /// The backends to look at now.
     pub(super) fn due(&mut self, now: Duration) -> BTreeSet<Name> {
         let mut due = std::mem::take(&mut self.dirty);
