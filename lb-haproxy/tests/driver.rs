@@ -11,6 +11,10 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use support::Place;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 use lb_core::{DriveError, Driver as _, Endpoint, Name, Report, Snapshot, UnmetReason, Weight};
 use lb_haproxy::{
@@ -235,6 +239,49 @@ async fn a_reload_is_noticed_and_the_new_worker_filled() {
         assert!(done.converged, "{done:?}");
         assert_eq!(done.counters.get("workers_seen"), Some(&2));
         assert_eq!(subject.ready().await, 3);
+    })
+    .await;
+}
+
+/// Somebody who switches a check off leaves the server unwatched, also for its next tenants; and one that is switched on
+/// again after a maintenance has ended stands still until another one ends.
+#[tokio::test]
+async fn a_check_that_was_switched_off_is_switched_on_again() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  server-template slot 1-2 127.0.0.1:1 check inter 100ms fall 1 disabled\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let meddle = async |lines: &[&str]| {
+            for line in lines {
+                let path = subject.place.dir.path().join("admin.sock");
+                let mut stream = UnixStream::connect(path).await.unwrap();
+                stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+                stream.read_to_string(&mut String::new()).await.unwrap();
+            }
+        };
+        let watched = async || {
+            let mut client = subject.haproxy.connect().await.unwrap();
+            let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
+            let rows = ServersState::parse(reply.text()).unwrap().rows;
+            rows.iter()
+                .filter(|row| row.backend == name("web") && !row.admin.is_maint())
+                .map(|row| row.check.is_enabled() && !row.check.is_paused())
+                .collect::<Vec<_>>()
+        };
+        meddle(&["disable health web/slot1", "disable health web/slot2"]).await;
+        let one = wish("web", 1);
+        settle(&mut subject.driver("admin.sock"), &one).await;
+        assert_eq!(watched().await, [true]);
+
+        for slot in ["web/slot1", "web/slot2"] {
+            let taken = format!("set server {slot} state maint");
+            let off = format!("disable health {slot}");
+            let back = format!("set server {slot} state ready");
+            let on = format!("enable health {slot}");
+            meddle(&[&taken, &off, &back, &on]).await;
+        }
+        // One that begins takes what it finds.
+        settle(&mut subject.driver("admin.sock"), &one).await;
+        assert_eq!(watched().await, [true]);
     })
     .await;
 }

@@ -75,10 +75,12 @@ impl Model {
                 let server = self.server(&at.backend, &at.server);
                 if server.admin == AdminState::Maint && *admin != AdminState::Maint {
                     server.running = true;
+                    server.check_paused &= !server.check_enabled;
                 }
                 server.admin = *admin;
                 if *admin == AdminState::Maint {
                     server.running = false;
+                    server.check_paused = true;
                 }
             }
             Command::SetHealth(at, health) => {
@@ -112,6 +114,7 @@ impl Model {
                 server.address = Some(*address);
                 server.declared_disabled = false;
                 server.checked = options.check;
+                server.check_enabled = false;
                 servers.push(server);
             }
             Command::DelServer(at) => {
@@ -128,7 +131,9 @@ impl Model {
                     .unwrap()
                     .retain(|known| known.name != at.server);
             }
-            Command::EnableHealth(_) => {}
+            Command::EnableHealth(at) => {
+                self.server(&at.backend, &at.server).check_enabled = true;
+            }
             other => panic!("no plan holds {other:?}"),
         }
     }

@@ -60,7 +60,7 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
         ));
     }
     cost(play).await?;
-    if play.random.chance(250) {
+    if play.random.chance(120) {
         same_slots(play).await?;
     }
     Ok(())
@@ -190,8 +190,12 @@ fn wrong_in(
                 service.name
             ));
         }
-        for sight in sights {
+        for sight in &sights {
             let address = sight.address?;
+            let holders = sights.iter().filter(|other| other.address == sight.address);
+            if !is_parked(address) && holders.count() > 1 {
+                return Some(format!("{} has {address} twice", service.name));
+            }
             let state = wanted.get(&address).map(|endpoint| endpoint.state);
             let right = match state {
                 Some(EndpointState::Ready) => {

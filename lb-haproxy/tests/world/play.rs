@@ -155,7 +155,7 @@ impl Play {
         acts::begin(self);
         self.live();
         let options = self.world.lock().options.clone();
-        let steps = 20 + self.random.below(60);
+        let steps = 10 + self.random.below(30);
         let killed = self.world.lock().killed.clone();
         for step in 0..steps {
             let pause = match self.random.below(10) {

@@ -68,7 +68,13 @@ impl Decider<'_> {
             .count()
             + self.entering.at_once;
         let window_ends = slot.leaving_since.unwrap_or(now) + self.context.policy.admission_timeout;
-        let last = staying == 0 && serves(slot) && self.serving_leavers == 1;
+        // Its check may have passed since it was read.
+        let may_serve = slot.server.admin == AdminState::Ready && slot.server.weight > 0;
+        let last = staying == 0
+            && match serves(slot) {
+                true => self.serving_leavers == 1,
+                false => may_serve && self.serving_leavers == 0,
+            };
         let make_before_break = match role {
             Role::Leaving(_) => self.entering.later > 0,
             _ => self.entering.later > 0 && staying == 0,
