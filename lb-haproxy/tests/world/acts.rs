@@ -150,9 +150,9 @@ fn host(play: &Play, address: SocketAddr, host: Option<Host>) {
 
 fn weight(play: &mut Play) -> Weight {
     let number = match play.random.below(8) {
-        0 => 0,
-        1 => 256,
-        2 => 1,
+        0 | 1 => 0,
+        2 => 256,
+        3 => 1,
         _ => 1 + play.random.below(200) as u16,
     };
     Weight::new(number).unwrap()

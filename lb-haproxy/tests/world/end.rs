@@ -35,6 +35,9 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
     }
     loop {
         settle(play).await?;
+        // A slot in doubt takes an endpoint that is not to serve yet only when the doubt is over.
+        idle(play, Duration::from_secs(2)).await?;
+        settle(play).await?;
         play.evidence()?;
 
         // I3: one more pass writes nothing.
