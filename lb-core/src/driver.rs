@@ -34,6 +34,11 @@ pub trait Driver: Send + 'static {
     async fn attention(&mut self) {
         std::future::pending::<()>().await;
     }
+
+    /// The control plane ends in order: what is still to be written beside the target, such as files that follow it,
+    /// is written now. The target serves on as it is. Given up after a few seconds; never called when the control plane
+    /// is dropped or its process killed.
+    async fn close(&mut self) {}
 }
 
 /// What one pass did.

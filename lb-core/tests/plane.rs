@@ -110,12 +110,30 @@ async fn i10_a_change_is_followed_from_the_cursor_to_the_verification() {
     assert_eq!(status.targets[0].lag_ms, None);
     assert!(status.sources[0].health.is_live());
     serde_json::to_string(&status).unwrap();
+    assert!(!fake.is_closed());
     running.shutdown().await;
+    assert!(
+        fake.is_closed(),
+        "a driver writes what is still to be written"
+    );
     assert!(script.is_dropped(), "no source outlives its control plane");
     assert!(matches!(
         handle.reconcile_now(Duration::from_secs(1)).await,
         Err(PlaneError::Closed)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_does_not_close_is_not_waited_for_for_ever() {
+    let (source, script) = source("only");
+    let (driver, fake) = target("t");
+    let plane = ControlPlane::builder().source(source).target(driver);
+    let running = plane.build().unwrap().spawn();
+    script.say(reset(1, vec![record("a", 1)]));
+    eventually("applied", || applied_ids(&fake) == ["a"]).await;
+    fake.set_hanging(true);
+    let ended = tokio::time::timeout(Duration::from_secs(5), running.shutdown()).await;
+    assert!(ended.is_ok() && fake.is_closed());
 }
 
 #[tokio::test(start_paused = true)]

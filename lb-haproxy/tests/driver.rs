@@ -19,6 +19,7 @@ use tokio::{
 use lb_core::{DriveError, Driver as _, Endpoint, Name, Report, Snapshot, UnmetReason, Weight};
 use lb_haproxy::{
     HaproxyDriver, TargetConfig,
+    driver::Files,
     process::{Executable, Haproxy},
     proto::{Command, ServersState},
 };
@@ -282,6 +283,29 @@ async fn a_check_that_was_switched_off_is_switched_on_again() {
         // One that begins takes what it finds.
         settle(&mut subject.driver("admin.sock"), &one).await;
         assert_eq!(watched().await, [true]);
+    })
+    .await;
+}
+
+/// A control plane that ends in order leaves the files as HAProxy is, however short the time since the last change.
+#[tokio::test]
+async fn a_driver_that_closes_leaves_the_files_as_haproxy_is() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  server-template slot 1-6 127.0.0.1:1 disabled\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let dir = subject.place.dir.path();
+        let socket = dir.join("admin.sock").display().to_string();
+        let mut config = TargetConfig::new(name("edge"), socket.parse().unwrap());
+        config.files = Files::with_server_state(dir.join("state"));
+        let mut driver = HaproxyDriver::new(config);
+        driver.converge(&wish("web", 2)).await.unwrap();
+        driver.close().await;
+        let state = std::fs::read_to_string(dir.join("state")).unwrap();
+        for port in ["20001", "20002"] {
+            assert!(state.contains(port), "{state}");
+        }
+        // Nobody is left who could write later, and nothing was left beside the file.
+        assert!(!dir.join("state.new").exists());
     })
     .await;
 }

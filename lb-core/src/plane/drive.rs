@@ -15,6 +15,9 @@ use crate::{
     reconciler::TargetId,
 };
 
+/// How long a driver may take to close.
+pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
 /// A question for a preview.
 #[derive(Debug)]
 pub(super) struct Ask {
@@ -45,7 +48,10 @@ impl Drive {
                         self.pass(job).await;
                         listening = true;
                     }
-                    None => return,
+                    None => {
+                        let _ = tokio::time::timeout(CLOSE_LIMIT, self.driver.close()).await;
+                        return;
+                    }
                 },
                 Some(ask) = self.asks.recv() => self.preview(ask).await,
                 () = self.driver.attention(), if listening => {

@@ -9,10 +9,10 @@ use tokio::{
 
 use super::{
     builder::Builder,
-    drive::{Ask, Drive},
+    drive::{Ask, CLOSE_LIMIT, Drive},
     error::PlaneError,
     handle::Handle,
-    shared::Job,
+    shared::{Job, Shared},
     supervise::Supervise,
 };
 use crate::{
@@ -167,6 +167,20 @@ impl ControlPlane {
             }
         }
         shared.with(|engine, now| engine.close(now));
+        self.end(&shared).await;
+    }
+
+    /// Ends all tasks: sources at once, drivers when they have closed, or after a while all the same.
+    async fn end(&mut self, shared: &Shared) {
+        for source in self.sources.values() {
+            source.abort();
+        }
+        for target in self.targets.keys() {
+            shared.disconnect(*target);
+        }
+        // A pass that is on its way may end first.
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(CLOSE_LIMIT * 2, all).await;
         self.tasks.shutdown().await;
     }
 

@@ -35,6 +35,7 @@ struct State {
     unreachable: bool,
     hanging: bool,
     panics: bool,
+    closed: bool,
     again: Option<Duration>,
     unmet: Vec<Unmet>,
 }
@@ -57,6 +58,12 @@ impl FakeDriver {
 }
 
 impl FakeTarget {
+    /// Whether its driver was closed in order.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// The generation of every pass, in order.
     #[must_use]
     pub fn given(&self) -> Vec<u64> {
@@ -160,5 +167,12 @@ impl Driver for FakeDriver {
 
     async fn attention(&mut self) {
         self.target.attention.notified().await;
+    }
+
+    async fn close(&mut self) {
+        self.target.lock().closed = true;
+        while self.target.lock().hanging {
+            self.target.resumed.notified().await;
+        }
     }
 }

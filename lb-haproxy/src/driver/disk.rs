@@ -64,6 +64,9 @@ impl Default for Files {
     }
 }
 
+/// The pause after files that could not be written: a full disk is not empty the next moment.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// When the files are to be written.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
@@ -79,13 +82,20 @@ impl Disk {
         self.due_at.get_or_insert(now + delay);
     }
 
+    /// What is due later is due now.
+    pub(super) fn hurry(&mut self) {
+        if let Some(due_at) = &mut self.due_at {
+            *due_at = Duration::ZERO;
+        }
+    }
+
     /// When to come back.
     pub(super) fn due_at(&self) -> Option<Duration> {
         self.due_at
     }
 
-    /// Writes the files where that is due. A file that cannot be written is counted and tried again at the next change;
-    /// what HAProxy does now does not depend on it.
+    /// Writes the files where that is due. A file that cannot be written is counted and tried again after a while; what
+    /// HAProxy does now does not depend on it.
     pub(super) async fn write(
         &mut self,
         files: &Files,
@@ -127,6 +137,7 @@ impl Disk {
             Ok(Err((path, error))) => {
                 warn!(path = %path.display(), %error, "a file for HAProxy was not written");
                 counters.add("files_failed", 1);
+                self.due_at = Some(now + AGAIN);
             }
             // The runtime is shutting down.
             Err(_) => {}

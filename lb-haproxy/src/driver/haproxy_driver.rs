@@ -424,6 +424,17 @@ impl Driver for HaproxyDriver {
         }
     }
 
+    async fn close(&mut self) {
+        // Whoever starts HAProxy next begins with what was applied last.
+        self.disk.hurry();
+        if self.session.is_some()
+            && let Err(error) = self.keep_files(&mut Plan::default(), 0).await
+        {
+            warn!(target_name = %self.config.name, error = &error as &dyn std::error::Error, "the files are not the newest");
+        }
+        self.disconnect();
+    }
+
     async fn preview(&mut self, desired: &Arc<Snapshot>) -> Result<Preview, DriveError> {
         let plan = async {
             self.connect().await?;
