@@ -15,6 +15,7 @@
 mod acts;
 mod clock;
 mod end;
+mod lines;
 mod play;
 mod routes;
 mod rules;
@@ -22,6 +23,7 @@ mod scene;
 mod seed;
 mod source;
 mod target;
+mod troubles;
 mod world;
 
 use std::{

@@ -4,14 +4,13 @@ use std::{net::SocketAddr, time::Duration};
 
 use lb_core::EndpointState;
 use lb_haproxy::{
-    capability::Capabilities,
-    observed::{PARKED, is_parked},
+    observed::is_parked,
     proto::AdminState,
     simulator::{Moment, Simulator},
 };
 
 use crate::{
-    scene::{ADMISSION, DRAIN},
+    scene::ADMISSION,
     world::{Sight, Trigger, World},
 };
 
@@ -444,136 +443,10 @@ impl World {
             }
         }
     }
-
-    /// What a line is about to do to a server as it was seen last.
-    fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words.as_slice() {
-            ["set", "server", at, "addr", ip, "port", port] => {
-                let to = format!("{ip}:{port}")
-                    .parse::<SocketAddr>()
-                    .or_else(|_| format!("[{ip}]:{port}").parse());
-                self.before_address(sim, now, at, to.unwrap());
-            }
-            ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
-            ["del", "server", at] => self.before_removal(sim, now, at),
-            [
-                "set",
-                "server",
-                _,
-                "state" | "weight" | "health" | "check-port",
-                _,
-            ]
-            | [
-                "add" | "del" | "set" | "clear" | "prepare" | "commit",
-                "map",
-                ..,
-            ]
-            | ["add", "server", ..]
-            | ["enable", "health", _] => {}
-            // The lines of a payload: a key and a value.
-            [key, _]
-                if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
-            _ => self.broken(now, format_args!("I6: {line:?} is no command of lb's")),
-        }
-    }
-
-    /// I1 and I8: only a server that was made at run time is removed, in maintenance and with nobody on it.
-    fn before_removal(&mut self, sim: &Simulator, now: Duration, at: &str) {
-        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
-            return;
-        };
-        let sessions = sessions(sim, &sight);
-        if !sight.name.starts_with("dyn-") || sight.admin != AdminState::Maint || sessions > 0 {
-            let admin = sight.admin;
-            self.broken(
-                now,
-                format_args!("I8: {at} is removed in {admin:?} with {sessions} requests on it"),
-            );
-        }
-    }
-
-    fn find(&self, at: &str) -> Option<Sight> {
-        let (backend, name) = at.split_once('/')?;
-        self.sights
-            .iter()
-            .find(|sight| sight.name == name && self.scene.backends[sight.place] == backend)
-            .cloned()
-    }
-
-    /// I1: a slot is re-pointed only when it rests and nobody uses it, and only from and to its parking place.
-    fn before_address(&mut self, sim: &Simulator, now: Duration, at: &str, to: SocketAddr) {
-        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
-            return;
-        };
-        let Some(from) = sight.address else {
-            return;
-        };
-        if sight.admin != AdminState::Maint {
-            self.broken(
-                now,
-                format_args!(
-                    "I1: {at} is re-pointed from {from} to {to} while {:?}",
-                    sight.admin
-                ),
-            );
-        }
-        if from == to || is_parked(from) || !sight.used {
-            return;
-        }
-        let sessions = sessions(sim, &sight);
-        if to != PARKED {
-            self.broken(
-                now,
-                format_args!("I1: {at} is re-pointed from {from} to {to} without being parked"),
-            );
-        }
-        if sessions > 0 {
-            self.broken(
-                now,
-                format_args!("I1: {at} is re-pointed from {from} with {sessions} requests on it"),
-            );
-        }
-        let (major, minor) = self.scene.version;
-        let grace = Capabilities::of(major, minor).reuse_grace(&self.scene.policy);
-        let rested = now - sight.since;
-        if rested + Duration::from_millis(1) < grace {
-            self.broken(
-                now,
-                format_args!(
-                    "I1: {at} is re-pointed from {from} after {rested:?}, expected {grace:?}"
-                ),
-            );
-        }
-    }
-
-    /// I8: requests are cut only when the time for them is over.
-    fn before_cut(&mut self, now: Duration, at: &str) {
-        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
-            return;
-        };
-        let Some((address, service)) = sight.address.zip(self.scene.owners[sight.place]) else {
-            return;
-        };
-        let grace = match self.wish(service, address) {
-            Some((EndpointState::Draining { grace: Some(grace) }, _)) => grace,
-            _ => DRAIN,
-        };
-        let since = self.unwanted.get(&(service, address)).copied();
-        let over = |since: Duration| now + Duration::from_millis(1) >= since + grace.min(DRAIN);
-        if !since.is_some_and(over) && !sight.closed_since.is_some_and(over) {
-            self.broken(
-                now,
-                format_args!(
-                    "I8: requests at {at} are cut before their time, unwanted since {since:?}"
-                ),
-            );
-        }
-    }
 }
 
 /// How many requests a server has now.
-fn sessions(sim: &Simulator, sight: &Sight) -> usize {
+pub(crate) fn sessions(sim: &Simulator, sight: &Sight) -> usize {
     sim.servers()
         .find(|server| server.place == sight.place && server.name == sight.name)
         .map_or(0, |server| server.sessions)
