@@ -309,3 +309,27 @@ async fn a_driver_that_closes_leaves_the_files_as_haproxy_is() {
     })
     .await;
 }
+
+/// What another process applied just before it was killed, without a file: the next one writes it, though it has nothing
+/// to apply.
+#[tokio::test]
+async fn a_driver_that_begins_lets_the_files_follow_what_it_finds() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  server-template slot 1-6 127.0.0.1:1 disabled\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let wish = wish("web", 2);
+        settle(&mut subject.driver("admin.sock"), &wish).await;
+        let dir = subject.place.dir.path();
+        let socket = dir.join("admin.sock").display().to_string();
+        let mut config = TargetConfig::new(name("edge"), socket.parse().unwrap());
+        config.files = Files::with_server_state(dir.join("state"));
+        let done = settle(&mut HaproxyDriver::new(config), &wish).await;
+        assert_eq!(done.applied, 0);
+        let state = std::fs::read_to_string(dir.join("state")).unwrap();
+        assert!(
+            state.contains("20001") && state.contains("20002"),
+            "{state}"
+        );
+    })
+    .await;
+}

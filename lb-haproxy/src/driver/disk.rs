@@ -107,7 +107,8 @@ impl Disk {
         if self.due_at.is_none_or(|at| now < at) {
             return Ok(());
         }
-        self.due_at = None;
+        // Unless it succeeds below, whatever ends it.
+        self.due_at = Some(now + AGAIN);
         let mut texts: Vec<(PathBuf, String)> = Vec::new();
         if let Some(path) = &files.server_state {
             let command = Command::ShowServersState(None);
@@ -128,16 +129,20 @@ impl Disk {
         let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
         self.written = u32::try_from(bytes).unwrap_or(u32::MAX);
         let outcome = tokio::task::spawn_blocking(move || {
-            texts
+            // One that fails keeps no other from being written.
+            let results = texts
                 .into_iter()
-                .try_for_each(|(path, text)| replace(&path, &text).map_err(|cause| (path, cause)))
+                .map(|(path, text)| replace(&path, &text).map_err(|cause| (path, cause)));
+            results.fold(Ok(()), Result::and)
         });
         match outcome.await {
-            Ok(Ok(())) => counters.add("files_written", 1),
+            Ok(Ok(())) => {
+                self.due_at = None;
+                counters.add("files_written", 1);
+            }
             Ok(Err((path, error))) => {
                 warn!(path = %path.display(), %error, "a file for HAProxy was not written");
                 counters.add("files_failed", 1);
-                self.due_at = Some(now + AGAIN);
             }
             // The runtime is shutting down.
             Err(_) => {}
@@ -170,15 +175,21 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(old) = fs::metadata(path) {
-        file.set_permissions(old.permissions())?;
-        // Only a privileged process may give a file away; to itself it need not.
-        let _unprivileged = chown(&beside, Some(old.uid()), Some(old.gid()));
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        if let Ok(old) = fs::metadata(path) {
+            file.set_permissions(old.permissions())?;
+            // Only a privileged process may give a file away; to itself it need not.
+            let _unprivileged = chown(&beside, Some(old.uid()), Some(old.gid()));
+        }
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        // Half a file would only take room, which may be what is missing.
+        let _kept = fs::remove_file(&beside);
     }
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    written
 }
 
 #[cfg(test)]

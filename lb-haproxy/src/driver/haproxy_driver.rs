@@ -50,6 +50,8 @@ pub struct HaproxyDriver {
     past: ClientCounters,
     ever_connected: bool,
     disk: Disk,
+    /// Whether the files may differ from what HAProxy has: something was sent, or was by whoever was here before.
+    behind: bool,
     pub(super) ladder: Ladder,
     pub(super) old_workers: OldWorkers,
     pub(super) notices: Vec<Notice>,
@@ -110,6 +112,7 @@ impl HaproxyDriver {
             past: ClientCounters::default(),
             ever_connected: false,
             disk: Disk::default(),
+            behind: false,
             ladder,
             old_workers: OldWorkers::default(),
             notices: Vec::new(),
@@ -164,6 +167,7 @@ impl HaproxyDriver {
             // A pass that is cut here has changed what was observed.
             known.doubtful = true;
             if !plan.is_empty() {
+                self.behind = true;
                 applied += apply(
                     &mut session.client,
                     &mut known.planner,
@@ -245,6 +249,7 @@ impl HaproxyDriver {
         if let Some(known) = &mut self.knowledge {
             known.doubtful = true;
         }
+        self.behind = true;
         self.counters.add("connections", 1);
         self.session = Some(Session {
             client,
@@ -289,7 +294,7 @@ impl HaproxyDriver {
     }
 
     /// Lets the files follow what was applied, and comes back for them in time.
-    async fn keep_files(&mut self, plan: &mut Plan, applied: usize) -> Result<(), DriverError> {
+    async fn keep_files(&mut self, plan: &mut Plan) -> Result<(), DriverError> {
         let now = self.elapsed();
         let files = &self.config.files;
         let maps = files.maps
@@ -297,7 +302,7 @@ impl HaproxyDriver {
                 .knowledge
                 .as_ref()
                 .is_some_and(|known| !known.planner.maps().is_empty());
-        if applied > 0 && (maps || files.server_state.is_some()) {
+        if std::mem::take(&mut self.behind) && (maps || files.server_state.is_some()) {
             self.disk.changed(now);
         }
         if let (Some(session), Some(known)) = (&mut self.session, &self.knowledge) {
@@ -379,8 +384,8 @@ impl Driver for HaproxyDriver {
             self.disconnect();
             outcome = self.pass(desired).await;
         }
-        if let Ok((plan, applied)) = &mut outcome
-            && let Err(error) = self.keep_files(plan, *applied).await
+        if let Ok((plan, _)) = &mut outcome
+            && let Err(error) = self.keep_files(plan).await
         {
             outcome = Err(error);
         }
@@ -428,7 +433,7 @@ impl Driver for HaproxyDriver {
         // Whoever starts HAProxy next begins with what was applied last.
         self.disk.hurry();
         if self.session.is_some()
-            && let Err(error) = self.keep_files(&mut Plan::default(), 0).await
+            && let Err(error) = self.keep_files(&mut Plan::default()).await
         {
             warn!(target_name = %self.config.name, error = &error as &dyn std::error::Error, "the files are not the newest");
         }
