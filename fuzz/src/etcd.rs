@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::{Record, RecordKey};
-use lb_etcd::layout::{Change, Layout, LayoutConfig, RuleConfig, Step, ValueKind, View};
+use lb_etcd::{
+    layout::{Change, Layout, LayoutConfig, RuleConfig, Step, ValueKind, View},
+    registration::{SerfEvent, SerfHandler},
+};
 
 /// The first byte chooses a layout; then each line is a key and, after a tab, its value; without a tab it is gone.
 ///
@@ -72,6 +75,32 @@ pub fn pattern(data: &[u8]) {
             assert!(!record.key.service.as_str().is_empty(), "a name");
         }
         _ => panic!("one key is one endpoint"),
+    }
+}
+
+/// The first line is an event, the rest its members. What a member that joins is written under is what is deleted when
+/// it leaves, and no name of a member leads out of its folder.
+pub fn serf(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (event, members) = text.split_once('\n').unwrap_or((&text, ""));
+    let entries = [
+        ("/p/web/{name}", "{address}:{tag.port}"),
+        ("/p/all/{name}", "{address}"),
+    ];
+    let entries = entries.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let handler = SerfHandler::new(entries);
+    let event = SerfEvent::from_name(event);
+    let Ok((puts, deletes)) = handler.plan(event, members) else {
+        return;
+    };
+    assert!(puts.is_empty() || deletes.is_empty());
+    for key in puts.iter().map(|(key, _)| key).chain(&deletes) {
+        assert_eq!(key.matches('/').count(), 3, "{key:?}");
+    }
+    if event == SerfEvent::Join {
+        let written: Vec<String> = puts.into_iter().map(|(key, _)| key).collect();
+        let left = handler.plan(SerfEvent::Leave, members);
+        assert_eq!(left, Ok((Vec::new(), written)));
     }
 }
 

@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Option<Duration> {
     if rest.is_empty() {
         return None;
     }
-    let mut total = Duration::ZERO;
+    let mut total: u64 = 0;
     while !rest.is_empty() {
         let (number, tail) = split(rest, |c| c.is_ascii_digit());
         let (unit, tail) = split(tail, |c| c.is_ascii_alphabetic());
@@ -33,10 +33,10 @@ pub fn parse(text: &str) -> Option<Duration> {
             "h" => 3_600_000,
             _ => return None,
         };
-        total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
+        total = total.checked_add(number.checked_mul(millis)?)?;
         rest = tail;
     }
-    Some(total)
+    Some(Duration::from_millis(total))
 }
 
 /// Writes a number of seconds.
@@ -148,6 +148,8 @@ mod tests {
             ("10é", None),
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
+            ("18446744073709551615ms", Some(u64::MAX)),
+            ("18446744073709551615ms1ms", None),
         ] {
             assert_eq!(parse(text), millis.map(Duration::from_millis), "{text}");
         }

@@ -78,6 +78,7 @@
 //!
 //! # Features
 //! - `file` (default): the file source
+//! - `fuzzing`: for the fuzz targets: parsers that are no part of what the crate offers
 //! - `testkit`: helpers for tests
 
 #![forbid(unsafe_code)]
@@ -87,6 +88,8 @@ pub mod driver;
 pub mod duration;
 pub mod engine;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod guard;
 pub mod merge;
 pub mod model;

@@ -26,6 +26,7 @@ use crate::{
     readings::{All, Listing, Read, Readings},
     refresh::{CONTAINER_EVENTS, Event, Kind, Step},
     surveyor::{Survey, survey},
+    tell::tell,
     translate::{ENGINE_STOP_TIMEOUT, Rules},
 };
 
@@ -334,22 +335,10 @@ impl<'a> Watch<'a> {
     }
 
     async fn tell(&mut self, sink: &Sink) -> Result<(), SourceError> {
-        let Some(changes) = self.book.changes() else {
-            return Ok(());
-        };
-        for complaint in changes.complaints {
-            sink.send(Update::Diagnostic(complaint)).await?;
+        match self.book.changes() {
+            Some(changes) => tell(changes, &mut self.at, sink).await,
+            None => Ok(()),
         }
-        if !changes.set.is_empty() || !changes.remove.is_empty() {
-            self.at.revision += 1;
-            sink.send(Update::Batch {
-                at: self.at.clone(),
-                set: changes.set,
-                remove: changes.remove,
-            })
-            .await?;
-        }
-        Ok(())
     }
 }
 

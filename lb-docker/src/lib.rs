@@ -76,8 +76,13 @@
 //! - `api`, `container`, `refresh`: the engine's answers and events; `swarm`: the managers' answers
 //! - `labels`: one file for each scheme; `address`: which address, and why
 //! - `translate`, `book`: facts to records, and what of them was told already
-//! - `engine`, `surroundings`, `surveyor`, `container_reader`, `readings`, `liveness`, `self_test`: the edge
+//! - `engine`, `surroundings`, `surveyor`, `container_reader`, `readings`, `liveness`, `self_test`, `tell`: the edge
 //! - `container_source` and `container_watch`, `swarm_source`: what the crate offers
+//!
+//! # Features
+//! - `ssh` (default): engines reached over ssh; needs the `ssh` program at run time
+//! - `tls` (default): engines reached over TCP with TLS
+//! - `fuzzing`: for the fuzz targets: translations that are no part of what the crate offers
 
 #![forbid(unsafe_code)]
 
@@ -96,6 +101,8 @@ mod duration;
 mod engine;
 mod error;
 mod explain;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod labels;
@@ -108,6 +115,7 @@ mod surroundings;
 mod surveyor;
 mod swarm;
 mod swarm_source;
+mod tell;
 mod translate;
 
 pub use address::{AddressChoice, Candidate};

@@ -8,18 +8,18 @@ pub(crate) fn since(text: &str) -> Option<String> {
     let zone_at = time.find(['Z', '+', '-'])?;
     let (clock, zone) = time.split_at_checked(zone_at)?;
     let mut clock = clock.splitn(3, ':');
-    let hour: i64 = clock.next()?.parse().ok()?;
-    let minute: i64 = clock.next()?.parse().ok()?;
+    let (hour, minute) = (number(clock.next()?, 23)?, number(clock.next()?, 59)?);
     let (second, fraction) = match clock.next()?.split_once('.') {
         Some((second, fraction)) => (second.to_owned(), fraction.to_owned()),
         None => (clock_second(time)?, String::new()),
     };
-    let second: i64 = second.parse().ok()?;
+    // A leap second is the sixtieth.
+    let second = number(&second, 60)?;
     let offset = match zone.split_at_checked(1)? {
         ("Z", "") => 0,
         (sign, offset) => {
             let (hours, minutes) = offset.split_once(':')?;
-            let seconds = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+            let seconds = number(hours, 23)? * 3600 + number(minutes, 59)? * 60;
             if sign == "-" { -seconds } else { seconds }
         }
     };
@@ -33,6 +33,13 @@ pub(crate) fn since(text: &str) -> Option<String> {
     }
     let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
     Some(format!("{seconds}.{fraction:0<9}"))
+}
+
+/// A number from 0 to `most`.
+fn number(text: &str, most: i64) -> Option<i64> {
+    text.parse()
+        .ok()
+        .filter(|number| (0..=most).contains(number))
 }
 
 /// The seconds in a time without a fraction.
@@ -71,6 +78,9 @@ mod tests {
             ("", None),
             ("yesterday", None),
             ("2026-13-21T08:40:32Z", None),
+            ("2026-11-21T24:40:32Z", None),
+            ("2026-11-21T9223372036854775807:40:32.5Z", None),
+            ("2026-11-21T08:40:32.5+9223372036854775807:00", None),
         ] {
             assert_eq!(since(text).as_deref(), expected, "{text}");
         }

@@ -20,6 +20,7 @@ use crate::{
     refresh::{Event, Kind, Step},
     surveyor::{inspect, survey},
     swarm::{Cluster, ListedNode, ListedService, ListedTask, Local, SwarmBook, SwarmRules},
+    tell::tell,
     translate::Fate,
 };
 
@@ -348,22 +349,10 @@ impl<'a> Watch<'a> {
             sink.send(Update::Diagnostic(complaint)).await?;
         }
         self.book.cluster.retire();
-        let Some(changes) = self.book.changes() else {
-            return Ok(());
-        };
-        for complaint in changes.complaints {
-            sink.send(Update::Diagnostic(complaint)).await?;
+        match self.book.changes() {
+            Some(changes) => tell(changes, &mut self.at, sink).await,
+            None => Ok(()),
         }
-        if !changes.set.is_empty() || !changes.remove.is_empty() {
-            self.at.revision += 1;
-            sink.send(Update::Batch {
-                at: self.at.clone(),
-                set: changes.set,
-                remove: changes.remove,
-            })
-            .await?;
-        }
-        Ok(())
     }
 
     /// The managers learn later than events tell: look often for a while.

@@ -233,6 +233,7 @@ impl ComposeService {
                 }
             }
         }
+        wish.drop_repeated_routes();
         wish.port = self.port;
         wish.weight = self.weight;
         wish.network.clone_from(&self.network);

@@ -35,4 +35,5 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn the_corpora_hold_what_the_targets_state() {
     replay("etcd_layout", targets::layout);
     replay("etcd_pattern", targets::pattern);
+    replay("etcd_serf", targets::serf);
 }

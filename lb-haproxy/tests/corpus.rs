@@ -16,6 +16,22 @@ use std::path::Path;
 #[path = "../../fuzz/src/haproxy.rs"]
 mod targets;
 
+#[expect(
+    unreachable_pub,
+    clippy::panic,
+    reason = "it is the fuzz targets' own source, and a target fails by panicking"
+)]
+#[path = "../../fuzz/src/config.rs"]
+mod config;
+
+#[expect(
+    unreachable_pub,
+    clippy::panic,
+    reason = "it is the fuzz targets' own source, and a target fails by panicking"
+)]
+#[path = "../../fuzz/src/planner.rs"]
+mod planner;
+
 fn replay(target: &str, run: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
@@ -46,4 +62,8 @@ fn the_corpora_hold_what_the_targets_state() {
     replay("proc", targets::proc);
     replay("verdict", targets::verdict);
     replay("encode", targets::encode);
+    replay("config", config::config);
+    replay("growth", config::growth);
+    replay("pem", config::pem);
+    replay("planner", planner::planner);
 }

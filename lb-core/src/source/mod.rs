@@ -19,6 +19,8 @@ pub use error::SourceError;
 pub use feed::{Feed, FeedClosed, Publisher, feed};
 #[cfg(feature = "file")]
 pub use file::FileSource;
+#[cfg(feature = "fuzzing")]
+pub(crate) use file::records as file_records;
 pub use protocol::{Admission, Protocol, Violation};
 pub use sink::{Sink, SinkClosed};
 pub use update::{Cursor, Diagnostic, Record, RecordKey, Severity, Update};

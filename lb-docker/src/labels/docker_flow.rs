@@ -204,6 +204,14 @@ fn destination(
     if found.is_empty() {
         found.push(PathMatch::any());
     }
+    if hosts.len().saturating_mul(found.len()) > MAX_ROUTES {
+        complaints.warn(
+            &labels.full(&key("serviceDomain")),
+            domains.unwrap_or_default(),
+            format!("with every path these are more than {MAX_ROUTES} routes, none is used"),
+        );
+        return Some(wish);
+    }
     for host in &hosts {
         for path in &found {
             wish.route(host.clone(), path.clone(), 0);
@@ -287,3 +295,4 @@ fn why_not(key: &str) -> &'static str {
 }
 
 const MAX_INDEX: u8 = 10;
+const MAX_ROUTES: usize = 1024;

@@ -23,6 +23,7 @@ pub(crate) fn wishes(schemes: &[LabelScheme], subject: &Subject<'_>) -> Wishes {
     });
     let mut wishes = found.unwrap_or_default();
     drop_repeated(&mut wishes, subject, &mut complaints);
+    wishes.iter_mut().for_each(Wish::drop_repeated_routes);
     Wishes { wishes, complaints }
 }
 

@@ -1,6 +1,9 @@
 //! What one object asks for, whatever scheme it is written in.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use lb_core::{Diagnostic, Mode, Name, PathMatch, Route, RouteHost, Weight};
 
@@ -67,12 +70,16 @@ impl Wish {
         self
     }
 
-    /// Adds a route to this wish's service, once.
+    /// Adds a route to this wish's service.
     pub(crate) fn route(&mut self, host: RouteHost, path: PathMatch, priority: i32) {
         let route = Route::new(host, path, self.service.clone()).with_priority(priority);
-        if !self.routes.contains(&route) {
-            self.routes.push(route);
-        }
+        self.routes.push(route);
+    }
+
+    /// Leaves out routes that are there already, however many there are.
+    pub(crate) fn drop_repeated_routes(&mut self) {
+        let mut known = HashSet::new();
+        self.routes.retain(|route| known.insert(route.clone()));
     }
 }
 

@@ -118,7 +118,9 @@ impl fmt::Display for SocketAddress {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Unix(path) if path.is_absolute() => write!(f, "{}", path.display()),
+            // Without this it would be read as a host and its port.
+            Self::Unix(path) => write!(f, "unix@{}", path.display()),
         }
     }
 }
@@ -153,7 +155,14 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back_as_the_same() {
-        for text in ["/run/x", "127.0.0.1:1", "[::1]:65535", "proxy-1.example:80"] {
+        for text in [
+            "/run/x",
+            "unix@run/x",
+            "unix@x:80",
+            "127.0.0.1:1",
+            "[::1]:65535",
+            "proxy-1.example:80",
+        ] {
             let address: SocketAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
         }

@@ -359,12 +359,14 @@ fn template(section: &Section) -> Option<Template> {
     if all.next().is_some() {
         return None;
     }
-    let (prefix, range) = (words.get(1)?, words.get(2)?);
+    // In quotes, or with an escape, it is not what HAProxy calls them.
+    let prefix: Name = words.get(1)?.parse().ok()?;
+    let range = words.get(2)?;
     let (first, last) = range.split_once('-').unwrap_or(("1", range));
     let (first, count): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
     (first == 1).then(|| Template {
         at,
-        prefix: (*prefix).to_owned(),
+        prefix: prefix.into(),
         count,
         range: (*range).to_owned(),
     })

@@ -18,10 +18,10 @@ use std::{
 use lb_core::{Endpoint, EndpointState, Name, Snapshot, UnmetReason, Weight, model::Changes};
 use lb_haproxy::{
     capability::Capabilities,
-    observed::{Gauges, Server, is_parked},
-    plan::{Plan, Planner, Read, Why},
+    observed::is_parked,
+    plan::{Planner, Why},
     policy::Policy,
-    proto::{AdminState, Command, Health},
+    proto::{AdminState, Command},
 };
 use model::Model;
 use proptest::prelude::*;

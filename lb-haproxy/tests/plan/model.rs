@@ -1,6 +1,10 @@
 //! A HAProxy in a few lines: what the planner's commands do, and what they must never do.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use lb_core::Name;
 use lb_haproxy::{

@@ -8,3 +8,9 @@ mod schema;
 mod source;
 
 pub use source::FileSource;
+
+/// The records that a file of this name and content asks for, or what is wrong with it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn records(name: &str, bytes: &[u8]) -> Result<Vec<super::Record>, super::Diagnostic> {
+    parse::parse(name, bytes).map_err(|broken| broken.diagnostic(name))
+}

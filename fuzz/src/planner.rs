@@ -1,0 +1,555 @@
+//! The planner and a small model of HAProxy, driven through any history. It panics where what it states does not hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use lb_core::{Endpoint, EndpointState, Name, Snapshot, Weight, model::Changes};
+use lb_haproxy::{
+    capability::Capabilities,
+    observed::{Gauges, PARKED, Server, is_parked},
+    plan::{Plan, Planner, Read},
+    policy::{DynamicServers, Policy},
+    proto::{AdminState, Command, Health, ServerRef},
+};
+
+/// The first bytes choose version, policy and slots; then each operation is a byte and its arguments: wishes, time,
+/// sessions, edits by somebody else, restarts of `lb`, and passes that are whole, cut, refused or late.
+///
+/// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
+/// of the parking place; none is made ready but where its service wishes it, and nobody is made ready at an address
+/// that another service has not left. When nothing goes wrong any more, planning ends within a bounded number of
+/// rounds, and every ready wish is served or told to be unmet.
+pub fn planner(data: &[u8]) {
+    let mut bytes = Bytes(data.get(..MOST_BYTES).unwrap_or(data));
+    let mut world = World::new(&mut bytes);
+    while !bytes.0.is_empty() {
+        match bytes.next() % 16 {
+            0..=5 => world.wish(&mut bytes),
+            6 => world.partial(),
+            7..=9 => world.pass(&mut bytes),
+            10 => world.advance(bytes.pick(&STEPS)),
+            11 => world.begin_sessions(bytes.next()),
+            12 => world.end_sessions(bytes.next()),
+            13 => world.edit(&mut bytes),
+            14 => world.checks_pass = bytes.next() & 1 == 0,
+            _ => world.restart(),
+        }
+    }
+    world.end();
+}
+
+/// More is more of the same.
+const MOST_BYTES: usize = 1024;
+const SERVICES: [&str; 3] = ["a", "b", "c"];
+/// Whatever time limits there are, one step goes beyond each and one stays below.
+const STEPS: [Duration; 6] = [
+    Duration::from_millis(3),
+    Duration::from_millis(60),
+    Duration::from_millis(300),
+    Duration::from_millis(1100),
+    Duration::from_secs(11),
+    Duration::from_secs(61),
+];
+
+struct Bytes<'d>(&'d [u8]);
+
+impl Bytes<'_> {
+    /// The next byte; 0 when there is none left.
+    fn next(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        *first
+    }
+
+    fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+        let at = usize::from(self.next()) % all.len();
+        all[at].clone()
+    }
+}
+
+/// Places of servers: backend and name.
+type At = (Name, Name);
+
+struct World {
+    policy: Policy,
+    capabilities: Capabilities,
+    planner: Planner,
+    backends: BTreeMap<Name, Vec<Server>>,
+    sessions: BTreeSet<At>,
+    /// Servers that were ready when the last plan was made.
+    were_ready: BTreeSet<At>,
+    /// Addresses that were sent and take effect when time goes on.
+    late: Vec<(ServerRef, SocketAddr)>,
+    checks_pass: bool,
+    wish: Snapshot,
+    now: Duration,
+}
+
+impl World {
+    fn new(bytes: &mut Bytes<'_>) -> Self {
+        let (major, minor) = bytes.pick(&[(2, 4), (2, 6), (3, 0), (3, 2)]);
+        let choice = bytes.next();
+        let mut policy = Policy::default();
+        policy.cut_at_deadline = choice & 1 == 0;
+        policy.persistence = choice & 6 == 6;
+        policy.dynamic_servers = match choice >> 3 & 3 {
+            0 => DynamicServers::Never,
+            1 => DynamicServers::Always,
+            _ => DynamicServers::Auto,
+        };
+        let checked = choice & 32 != 0;
+        let slots = |count: u8| {
+            (1..=u32::from(count % 5)).map(move |id| {
+                let mut slot = Server::slot(name(&format!("slot{id}")), id);
+                slot.checked = checked;
+                slot
+            })
+        };
+        let backends: BTreeMap<Name, Vec<Server>> = SERVICES
+            .iter()
+            .map(|service| (name(service), slots(bytes.next()).collect()))
+            .collect();
+        let capabilities = Capabilities::of(major, minor);
+        let mut world = Self {
+            planner: Planner::new(policy.clone(), capabilities.clone()),
+            policy,
+            capabilities,
+            backends,
+            sessions: BTreeSet::new(),
+            were_ready: BTreeSet::new(),
+            late: Vec::new(),
+            checks_pass: true,
+            wish: Snapshot::default(),
+            now: Duration::ZERO,
+        };
+        world.observe();
+        world
+    }
+
+    /// One endpoint is set or removed. Several may have one address, of one service or of several.
+    fn wish(&mut self, bytes: &mut Bytes<'_>) {
+        let (service, id) = (name(bytes.pick(&SERVICES)), bytes.next() % 6);
+        let (number, state) = (bytes.next(), bytes.next());
+        let mut edit = self.wish.edit();
+        let id = name(&format!("e{id}"));
+        let ready = Endpoint::new(address(number));
+        let mut set = |endpoint| edit.set_endpoint(&service, &id, endpoint);
+        match state % 12 {
+            0..=4 => set(ready),
+            5 => set(ready.with_weight(weight(state))),
+            6 => set(ready.with_weight(weight(0))),
+            7 => set(ready.with_state(EndpointState::Pending)),
+            8 => set(ready.with_state(EndpointState::Down)),
+            9 => set(ready.with_state(EndpointState::Draining { grace: None })),
+            10 => {
+                let grace = Some(bytes.pick(&STEPS));
+                set(ready.with_state(EndpointState::Draining { grace }));
+            }
+            _ => edit.remove_endpoint(&service, &id),
+        }
+        if let Some(next) = edit.commit() {
+            self.desire(next);
+        }
+    }
+
+    fn partial(&mut self) {
+        let mut edit = self.wish.edit();
+        edit.set_partial(!self.wish.is_partial());
+        if let Some(next) = edit.commit() {
+            self.desire(next);
+        }
+    }
+
+    fn desire(&mut self, next: Snapshot) {
+        let changes = next.changes_since(self.wish.generation());
+        self.planner.desire(&self.wish, &next, &changes);
+        self.wish = next;
+    }
+
+    /// `lb` begins anew on the same HAProxy.
+    fn restart(&mut self) {
+        self.settle();
+        self.planner = Planner::new(self.policy.clone(), self.capabilities.clone());
+        let nothing = Snapshot::default();
+        self.planner
+            .desire(&nothing, &self.wish, &Changes::Everything);
+        self.observe();
+        self.planner
+            .hold_found_until(self.now + self.policy.adoption_hold);
+    }
+
+    /// Plans and applies as the driver does. Now and then only the first commands go out, one is refused, or an
+    /// address takes effect late.
+    fn pass(&mut self, bytes: &mut Bytes<'_>) {
+        let (how, mut at) = (bytes.next(), bytes.next());
+        let plan = self.plan();
+        let mut failed: BTreeSet<Name> = BTreeSet::new();
+        let mut not_done = Vec::new();
+        for stage in &plan.stages {
+            let steps = stage
+                .steps
+                .iter()
+                .filter(|step| !failed.contains(&step.server.backend));
+            let steps: Vec<_> = steps.collect();
+            for step in &steps {
+                if let Command::SetAddr(server, address) = &step.command {
+                    self.planner.address_sent(server, *address, self.now);
+                }
+            }
+            for step in &steps {
+                let here = at == 0;
+                at = at.wrapping_sub(1);
+                match (how % 4, &step.command) {
+                    (1, _) if here => return self.observe(),
+                    (2, _) if here => not_done.push(step.server.clone()),
+                    (3, Command::SetAddr(server, address)) if here => {
+                        self.late.push((server.clone(), *address));
+                        not_done.push(step.server.clone());
+                    }
+                    // Its making was refused.
+                    (_, command) if !adds(command) && self.find(&step.server).is_none() => {}
+                    (_, command) => self.apply(command),
+                }
+            }
+            for step in &steps {
+                if matches!(step.command, Command::SetAddr(..)) {
+                    self.planner.address_read(&step.server);
+                }
+            }
+            failed.extend(not_done.iter().map(|server| server.backend.clone()));
+        }
+        self.observe();
+        for server in not_done {
+            self.planner
+                .refused(&server, "refused".to_owned(), self.now);
+        }
+        self.read(&plan);
+    }
+
+    fn plan(&mut self) -> Plan {
+        let servers = self.backends.iter().flat_map(|(backend, servers)| {
+            let ready = servers
+                .iter()
+                .filter(|server| server.admin == AdminState::Ready);
+            ready.map(|server| (backend.clone(), server.name.clone()))
+        });
+        self.were_ready = servers.collect();
+        self.planner.plan(self.now)
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        self.settle();
+        for server in self.backends.values_mut().flatten() {
+            if server.admin == AdminState::Ready {
+                server.running = !server.checked || self.checks_pass;
+            }
+        }
+        self.observe();
+    }
+
+    /// What was sent takes effect.
+    fn settle(&mut self) {
+        for (server, address) in std::mem::take(&mut self.late) {
+            if self.find(&server).is_some() {
+                self.apply(&Command::SetAddr(server, address));
+            }
+        }
+    }
+
+    /// Servers that may get requests have some.
+    fn begin_sessions(&mut self, mask: u8) {
+        for (backend, servers) in &self.backends {
+            for server in servers {
+                let refuses = server.address.is_none_or(is_parked);
+                let serves = server.admin == AdminState::Ready && server.running && !refuses;
+                if serves && server.weight > 0 && mask >> (server.id % 8) & 1 == 1 {
+                    self.sessions.insert((backend.clone(), server.name.clone()));
+                }
+            }
+        }
+    }
+
+    fn end_sessions(&mut self, mask: u8) {
+        let mut count = 0;
+        self.sessions.retain(|_| {
+            count += 1;
+            mask >> (count % 8) & 1 == 0
+        });
+    }
+
+    /// Somebody else changes a server.
+    fn edit(&mut self, bytes: &mut Bytes<'_>) {
+        self.settle();
+        let (service, place, what) = (bytes.pick(&SERVICES), bytes.next(), bytes.next());
+        let new = match bytes.next() {
+            parked if parked & 8 == 0 => PARKED,
+            number => address(number),
+        };
+        let Some(servers) = self.backends.get_mut(service) else {
+            return;
+        };
+        let count = servers.len().max(1);
+        let Some(server) = servers.get_mut(usize::from(place) % count) else {
+            return;
+        };
+        match what % 7 {
+            0 => set_state(server, AdminState::Ready),
+            1 => set_state(server, AdminState::Drain),
+            2 => set_state(server, AdminState::Maint),
+            3 => {
+                // Whoever does that waits until nobody is there any more.
+                let at = (name(service), server.name.clone());
+                if !self.sessions.contains(&at) {
+                    server.address = Some(new);
+                }
+            }
+            4 => server.weight = u16::from(what),
+            5 => server.running = false,
+            _ => server.check_enabled = false,
+        }
+        self.observe();
+    }
+
+    fn find(&mut self, at: &ServerRef) -> Option<&mut Server> {
+        let servers = self.backends.get_mut(&at.backend)?;
+        servers.iter_mut().find(|server| server.name == at.server)
+    }
+
+    fn server(&mut self, at: &ServerRef) -> &mut Server {
+        match self.find(at) {
+            Some(server) => server,
+            None => panic!("there is no server {at}"),
+        }
+    }
+
+    fn is_quiet(&self, at: &ServerRef) -> bool {
+        let at = (at.backend.clone(), at.server.clone());
+        !self.sessions.contains(&at)
+    }
+
+    fn apply(&mut self, command: &Command) {
+        match command {
+            Command::SetAddr(at, new) => {
+                assert!(self.is_quiet(at), "{at} has traffic and goes to {new}");
+                let server = self.server(at);
+                assert_eq!(server.admin, AdminState::Maint, "{at} goes to {new}");
+                let free = server.address.is_none_or(is_parked) || is_parked(*new);
+                assert!(free, "{at} goes from {:?} to {new}", server.address);
+                server.address = Some(*new);
+            }
+            Command::SetState(at, admin) => {
+                set_state(self.server(at), *admin);
+                if *admin == AdminState::Ready {
+                    self.check_admission(at);
+                }
+            }
+            Command::SetHealth(at, health) => {
+                let server = self.server(at);
+                if server.admin != AdminState::Maint {
+                    server.running = *health == Health::Up;
+                }
+            }
+            Command::SetWeight(at, weight) => self.server(at).weight = weight.get(),
+            Command::SetCheckPort(at, port) => self.server(at).check_port = *port,
+            Command::EnableHealth(at) => self.server(at).check_enabled = true,
+            Command::ShutdownSessions(at) => {
+                self.sessions
+                    .remove(&(at.backend.clone(), at.server.clone()));
+                self.planner.cut(at, self.now);
+            }
+            Command::AddServer {
+                server: at,
+                address,
+                options,
+            } => {
+                assert!(self.find(at).is_none(), "there is a server {at}");
+                let Some(servers) = self.backends.get_mut(&at.backend) else {
+                    panic!("there is no backend for {at}");
+                };
+                let id = servers.iter().map(|known| known.id).max().unwrap_or(0) + 1;
+                let mut server = Server::slot(at.server.clone(), id);
+                server.address = Some(*address);
+                server.declared_disabled = false;
+                server.checked = options.check;
+                server.check_enabled = false;
+                servers.push(server);
+            }
+            Command::DelServer(at) => {
+                assert!(self.is_quiet(at), "{at} has traffic and is removed");
+                assert_eq!(self.server(at).admin, AdminState::Maint, "{at} is removed");
+                if let Some(servers) = self.backends.get_mut(&at.backend) {
+                    servers.retain(|known| known.name != at.server);
+                }
+            }
+            other => panic!("no plan holds {other:?}"),
+        }
+    }
+
+    /// A server was made ready: its service wishes that, and no other has still to leave the address.
+    fn check_admission(&mut self, at: &ServerRef) {
+        let Some(address) = self.server(at).address else {
+            panic!("{at} is made ready and has no address");
+        };
+        let wished = self
+            .wishes(&at.backend, address)
+            .any(|(_, endpoint)| endpoint.state.is_ready());
+        // One that is to stop serving may be made ready once more to set its check going.
+        let was_ready = self
+            .were_ready
+            .contains(&(at.backend.clone(), at.server.clone()));
+        assert!(
+            wished || was_ready,
+            "{at} is made ready at {address}, unwished"
+        );
+        for (backend, servers) in &self.backends {
+            let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
+            let mut there = servers
+                .iter()
+                .filter(|server| server.address == Some(address));
+            let taken = there.any(|server| server.admin == AdminState::Ready);
+            assert!(
+                shares || !taken,
+                "{at} is made ready at {address}, where {backend} is"
+            );
+        }
+    }
+
+    /// The endpoints that a service has at an address, in any state.
+    fn wishes(
+        &self,
+        service: &Name,
+        address: SocketAddr,
+    ) -> impl Iterator<Item = (&Name, &Endpoint)> {
+        let known = self.wish.service(service);
+        let endpoints = known.into_iter().flat_map(|known| known.endpoints());
+        endpoints.filter(move |(_, endpoint)| endpoint.address == address)
+    }
+
+    fn observe(&mut self) {
+        for (backend, servers) in &self.backends {
+            self.planner.observe(backend, servers.clone(), self.now);
+        }
+    }
+
+    fn read(&mut self, plan: &Plan) {
+        for read in &plan.reads {
+            let Read::Gauges(backend, ids) = read else {
+                // All states were just read.
+                continue;
+            };
+            for server in self.backends.get(backend).into_iter().flatten() {
+                let busy = self
+                    .sessions
+                    .contains(&(backend.clone(), server.name.clone()));
+                let gauges = Gauges {
+                    sessions: u64::from(busy),
+                    ..Gauges::default()
+                };
+                if ids.contains(&server.id) {
+                    self.planner
+                        .observe_gauges(backend, server.id, gauges, self.now);
+                }
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more, and everybody has been heard.
+    fn end(mut self) {
+        self.checks_pass = true;
+        self.sessions.clear();
+        if self.wish.is_partial() {
+            self.partial();
+        }
+        self.advance(STEPS[0]);
+        for _ in 0..MOST_ROUNDS {
+            let plan = self.plan();
+            for step in plan.steps() {
+                self.apply(&step.command);
+            }
+            if !plan.is_empty() || !plan.reads.is_empty() {
+                self.observe();
+                self.read(&plan);
+                continue;
+            }
+            match plan.again_at {
+                Some(at) => self.advance(at.saturating_sub(self.now)),
+                None => return self.check_end(&plan),
+            }
+        }
+        panic!("no end: {}", self.planner.plan(self.now));
+    }
+
+    fn check_end(&self, plan: &Plan) {
+        assert!(plan.settled, "{plan}");
+        for service in SERVICES {
+            let service = name(service);
+            let servers = self.backends.get(&service).into_iter().flatten();
+            let ready: BTreeMap<SocketAddr, u16> = servers
+                .filter(|server| server.admin == AdminState::Ready)
+                .filter_map(|server| Some((server.address?, server.weight)))
+                .collect();
+            let known = self.wish.service(&service);
+            let endpoints = || known.into_iter().flat_map(|known| known.endpoints());
+            for (id, endpoint) in endpoints().filter(|(_, wish)| wish.state.is_ready()) {
+                let mut weights = self
+                    .wishes(&service, endpoint.address)
+                    .filter(|(_, wish)| wish.state.is_ready())
+                    .map(|(_, wish)| wish.weight.get());
+                let served = ready.get(&endpoint.address);
+                let served = served.is_some_and(|weight| weights.any(|wished| wished == *weight));
+                let same = |other: &Name| {
+                    let mut here = self.wishes(&service, endpoint.address);
+                    here.any(|(known, _)| known == other)
+                };
+                let mut unmet = plan.unmet.iter().filter(|unmet| unmet.service == service);
+                let told = unmet.any(|unmet| unmet.endpoint.as_ref().is_none_or(same));
+                assert!(served || told, "{service}/{id} is forgotten: {plan}");
+            }
+            for address in ready.keys() {
+                let wished =
+                    endpoints().any(|(_, wish)| wish.address == *address && wish.state.is_ready());
+                assert!(wished, "{service} still serves at {address}: {plan}");
+            }
+        }
+    }
+}
+
+/// Many more than any end takes.
+const MOST_ROUNDS: usize = 2000;
+
+fn adds(command: &Command) -> bool {
+    matches!(command, Command::AddServer { .. })
+}
+
+fn set_state(server: &mut Server, admin: AdminState) {
+    if admin == AdminState::Maint {
+        server.running = false;
+        server.check_paused = true;
+    } else if server.admin == AdminState::Maint {
+        server.running = true;
+        server.check_paused &= !server.check_enabled;
+    }
+    server.admin = admin;
+}
+
+fn address(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1 + number % 8], 80))
+}
+
+fn weight(number: u8) -> Weight {
+    Weight::new(u16::from(number)).unwrap_or_default()
+}
+
+/// A name of this file that is known to be valid.
+fn name(text: &str) -> Name {
+    match text.parse() {
+        Ok(name) => name,
+        Err(error) => panic!("{text:?} in the target itself: {error}"),
+    }
+}
