@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -66,6 +67,9 @@ pub struct Options {
     pub timeout: Duration,
     /// Whether slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
     pub restored: bool,
+    /// A folder for the files that the driver keeps; the server-state file is then there. A frontend without traffic
+    /// looks into a route map there, so that there is a map file to keep as well.
+    pub files: Option<PathBuf>,
     /// Leave to reload HAProxy with more slots. Its path and program are those of the testbed.
     pub growth: Option<GrowthConfig>,
 }
@@ -91,6 +95,7 @@ impl Options {
             policy: Policy::default(),
             timeout: Duration::from_secs(5),
             restored: false,
+            files: None,
             growth: None,
         }
     }
@@ -108,8 +113,13 @@ impl Testbed {
         for service in options.services {
             frontends.insert(service, addresses.next().map_err(claim)?);
         }
+        let routed = match options.files {
+            Some(folder) => Some((folder, addresses.next().map_err(claim)?)),
+            None => None,
+        };
         let setup = Setup {
             frontends: frontends.clone(),
+            routed,
             slots: options.slots,
             threads: options.threads,
             restored: options.restored,
@@ -305,16 +315,24 @@ impl Testbed {
                 .slots()
                 .await
                 .map_err(|error| error.to_string())?;
-            let serving = serving(&slots);
-            let wished = self.wishes.ready();
-            if serving == wished {
-                return Ok(());
-            }
-            let missing: Vec<_> = wished.difference(&serving).collect();
-            let surplus: Vec<_> = serving.difference(&wished).collect();
-            Err(format!("missing are {missing:?}, too many are {surplus:?}"))
+            difference(&serving(&slots), &self.wishes.ready())
         };
         wait("HAProxy to serve what is wished for", limit, state).await
+    }
+
+    /// Waits until the server-state file has for every service exactly the endpoints that are to serve it.
+    ///
+    /// # Errors
+    /// [`TestbedError::Late`], with the difference, when that takes longer than `limit`.
+    pub async fn saved(&self, limit: Duration) -> Result<(), TestbedError> {
+        let state = async || {
+            let saved = self.haproxy.saved().map_err(|error| error.to_string())?;
+            difference(
+                &serving(&saved.ok_or("the file is not whole")?),
+                &self.wishes.ready(),
+            )
+        };
+        wait("the server-state file to follow", limit, state).await
     }
 
     /// Waits until every slot holds an endpoint that is wished for, or none: nothing is on its way out.
@@ -384,6 +402,19 @@ fn serving(slots: &[Slot]) -> BTreeSet<(SocketAddr, Name)> {
         .filter(|slot| slot.serves())
         .filter_map(|slot| Some((slot.address?, Name::from_text(&slot.backend))))
         .collect()
+}
+
+/// Nothing where what serves is what is wished for.
+fn difference(
+    serving: &BTreeSet<(SocketAddr, Name)>,
+    wished: &BTreeSet<(SocketAddr, Name)>,
+) -> Result<(), String> {
+    if serving == wished {
+        return Ok(());
+    }
+    let missing: Vec<_> = wished.difference(serving).collect();
+    let surplus: Vec<_> = serving.difference(wished).collect();
+    Err(format!("missing are {missing:?}, too many are {surplus:?}"))
 }
 
 /// Looks again and again until `state` is right.

@@ -25,7 +25,7 @@ pub enum TestbedError {
     #[error("HAProxy cannot be run")]
     Process(#[from] lb_haproxy::process::ProcessError),
     /// HAProxy's answer could not be read.
-    #[error("HAProxy answered {answer:?}, expected a table of servers")]
+    #[error("HAProxy answered {answer:?}, expected a table of servers or connections")]
     Answer {
         /// Its answer.
         answer: String,

@@ -12,7 +12,7 @@ use std::{
 use lb_core::Name;
 use lb_haproxy::{
     SocketAddress,
-    config::{Config, ConfigPath, Slots},
+    config::{Bind, Config, ConfigPath, Frontend, Slots},
     process::{self, Executable, HaproxyOptions},
     proto::Version,
 };
@@ -31,6 +31,8 @@ use super::{Shape, TestbedError};
 pub struct Haproxy {
     options: HaproxyOptions,
     directory: TempDir,
+    /// Where the files are that it reads when it starts.
+    files: PathBuf,
     running: Option<Worker>,
 }
 
@@ -52,6 +54,8 @@ pub struct Setup {
     pub threads: u32,
     /// Whether slots get their addresses back from a server-state file at a start or reload.
     pub restored: bool,
+    /// A folder for the files that it reads when it starts, and where a frontend listens that looks into a map there.
+    pub routed: Option<(PathBuf, SocketAddr)>,
     /// How it treats the traffic.
     pub shape: Shape,
 }
@@ -73,6 +77,8 @@ pub struct Slot {
 
 /// The server-state file.
 const STATE: &str = "state";
+/// The file of the route map.
+const ROUTES: &str = "lb-routes.map";
 
 /// How long HAProxy may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -88,6 +94,10 @@ impl Haproxy {
             .tempdir()
             .map_err(|cause| TestbedError::io("make a directory for HAProxy", cause))?;
         let folder = directory.path();
+        let files = match &setup.routed {
+            Some((files, _)) => files.clone(),
+            None => folder.to_owned(),
+        };
         let config = folder.join("haproxy.cfg");
         let admin = folder.join("admin.sock");
         let version = executable.version().await?;
@@ -98,6 +108,7 @@ impl Haproxy {
         let mut haproxy = Self {
             options,
             directory,
+            files,
             running: None,
         };
         haproxy.restart().await?;
@@ -125,7 +136,22 @@ impl Haproxy {
     /// The server-state file that it restores slots from, if it is set up to.
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.directory.path().join(STATE)
+        self.files.join(STATE)
+    }
+
+    /// The file of its route map, if it is set up to have one.
+    #[must_use]
+    pub fn routes(&self) -> PathBuf {
+        self.files.join(ROUTES)
+    }
+
+    /// All servers of all backends as the server-state file has them; `None` when the file is not whole.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn saved(&self) -> io::Result<Option<Vec<Slot>>> {
+        let text = fs::read_to_string(self.state())?;
+        Ok(parse_slots(&text).filter(|_| text.ends_with('\n')))
     }
 
     /// The program that runs.
@@ -218,6 +244,15 @@ impl Haproxy {
         parse_slots(&answer).ok_or(TestbedError::Answer { answer })
     }
 
+    /// How many idle connections it has to an address.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with a table of connections.
+    pub async fn idle(&self, address: SocketAddr) -> Result<u64, TestbedError> {
+        let answer = self.ask("show servers conn").await?;
+        parse_idle(&answer, address).ok_or(TestbedError::Answer { answer })
+    }
+
     fn signal(&self, which: Signal) -> Result<(), TestbedError> {
         let sent = match &self.running {
             Some(worker) => signal(worker.pid, which),
@@ -251,8 +286,19 @@ fn configuration(setup: &Setup, folder: &Path, version: &Version) -> Result<Stri
     let path: ConfigPath = folder.join("admin.sock").display().to_string().parse()?;
     let mut config = Config::new(path);
     config.global.nbthread = Some(setup.threads);
+    let files = match &setup.routed {
+        Some((files, address)) => {
+            let routes = files.join(ROUTES);
+            fs::write(&routes, "").map_err(|cause| TestbedError::io("make a map file", cause))?;
+            let mut routed = Frontend::new(Name::from_text("routed"), Bind::Tcp(*address));
+            routed.route_map = routes.display().to_string().parse().ok();
+            config.frontends.push(routed);
+            files
+        }
+        None => folder,
+    };
     if setup.restored {
-        let state = folder.join(STATE);
+        let state = files.join(STATE);
         fs::write(&state, "").map_err(|cause| TestbedError::io("make a state file", cause))?;
         config.global.server_state_file = Some(state.display().to_string().parse()?);
     }
@@ -264,6 +310,24 @@ fn configuration(setup: &Setup, folder: &Path, version: &Version) -> Result<Stri
             .add(&mut config, service, *address, slots, version);
     }
     Ok(config.render(version)?)
+}
+
+fn parse_idle(table: &str, address: SocketAddr) -> Option<u64> {
+    let mut lines = table.lines();
+    let header = lines.by_ref().find(|line| line.starts_with("# "))?;
+    let at = header
+        .split_whitespace()
+        .skip(1)
+        .position(|column| column == "idle_cur")?;
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let mut idle = 0;
+    for line in lines {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields.get(2) == Some(&host.as_str()) && fields.get(3) == Some(&port.as_str()) {
+            idle += fields.get(at)?.parse::<u64>().ok()?;
+        }
+    }
+    Some(idle)
 }
 
 fn parse_slots(table: &str) -> Option<Vec<Slot>> {

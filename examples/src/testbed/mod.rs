@@ -18,4 +18,4 @@ pub use error::TestbedError;
 pub use haproxy::{Haproxy, Setup, Slot};
 pub use shape::Shape;
 pub use tap::{Heard, Tap};
-pub use wishes::{Followed, Wishes};
+pub use wishes::{Announced, Followed, Wishes};

@@ -44,6 +44,13 @@ struct Write {
     changes: u64,
 }
 
+/// A wish that the oracle knows of and that is not written yet.
+#[derive(Debug)]
+pub struct Announced {
+    gone: Vec<(SocketAddr, Name)>,
+    changes: u64,
+}
+
 /// How far the wishes are.
 #[derive(Debug, Clone)]
 pub struct Followed {
@@ -121,6 +128,30 @@ impl Wishes {
         self.change_with(set, remove, |_, _, _| write())
     }
 
+    /// The first half of a wish that takes its time to be written: the oracle learns of it. To be followed by
+    /// [`written`](Self::written), whatever becomes of it, and by nothing else before.
+    #[must_use]
+    pub fn announce(
+        &self,
+        set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
+        remove: impl IntoIterator<Item = RecordKey>,
+    ) -> Announced {
+        let set: Vec<(RecordKey, Endpoint)> = set.into_iter().collect();
+        let remove: Vec<RecordKey> = remove.into_iter().collect();
+        self.lock().announce(&self.oracle, &set, &remove)
+    }
+
+    /// The second half: it was written, and the source will tell it at this revision; without one, it is verified by
+    /// [`all_verified`](Self::all_verified) alone.
+    pub fn written(&self, wish: Announced, revision: Option<u64>) {
+        self.lock().written(wish, revision.unwrap_or(u64::MAX));
+    }
+
+    /// Says that all wishes so far are in effect, and nothing but them.
+    pub fn all_verified(&self) {
+        self.verified(self.feed(), u64::MAX);
+    }
+
     fn change_with<E>(
         &self,
         set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
@@ -134,31 +165,11 @@ impl Wishes {
         let set: Vec<(RecordKey, Endpoint)> = set.into_iter().collect();
         let remove: Vec<RecordKey> = remove.into_iter().collect();
         let mut state = self.lock();
-        let before = state.ready();
-        for key in &remove {
-            state.records.remove(key);
-        }
-        for (key, endpoint) in &set {
-            state.records.insert(key.clone(), endpoint.clone());
-        }
-        let after = state.ready();
-        for (address, service) in after.difference(&before) {
-            state.leaving.remove(&(*address, service.clone()));
-            self.oracle.publish(*address, service);
-        }
-        let changes = (set.len() + remove.len()) as u64;
-        state.changes += changes;
+        let wish = state.announce(&self.oracle, &set, &remove);
         let written = write(state.publisher.as_ref(), set, remove);
         // A wish that no feed took is verified by the next one's first revision at the earliest.
         let revision = written.as_ref().map_or(u64::MAX, |revision| *revision);
-        for gone in before.difference(&after) {
-            state.leaving.insert(gone.clone(), revision);
-        }
-        state.open.push_back(Write {
-            revision,
-            at: now(),
-            changes,
-        });
+        state.written(wish, revision);
         written.map(drop)
     }
 
@@ -228,6 +239,43 @@ impl Wishes {
 }
 
 impl State {
+    fn announce(
+        &mut self,
+        oracle: &Oracle,
+        set: &[(RecordKey, Endpoint)],
+        remove: &[RecordKey],
+    ) -> Announced {
+        let before = self.ready();
+        for key in remove {
+            self.records.remove(key);
+        }
+        for (key, endpoint) in set {
+            self.records.insert(key.clone(), endpoint.clone());
+        }
+        let after = self.ready();
+        for (address, service) in after.difference(&before) {
+            self.leaving.remove(&(*address, service.clone()));
+            oracle.publish(*address, service);
+        }
+        let changes = (set.len() + remove.len()) as u64;
+        self.changes += changes;
+        Announced {
+            gone: before.difference(&after).cloned().collect(),
+            changes,
+        }
+    }
+
+    fn written(&mut self, wish: Announced, revision: u64) {
+        for gone in wish.gone {
+            self.leaving.insert(gone, revision);
+        }
+        self.open.push_back(Write {
+            revision,
+            at: now(),
+            changes: wish.changes,
+        });
+    }
+
     fn ready(&self) -> BTreeSet<(SocketAddr, Name)> {
         self.records
             .iter()

@@ -71,6 +71,8 @@ enum Phase {
     Serving,
     /// No new connection; what runs may end.
     Leaving,
+    /// All connections are cut.
+    Dying,
 }
 
 /// More connections than this wait to be accepted.
@@ -125,11 +127,10 @@ impl IdentityServer {
         self.running.is_some()
     }
 
-    /// Dies: connections are cut, and the port refuses when this returns.
+    /// Dies: the port refuses and all connections are cut when this returns.
     pub async fn kill(&mut self) {
         if let Some(running) = self.running.take() {
-            running.listening.abort();
-            // The listener and all connections are gone once the task is.
+            running.phase.send_replace(Phase::Dying);
             let _ended = running.listening.await;
         }
     }
@@ -219,7 +220,13 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>, mut phases: watch::R
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    let dies = async {
+        let _ended = phases.wait_for(|phase| *phase == Phase::Dying).await;
+    };
+    tokio::select! {
+        () = dies => connections.shutdown().await,
+        () = async { while connections.join_next().await.is_some() {} } => {}
+    }
 }
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>, mut phases: watch::Receiver<Phase>) {
@@ -235,6 +242,9 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, mut phases: watch::Rec
             // A connection that ends in an error is the client's to report.
             _ = connection.as_mut() => return,
             _ = phases.changed(), if serving => {
+                if *phases.borrow() == Phase::Dying {
+                    return;
+                }
                 serving = false;
                 connection.as_mut().graceful_shutdown();
             }

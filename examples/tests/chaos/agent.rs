@@ -1,0 +1,163 @@
+//! The agent as a process of its own, following a file.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use lb_core::{Endpoint, EndpointState, RecordKey};
+use lb_examples::testbed::Haproxy;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The file with the wish, and the agent while it runs. Dropping it kills the agent.
+pub(crate) struct Agent {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// An agent for this HAProxy, which is not started yet.
+    pub(crate) fn new(haproxy: &Haproxy) -> Self {
+        let folder = tempfile::Builder::new().prefix("lb-").tempdir().unwrap();
+        let config = json!({
+            "agent": { "socket": folder.path().join("agent.sock") },
+            "sources": [{ "kind": "file", "path": folder.path().join("services.json") }],
+            "targets": [{
+                "name": "haproxy",
+                "socket": haproxy.socket(),
+                "master": haproxy.master(),
+                "timeout": "1s",
+                "policy": { "resync": "2s" },
+                "files": { "server_state": haproxy.state() },
+            }],
+        });
+        fs::write(folder.path().join("agent.json"), config.to_string()).unwrap();
+        let agent = Self {
+            folder,
+            child: None,
+        };
+        agent.write(&BTreeMap::new());
+        agent
+    }
+
+    /// Writes the whole wish, each endpoint with a route of its service, so that nobody sees half of it.
+    pub(crate) fn write(&self, endpoints: &BTreeMap<RecordKey, Endpoint>) {
+        let mut services = BTreeMap::<String, (Vec<Value>, Vec<String>)>::new();
+        for (key, endpoint) in endpoints {
+            let (listed, routes) = services.entry(key.service.to_string()).or_default();
+            let state = match endpoint.state {
+                EndpointState::Pending => "pending",
+                EndpointState::Draining { .. } => "draining",
+                EndpointState::Down => "down",
+                _ => "ready",
+            };
+            listed.push(json!({
+                "id": key.id,
+                "address": endpoint.address,
+                "weight": endpoint.weight,
+                "state": state,
+            }));
+            routes.push(format!(
+                "{}.{}.example/",
+                endpoint.address.ip(),
+                key.service
+            ));
+        }
+        let services: BTreeMap<String, Value> = services
+            .into_iter()
+            .map(|(service, (endpoints, routes))| {
+                (service, json!({ "endpoints": endpoints, "routes": routes }))
+            })
+            .collect();
+        let fresh = self.at("services.new");
+        fs::write(&fresh, json!({ "services": services }).to_string()).unwrap();
+        fs::rename(fresh, self.at("services.json")).unwrap();
+    }
+
+    /// Starts it; one that runs is killed before.
+    pub(crate) fn start(&mut self) {
+        self.kill();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.at("agent.log"))
+            .unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_lb-agent"))
+            .env_remove("LB_LOG")
+            .env_remove("LB_CONFIG")
+            .arg("-c")
+            .arg(self.at("agent.json"))
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Stops it in its tracks.
+    pub(crate) fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    pub(crate) fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
+    /// From now on it gets no new file or connection; what it has open stays.
+    pub(crate) fn starve(&self) -> Rlimit {
+        // Those of the standard streams are taken already.
+        let none = Rlimit {
+            current: Some(3),
+            ..getrlimit(Resource::Nofile)
+        };
+        prlimit(Some(self.pid()), Resource::Nofile, none).unwrap()
+    }
+
+    /// Gives it back what it might have before.
+    pub(crate) fn feed(&self, before: Rlimit) {
+        prlimit(Some(self.pid()), Resource::Nofile, before).unwrap();
+    }
+
+    /// Whether it runs still: it must not end by itself.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_none_or(|child| child.try_wait().unwrap().is_none())
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.as_ref().unwrap().id();
+        Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+    }
+
+    fn at(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.at("agent.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(40)..);
+            eprintln!(
+                "--- the agent's last lines\n{}",
+                last.unwrap_or_default().join("\n")
+            );
+        }
+    }
+}
