@@ -62,7 +62,8 @@ differential: ## COMMANDS=100000 random commands to the simulated and the real H
 chaos: ## MINUTES=5 of everything going wrong to real HAProxy, etcd and Docker under load; prints a table. SEED=n repeats
 	@LB_HAPROXY_MATRIX="$${LB_HAPROXY_MATRIX:-$$(.ci/haproxy-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
 		LB_ETCD_MATRIX="$${LB_ETCD_MATRIX:-$$(.ci/etcd-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
-		$(if $(SEED),LB_SEED=$(SEED)) LB_CHAOS_MINUTES=$(or $(MINUTES),5) cargo test --quiet --package lb-examples --test chaos -- --nocapture
+		$(if $(SEED),LB_SEED=$(SEED)) LB_CHAOS_MINUTES=$(or $(MINUTES),5) \
+		.ci/with-connections cargo test --quiet --package lb-examples --test chaos -- --nocapture
 
 .PHONY: matrix
 matrix: ## prepare HAProxy 2.2, 2.6, 3.0, 3.2 and 3.4 for the tests
