@@ -88,6 +88,7 @@ pub fn growth(data: &[u8]) {
     assert_eq!(state.lines().count(), carried.lines().count());
     let mut moved = 0;
     for (before, after) in state.lines().zip(carried.lines()) {
+        let (before, after) = (before.trim_end(), after.trim_end());
         if before != after {
             let fields = before.split(' ').count();
             assert_eq!(fields, after.split(' ').count(), "{before:?} and {after:?}");

@@ -81,8 +81,6 @@ struct World {
     planner: Planner,
     backends: BTreeMap<Name, Vec<Server>>,
     sessions: BTreeSet<At>,
-    /// Servers that were ready when the last plan was made.
-    were_ready: BTreeSet<At>,
     /// Addresses that were sent and take effect when time goes on.
     late: Vec<(ServerRef, SocketAddr)>,
     checks_pass: bool,
@@ -121,7 +119,6 @@ impl World {
             capabilities,
             backends,
             sessions: BTreeSet::new(),
-            were_ready: BTreeSet::new(),
             late: Vec::new(),
             checks_pass: true,
             wish: Snapshot::default(),
@@ -232,13 +229,6 @@ impl World {
     }
 
     fn plan(&mut self) -> Plan {
-        let servers = self.backends.iter().flat_map(|(backend, servers)| {
-            let ready = servers
-                .iter()
-                .filter(|server| server.admin == AdminState::Ready);
-            ready.map(|server| (backend.clone(), server.name.clone()))
-        });
-        self.were_ready = servers.collect();
         self.planner.plan(self.now)
     }
 
@@ -399,14 +389,7 @@ impl World {
         let wished = self
             .wishes(&at.backend, address)
             .any(|(_, endpoint)| endpoint.state.is_ready());
-        // One that is to stop serving may be made ready once more to set its check going.
-        let was_ready = self
-            .were_ready
-            .contains(&(at.backend.clone(), at.server.clone()));
-        assert!(
-            wished || was_ready,
-            "{at} is made ready at {address}, unwished"
-        );
+        assert!(wished, "{at} is made ready at {address}, unwished");
         for (backend, servers) in &self.backends {
             let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
             let mut there = servers

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_core::{Endpoint, Name, Snapshot, Weight, model::Changes};
+use lb_core::{Endpoint, EndpointState, Name, Snapshot, Weight, model::Changes};
 use lb_haproxy::{
     capability::Capabilities,
     observed::{Gauges, Server},
@@ -161,4 +161,54 @@ fn i12_an_endpoint_of_weight_0_takes_the_place_of_no_other() {
         })
         .collect();
     assert_eq!(drained, [name("b")]);
+}
+
+/// The wish for one endpoint in this state.
+fn wish_in_state(state: EndpointState) -> Snapshot {
+    let mut edit = Snapshot::default().edit();
+    let endpoint = Endpoint::new(address(1)).with_state(state);
+    edit.set_endpoint(&name("a"), &name("1"), endpoint);
+    edit.commit().unwrap()
+}
+
+#[test]
+fn i9_a_check_that_stands_still_makes_nothing_ready_that_must_not_serve() {
+    let down = wish_in_state(EndpointState::Down);
+    let ready = wish_in_state(EndpointState::Ready);
+    for (wish, readies) in [(down, 0), (ready, 1)] {
+        let mut planner = planner((3, 2), &wish);
+        let mut stuck = server("slot1", 1, 1, AdminState::Ready);
+        stuck.checked = true;
+        stuck.check_enabled = false;
+        stuck.check_paused = true;
+        planner.observe(&name("a"), vec![stuck], HOUR);
+        let commands = commands(&planner.plan(HOUR));
+        let ready = |command: &&Command| matches!(command, Command::SetState(_, AdminState::Ready));
+        assert_eq!(
+            commands.iter().filter(ready).count(),
+            readies,
+            "{commands:?}"
+        );
+    }
+}
+
+#[test]
+fn a_drain_without_end_ends_with_its_requests() {
+    let grace = Some(Duration::MAX);
+    let mut planner = planner((3, 2), &wish_in_state(EndpointState::Draining { grace }));
+    let draining = vec![server("slot1", 1, 1, AdminState::Drain)];
+    planner.observe(&name("a"), draining, HOUR);
+    let busy = Gauges {
+        sessions: 1,
+        ..Gauges::default()
+    };
+    planner.observe_gauges(&name("a"), 1, busy, HOUR);
+    assert!(planner.plan(HOUR).is_empty());
+    let later = HOUR * 1000;
+    planner.observe_gauges(&name("a"), 1, Gauges::default(), later);
+    let commands = commands(&planner.plan(later));
+    assert!(
+        matches!(&commands[..], [Command::SetState(_, AdminState::Maint)]),
+        "{commands:?}"
+    );
 }

@@ -265,7 +265,7 @@ impl HaproxyDriver {
         let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
             return Ok(());
         };
-        if known.doubtful || now >= known.read_all_at + self.config.policy.resync {
+        if known.doubtful || now >= known.read_all_at.saturating_add(self.config.policy.resync) {
             live::observe_all(&mut session.client, &mut known.planner, now).await?;
             live::observe_maps(&mut session.client, &mut known.planner).await?;
             known.read_all_at = now;
@@ -274,7 +274,7 @@ impl HaproxyDriver {
                 self.ever_connected = true;
                 known
                     .planner
-                    .hold_found_until(now + self.config.policy.adoption_hold);
+                    .hold_found_until(now.saturating_add(self.config.policy.adoption_hold));
             }
         }
         match &known.desired {

@@ -61,7 +61,9 @@ impl Schedule {
             return Decision::Nothing;
         }
         let since = *self.since.get_or_insert(now);
-        let due = (since + config.wait + self.jitter(config))
+        let due = since
+            .saturating_add(config.wait)
+            .saturating_add(self.jitter(config))
             .max(self.earliest)
             .max(self.granted_at(config));
         match now >= due {
@@ -73,8 +75,8 @@ impl Schedule {
     /// A reload is being made: it counts, whatever comes of it.
     pub fn begun(&mut self, config: &GrowthConfig, now: Duration) {
         self.count += 1;
-        self.spent = self.spent.max(now) + config.refill;
-        self.earliest = now + config.pause;
+        self.spent = self.spent.max(now).saturating_add(config.refill);
+        self.earliest = now.saturating_add(config.pause);
         self.since = None;
     }
 
@@ -89,12 +91,13 @@ impl Schedule {
         self.failures += 1;
         let pause = config.pause.max(Duration::from_secs(1));
         let longest = LONGEST_PAUSE.max(pause);
-        self.earliest = now + (pause * (1 << shift)).min(longest);
+        let pause = pause.saturating_mul(1 << shift).min(longest);
+        self.earliest = now.saturating_add(pause);
     }
 
     /// When the bucket has a reload to grant.
     fn granted_at(&self, config: &GrowthConfig) -> Duration {
-        let ahead = config.refill * config.burst.saturating_sub(1);
+        let ahead = config.refill.saturating_mul(config.burst.saturating_sub(1));
         self.spent.saturating_sub(ahead)
     }
 

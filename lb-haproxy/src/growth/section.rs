@@ -73,7 +73,8 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
         name: String::new(),
         lines: Vec::new(),
     }];
-    for line in text.lines() {
+    // A carriage return stays with its line.
+    for line in text.split_terminator('\n') {
         let mut start = words(line);
         let keyword = start.next().filter(|word| KEYWORDS.contains(word));
         // Indented or not: HAProxy takes the first word of every line for a section if it is the name of one.

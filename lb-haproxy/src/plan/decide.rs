@@ -142,7 +142,7 @@ impl Decider<'_> {
             self.entering.refused += usize::from(want.state.is_ready() && !serves(slot));
             return;
         }
-        self.switch_check_on(slot);
+        self.switch_check_on(slot, want.state.is_ready() && !blocked(address));
         match (want.state, slot.server.admin) {
             // Also while it drains: meanwhile another service may have got the address.
             (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
@@ -235,7 +235,10 @@ impl Decider<'_> {
         if slot.server.weight == want.weight {
             return;
         }
-        let fresh = self.context.now < slot.since + self.context.policy.admission_timeout;
+        let fresh = self.context.now
+            < slot
+                .since
+                .saturating_add(self.context.policy.admission_timeout);
         if slot.server.checked && slot.server.weight == 0 && slot.server.running && fresh {
             // An admission was cut short: its check has not been heard yet.
             let server = self.server(slot);
@@ -253,11 +256,14 @@ impl Decider<'_> {
 
     /// A check that is off says of nobody that he is dead: it was never switched on, because the making of its server
     /// was cut short, or somebody switched it off.
-    fn switch_check_on(&mut self, slot: &Slot) {
+    fn switch_check_on(&mut self, slot: &Slot, may_serve: bool) {
         let server = &slot.server;
+        let at_rest = server.admin == AdminState::Maint;
         // One that was off when a maintenance ended stands still until another one ends.
-        let stuck = server.admin != AdminState::Maint && server.check_paused;
-        if !server.checked || (server.check_enabled && !stuck) {
+        let stuck = !at_rest && server.check_paused;
+        // What must not serve is never made ready, not even for a moment: it goes to maintenance anyway.
+        let to_do = (!server.check_enabled || stuck) && (at_rest || may_serve);
+        if !server.checked || !to_do {
             return;
         }
         let enable = Command::EnableHealth(self.server(slot));
@@ -297,7 +303,9 @@ impl Decider<'_> {
 
     /// A server made ready whose check has not passed yet: on its way in, for a while.
     fn await_check(&mut self, slot: &Slot) {
-        let window_ends = slot.since + self.context.policy.admission_timeout;
+        let window_ends = slot
+            .since
+            .saturating_add(self.context.policy.admission_timeout);
         if slot.server.running || self.context.now >= window_ends {
             return;
         }

@@ -67,7 +67,10 @@ impl Decider<'_> {
             .filter(|(slot, role)| role.is_to_serve() && serves(slot))
             .count()
             + self.entering.at_once;
-        let window_ends = slot.leaving_since.unwrap_or(now) + self.context.policy.admission_timeout;
+        let window_ends = slot
+            .leaving_since
+            .unwrap_or(now)
+            .saturating_add(self.context.policy.admission_timeout);
         // Its check may have passed since it was read.
         let may_serve = slot.server.admin == AdminState::Ready && slot.server.weight > 0;
         let last = staying == 0
@@ -96,7 +99,8 @@ impl Decider<'_> {
             Role::Tenant(_, want) => want.grace(),
             _ => None,
         };
-        let deadline = slot.since + grace.unwrap_or(self.context.policy.drain_timeout);
+        let grace = grace.unwrap_or(self.context.policy.drain_timeout);
+        let deadline = slot.since.saturating_add(grace);
         if slot.quiet_since(slot.since) || self.context.policy.persistence {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Retire);
         } else if self.context.now >= deadline {
@@ -111,7 +115,9 @@ impl Decider<'_> {
     /// A server in maintenance whose address is not wanted rests until it is surely unused, then is parked.
     fn resting(&mut self, slot: &Slot) {
         let policy = self.context.policy;
-        let rested = slot.since + self.context.capabilities.reuse_grace(policy);
+        let rested = slot
+            .since
+            .saturating_add(self.context.capabilities.reuse_grace(policy));
         if self.context.now >= rested && slot.quiet_since(rested) {
             // Before 3.0 kept connections hold a server until its address changes.
             if self.is_dynamic(slot) && self.context.capabilities.wait_removable {
@@ -133,7 +139,10 @@ impl Decider<'_> {
             self.look_at(slot, rested);
             return;
         }
-        let cut_due = slot.cut_at.unwrap_or(slot.since) + policy.drain_timeout;
+        let cut_due = slot
+            .cut_at
+            .unwrap_or(slot.since)
+            .saturating_add(policy.drain_timeout);
         if self.context.now >= cut_due && slot.gauges.is_some() {
             self.cut(slot);
         }

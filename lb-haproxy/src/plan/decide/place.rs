@@ -100,7 +100,7 @@ impl Decider<'_> {
         self.expect(Stages::Prepare, slot, |expect| {
             expect.address = Some(address)
         });
-        self.switch_check_on(slot);
+        self.switch_check_on(slot, false);
         self.check_port(slot, address, want);
         if !want.state.is_ready() {
             return;
