@@ -1,0 +1,21 @@
+//! Gives a target its corpus, for the tests of the workspace.
+
+use std::path::Path;
+
+/// Every file of a target's corpus, and what is left of it when it is cut anywhere. `crate_dir` is that of a crate of
+/// the workspace.
+pub fn replay(crate_dir: &str, target: &str, run: fn(&[u8])) {
+    let corpus = Path::new(crate_dir).join("../fuzz/corpus").join(target);
+    let mut count = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        let data = std::fs::read(path).unwrap();
+        run(&data);
+        for end in 0..data.len().min(600) {
+            run(&data[..end]);
+        }
+        count += 1;
+    }
+    assert!(count >= 3, "{target} has {count} seeds");
+}
