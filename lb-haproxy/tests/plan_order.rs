@@ -10,7 +10,7 @@ use lb_haproxy::{
     observed::{Gauges, Server},
     plan::{Plan, Planner},
     policy::Policy,
-    proto::{AdminState, Command, MapName, parse_map_entries},
+    proto::{AdminState, Command, MapName, ServerRef, parse_map_entries},
 };
 
 fn name(text: &str) -> Name {
@@ -211,4 +211,98 @@ fn a_drain_without_end_ends_with_its_requests() {
         matches!(&commands[..], [Command::SetState(_, AdminState::Maint)]),
         "{commands:?}"
     );
+}
+
+/// A wish for endpoints of services, by the numbers of their addresses, their states and weights.
+fn wish_of(endpoints: &[(&str, u8, EndpointState, u16)]) -> Snapshot {
+    let mut edit = Snapshot::default().edit();
+    for (service, number, state, weight) in endpoints {
+        let endpoint = Endpoint::new(address(*number))
+            .with_state(*state)
+            .with_weight(Weight::new(*weight).unwrap());
+        edit.set_endpoint(&name(service), &name(&number.to_string()), endpoint);
+    }
+    edit.commit().unwrap()
+}
+
+const DRAINING: EndpointState = EndpointState::Draining { grace: None };
+
+fn drains(commands: &[Command], at: &str) -> bool {
+    let drains = |command: &Command| matches!(command, Command::SetState(server, AdminState::Drain) if server.to_string() == at);
+    commands.iter().any(drains)
+}
+
+fn readies(commands: &[Command], at: &str) -> bool {
+    let readies = |command: &Command| matches!(command, Command::SetState(server, AdminState::Ready) if server.to_string() == at);
+    commands.iter().any(readies)
+}
+
+#[test]
+fn i1_an_address_that_drains_in_one_service_is_waited_for_in_the_other() {
+    let wish = wish_of(&[("a", 1, DRAINING, 100), ("b", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    planner.observe(&name("b"), vec![Server::slot(name("slot1"), 1)], HOUR);
+    for admin in [AdminState::Ready, AdminState::Drain] {
+        planner.observe(&name("a"), vec![server("slot1", 1, 1, admin)], HOUR);
+        let commands = commands(&planner.plan(HOUR));
+        assert!(!readies(&commands, "b/slot1"), "{admin:?}: {commands:?}");
+    }
+    let left = vec![server("slot1", 1, 1, AdminState::Maint)];
+    planner.observe(&name("a"), left, HOUR);
+    assert!(readies(&commands(&planner.plan(HOUR)), "b/slot1"));
+}
+
+#[test]
+fn i12_an_endpoint_that_is_refused_keeps_the_last_one_in_place() {
+    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    let servers = vec![
+        server("slot1", 1, 1, AdminState::Ready),
+        server("slot2", 2, 2, AdminState::Maint),
+    ];
+    planner.observe(&name("a"), servers, HOUR);
+    let at = ServerRef::new(name("a"), name("slot2"));
+    planner.refused(&at, "not now".to_owned(), HOUR);
+    let commands = commands(&planner.plan(HOUR));
+    assert!(!drains(&commands, "a/slot1"), "{commands:?}");
+}
+
+#[test]
+fn i12_an_endpoint_that_loses_its_weight_is_nobody_who_stays() {
+    let wish = wish_of(&[
+        ("a", 1, EndpointState::Ready, 0),
+        ("a", 2, DRAINING, 100),
+        ("a", 3, EndpointState::Ready, 100),
+    ]);
+    let mut planner = planner((3, 2), &wish);
+    let mut servers = vec![
+        server("slot1", 1, 1, AdminState::Ready),
+        server("slot2", 2, 2, AdminState::Ready),
+        Server::slot(name("slot3"), 3),
+    ];
+    for server in &mut servers {
+        server.checked = true;
+        server.check_paused = server.admin == AdminState::Maint;
+    }
+    planner.observe(&name("a"), servers, HOUR);
+    let commands = commands(&planner.plan(HOUR));
+    assert!(readies(&commands, "a/slot3"), "{commands:?}");
+    assert!(!drains(&commands, "a/slot2"), "{commands:?}");
+}
+
+#[test]
+fn i1_a_slot_whose_new_address_was_not_read_back_is_not_relied_on() {
+    let wish = wish_of(&[("a", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    let parked = vec![Server::slot(name("slot1"), 1)];
+    let filled = vec![server("slot1", 1, 1, AdminState::Maint)];
+    planner.observe(&name("a"), parked, HOUR);
+    planner.observe(&name("a"), filled.clone(), HOUR);
+    let at = ServerRef::new(name("a"), name("slot1"));
+    planner.address_sent(&at, address(9), HOUR);
+    assert!(!readies(&commands(&planner.plan(HOUR)), "a/slot1"));
+    let later = HOUR + Duration::from_secs(2);
+    assert!(!readies(&commands(&planner.plan(later)), "a/slot1"));
+    planner.observe(&name("a"), filled, later);
+    assert!(readies(&commands(&planner.plan(later)), "a/slot1"));
 }
