@@ -100,6 +100,15 @@ fn every_mistake_in_json_is_told_with_its_place_and_what_was_expected() {
         ("{} x", "1:4: trailing characters"),
         ("[]", "1:"),
         ("{\"sources\": [", "1:13: "),
+        (
+            "{\"\\u001b[2J\": 3}",
+            "1:12: \\u{1b}[2J: unknown field `\\u{1b}[2J`",
+        ),
+        ("{\"settle\":\n", "2:1: settle: EOF"),
+        (
+            "{\"haproxy\": {\"é\": 3}}",
+            "1:16: haproxy.é: unknown field",
+        ),
     ] {
         let error = refused(text, Format::Json);
         assert!(

@@ -76,6 +76,20 @@ impl Position {
             column: before.get(line_start..).unwrap_or("").chars().count() + 1,
         }
     }
+
+    /// The position of the byte at `column`, from 1, of a line, from 1.
+    pub(super) fn of_bytes(text: &str, line: usize, column: usize) -> Self {
+        let before = text
+            .split('\n')
+            .nth(line.saturating_sub(1))
+            .and_then(|line| line.get(..column));
+        Self {
+            line: line.max(1),
+            column: before
+                .map_or(column, |before| before.chars().count())
+                .max(1),
+        }
+    }
 }
 
 impl fmt::Display for Position {

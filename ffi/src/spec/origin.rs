@@ -52,8 +52,8 @@ impl Origin {
         Invalid {
             file: self.file.clone(),
             position,
-            field,
-            message,
+            field: visible(&field),
+            message: visible(&message),
         }
     }
 
@@ -69,6 +69,19 @@ impl Origin {
         };
         Some(Position::of_offset(&self.text, offset))
     }
+}
+
+/// A text that a terminal shows and nothing else: what it quotes may be anything.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
 }
 
 fn toml_offset(text: &str, path: &[&str]) -> Option<usize> {

@@ -69,11 +69,8 @@ where
                 .deserialize(tracked)
                 .and_then(|value| input.end().map(|()| value));
             result.map_err(|error| {
-                let position = Position {
-                    line: error.line(),
-                    column: error.column(),
-                };
-                let suffix = format!(" at line {} column {}", position.line, position.column);
+                let position = Position::of_bytes(&origin.text, error.line(), error.column());
+                let suffix = format!(" at line {} column {}", error.line(), error.column());
                 let message = error.to_string();
                 let message = message.strip_suffix(&suffix).unwrap_or(&message);
                 invalid(origin, Some(position), track.path(), message)
@@ -95,7 +92,11 @@ where
 
 fn invalid(origin: &Origin, position: Option<Position>, path: Path, message: &str) -> Invalid {
     let field = path.to_string();
-    let field = if field == "." { String::new() } else { field };
+    // A dot is the whole, a question mark what was not read yet.
+    let field = match field.trim_end_matches('?').trim_end_matches('.') {
+        "" => String::new(),
+        known => known.to_owned(),
+    };
     // One line, whatever the parser says.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     origin.invalid(position, field, message)
