@@ -11,6 +11,9 @@
 //! `max_share`. The drop is counted net: an endpoint replaced by another is no loss. With a held endpoint,
 //! everything else of its service that vanished with it stays too, so its routes stay.
 //!
+//! Whatever is held, an address that another service has now is not kept for the one that lost it
+//! ([`give_up`](Guarded::give_up)): a request too few is better than one at the wrong place.
+//!
 //! Held records stay in effect as they were until the hold time has passed while the source is live and every
 //! later reset said the same, or until they are confirmed. A record that comes back, or a reset that is within
 //! the bounds again, ends the hold at once.
@@ -18,7 +21,8 @@
 mod policy;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -63,6 +67,8 @@ pub enum ReleaseReason {
     Persisted,
     /// The record came back, or the source said something else of it.
     Superseded,
+    /// Its address is another service's now: holding it would send requests there.
+    Reused,
 }
 
 /// What the guard began or ceased to hold, by service.
@@ -214,6 +220,33 @@ impl Guarded {
     /// Lets go of what is held, now.
     pub fn confirm(&mut self, what: &Confirm) -> Outcome {
         self.release(ReleaseReason::Confirmed, |key, _| what.covers(&key.service))
+    }
+
+    /// The addresses of endpoints that are held.
+    pub fn held_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.held
+            .values()
+            .filter_map(|held| Some(held.record.endpoint.as_ref()?.address))
+    }
+
+    /// The services that the source says have endpoints at these addresses. Looks at all it says.
+    pub fn claims(
+        &self,
+        addresses: &HashSet<SocketAddr>,
+    ) -> impl Iterator<Item = (SocketAddr, &Name)> {
+        self.said
+            .iter()
+            .filter_map(|(key, record)| Some((record.endpoint.as_ref()?.address, &key.service)))
+            .filter(|(address, _)| addresses.contains(address))
+    }
+
+    /// Lets go of endpoints at addresses that are another service's by these claims.
+    pub fn give_up(&mut self, claims: &HashMap<SocketAddr, BTreeSet<Name>>) -> Outcome {
+        self.release(ReleaseReason::Reused, |key, held| {
+            let address = held.record.endpoint.as_ref().map(|own| own.address);
+            let claimants = address.and_then(|address| claims.get(&address));
+            claimants.is_some_and(|services| services.iter().any(|other| *other != key.service))
+        })
     }
 
     /// Removes everything, held or not: the source itself was taken away.

@@ -4,6 +4,7 @@
 //! run it on time of its own. After every input, call [`Engine::poll`] until it returns `None`, take the events
 //! with [`Engine::poll_event`], and poll again at [`Engine::poll_timeout`].
 
+mod reuse;
 mod source;
 mod target;
 mod view;
@@ -257,7 +258,10 @@ impl Engine {
                 .and_modify(|cause| cause.cursor = at.clone())
                 .or_insert_with(|| Cause::new(name.clone(), at, received.as_micros()));
         }
+        let said = reuse::addresses(&outcome);
+        let holds_changed = !outcome.notes.is_empty();
         self.apply(now, id, &name, outcome);
+        self.give_up_reused(now, id, said, holds_changed);
         self.set_live(now, id);
         // Something held for long enough may only have waited for the source to be live again.
         self.let_go(now, id);
