@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use lb_core::{Diagnostic, Record};
+use lb_core::{Diagnostic, Record, RecordKey};
 
 use crate::{
     address::{Network, Networks, Reach, Viewpoint},
-    api::{InspectedContainer, list},
+    api::{InspectedContainer, ListedContainer, list},
     book::Book,
     config::{Family, LabelScheme, Spread},
     container::{Attached, Container, NetworkMode, Phase},
     moment,
-    swarm::{Cluster, SwarmBook, SwarmRules},
+    refresh::{Event, Step},
+    swarm::{Cluster, SwarmBook, SwarmRules, TASK_LABEL},
     translate::Rules,
 };
 
@@ -52,24 +53,160 @@ pub fn labels(
 /// The same of a container as the engine shows it when asked for one. Nothing where it is no such answer.
 #[must_use]
 pub fn inspection(json: &str, schemes: &[LabelScheme]) -> Option<(Vec<Record>, Vec<Diagnostic>)> {
-    let inspected: InspectedContainer = serde_json::from_str(json).ok()?;
-    Some(translated(Container::from_inspect(inspected), schemes))
+    Some(translated(inspected(json)?, schemes))
 }
 
 /// The same of Swarm services as a manager lists them, reached at their virtual addresses.
 #[must_use]
 pub fn services(json: &str, schemes: &[LabelScheme]) -> Option<(Vec<Record>, Vec<Diagnostic>)> {
-    let (listed, _) = list(json).ok()?;
-    let mut cluster = Cluster::default();
-    cluster.set_services(listed);
-    let rules = SwarmRules {
-        schemes: schemes.to_vec(),
-        spread: Spread::Vip,
-    };
-    let inside = Viewpoint::Container {
-        networks: [NETWORK.to_owned()].into(),
-    };
-    Some(SwarmBook::new(rules, cluster, networks(), reach(inside)).snapshot())
+    let mut follower = Follower::of_cluster(schemes, Spread::Vip);
+    follower
+        .hear(&format!("services {json}"))
+        .then(|| follower.snapshot())
+}
+
+/// What follows containers, or a cluster, told of them line by line: a word, a blank, and JSON.
+///
+/// `event` is one of the engine's events and `containers` a listing of it. Of containers, `container` is an inspection;
+/// of a cluster, `services`, `tasks` and `nodes` are the managers' listings and `local` is an inspection.
+#[derive(Debug)]
+pub enum Follower {
+    /// Follows containers.
+    Containers(Box<FollowedContainers>),
+    /// Follows a cluster.
+    Cluster(Box<FollowedCluster>),
+}
+
+/// The containers that are followed.
+#[derive(Debug)]
+pub struct FollowedContainers(Book);
+
+/// The cluster that is followed.
+#[derive(Debug)]
+pub struct FollowedCluster(SwarmBook);
+
+/// What is to be told: records that are new or other, keys of those that are gone, and what is wrong.
+pub type Told = (Vec<Record>, Vec<RecordKey>, Vec<Diagnostic>);
+
+impl Follower {
+    /// Follows containers of the host it runs on.
+    #[must_use]
+    pub fn of_containers(schemes: &[LabelScheme]) -> Self {
+        Self::Containers(Box::new(FollowedContainers(book(schemes))))
+    }
+
+    /// Follows a cluster from inside its network.
+    #[must_use]
+    pub fn of_cluster(schemes: &[LabelScheme], spread: Spread) -> Self {
+        let rules = SwarmRules {
+            schemes: schemes.to_vec(),
+            spread,
+        };
+        let inside = Viewpoint::Container {
+            networks: [NETWORK.to_owned()].into(),
+        };
+        let cluster = Cluster {
+            own_node: "own".to_owned(),
+            ..Cluster::default()
+        };
+        let book = SwarmBook::new(rules, cluster, networks(), reach(inside));
+        Self::Cluster(Box::new(FollowedCluster(book)))
+    }
+
+    /// Takes in a line; false where it says nothing.
+    pub fn hear(&mut self, line: &str) -> bool {
+        let Some((word, json)) = line.split_once(' ') else {
+            return false;
+        };
+        let heard = match self {
+            Self::Containers(followed) => followed.hear(word, json),
+            Self::Cluster(followed) => followed.hear(word, json),
+        };
+        heard.is_some()
+    }
+
+    /// What changed since something was last told.
+    pub fn changes(&mut self) -> Option<Told> {
+        let changes = match self {
+            Self::Containers(followed) => followed.0.changes(),
+            Self::Cluster(followed) => followed.0.changes(),
+        };
+        changes.map(|changes| (changes.set, changes.remove, changes.complaints))
+    }
+
+    /// Everything there is.
+    pub fn snapshot(&mut self) -> (Vec<Record>, Vec<Diagnostic>) {
+        match self {
+            Self::Containers(followed) => followed.0.snapshot(),
+            Self::Cluster(followed) => followed.0.snapshot(),
+        }
+    }
+}
+
+impl FollowedContainers {
+    fn hear(&mut self, word: &str, json: &str) -> Option<()> {
+        let book = &mut self.0;
+        match word {
+            "event" => {
+                let event = event(json)?;
+                let known = book.known(&event.id);
+                match event.step(known, true) {
+                    Step::Nothing | Step::Read => {}
+                    Step::Leaves => book.leaves(&event.id),
+                    Step::Died => book.died(&event.id),
+                    Step::Gone => book.forget(&event.id),
+                }
+            }
+            "container" => {
+                book.put(inspected(json)?, None);
+            }
+            "containers" => {
+                let listed = listed(json)?;
+                book.replace(listed.into_iter().map(|found| (found, None)).collect());
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl FollowedCluster {
+    fn hear(&mut self, word: &str, json: &str) -> Option<()> {
+        let book = &mut self.0;
+        match word {
+            "event" => {
+                book.hear(&event(json)?);
+            }
+            "services" => book.cluster.set_services(list(json).ok()?.0),
+            "tasks" => {
+                book.cluster.set_tasks(list(json).ok()?.0);
+            }
+            "nodes" => book.cluster.set_nodes(list(json).ok()?.0),
+            "containers" => book.cluster.set_locals(listed(json)?),
+            "local" => {
+                let container = inspected(json)?;
+                let task = container.labels.get(TASK_LABEL)?.clone();
+                book.cluster.set_local(task, container);
+            }
+            _ => return None,
+        }
+        book.cluster.retire();
+        Some(())
+    }
+}
+
+fn event(json: &str) -> Option<Event> {
+    Event::from_message(serde_json::from_str(json).ok()?)
+}
+
+fn inspected(json: &str) -> Option<Container> {
+    let inspected: InspectedContainer = serde_json::from_str(json).ok()?;
+    Some(Container::from_inspect(inspected))
+}
+
+fn listed(json: &str) -> Option<Vec<Container>> {
+    let (listed, _) = list::<ListedContainer>(json).ok()?;
+    Some(listed.into_iter().map(Container::from_list).collect())
 }
 
 /// A time of the engine's, as its event stream takes it back.
@@ -79,15 +216,19 @@ pub fn time(text: &str) -> Option<String> {
 }
 
 fn translated(container: Container, schemes: &[LabelScheme]) -> (Vec<Record>, Vec<Diagnostic>) {
+    let mut book = book(schemes);
+    book.replace(vec![(container, None)]);
+    book.snapshot()
+}
+
+fn book(schemes: &[LabelScheme]) -> Book {
     let rules = Rules {
         schemes: schemes.to_vec(),
         services: Vec::new(),
         one_off: false,
         own_project: None,
     };
-    let mut book = Book::new(rules, networks(), reach(Viewpoint::Host));
-    book.replace(vec![(container, None)]);
-    book.snapshot()
+    Book::new(rules, networks(), reach(Viewpoint::Host))
 }
 
 const NETWORK: &str = "net";

@@ -17,11 +17,12 @@ use crate::{
     explain::Explanation,
     liveness::{ended, now, ping_later},
     moment,
-    refresh::{Event, Kind, Step},
+    refresh::{Event, Kind},
     surveyor::{inspect, survey},
-    swarm::{Cluster, ListedNode, ListedService, ListedTask, Local, SwarmBook, SwarmRules},
+    swarm::{
+        Cluster, Heard, ListedNode, ListedService, ListedTask, SwarmBook, SwarmRules, TASK_LABEL,
+    },
     tell::tell,
-    translate::Fate,
 };
 
 /// The services of a Swarm, by their labels.
@@ -247,11 +248,14 @@ impl<'a> Watch<'a> {
                     nodes = true;
                 }
                 Kind::Network => {}
-                Kind::Container => {
-                    if let Some(id) = self.local_event(&event) {
-                        read.push(id);
+                Kind::Container => match self.book.hear(&event) {
+                    Heard::Nothing => {}
+                    Heard::Fate => self.be_eager(),
+                    Heard::Read { task, container } => {
+                        self.be_eager();
+                        read.push((task, container));
                     }
-                }
+                },
             }
         }
         // What the node's own engine says comes before what the managers say of it.
@@ -269,50 +273,10 @@ impl<'a> Watch<'a> {
         self.tell(sink).await
     }
 
-    /// Takes in what happened to a task's container; answers with the task and container to read.
-    fn local_event(&mut self, event: &Event) -> Option<(String, String)> {
-        let task = event.attributes.get(TASK_LABEL)?.clone();
-        let service = event.attributes.get(SERVICE_LABEL)?;
-        if !self.book.claims(service) {
-            return None;
-        }
-        let held = self.book.cluster.locals.get_mut(&task);
-        let known = held.as_ref().map(|local| local.container.stop);
-        let step = event.step(known, true);
-        match (step, held) {
-            (Step::Died | Step::Gone, Some(local)) => {
-                local.fate = Fate::Died;
-                self.be_eager();
-                None
-            }
-            (Step::Leaves, Some(local)) => {
-                if local.fate != Fate::Died {
-                    local.fate = Fate::Leaves;
-                }
-                self.be_eager();
-                None
-            }
-            (Step::Read, _) => {
-                self.be_eager();
-                Some((task, event.id.clone()))
-            }
-            _ => None,
-        }
-    }
-
     async fn read_local(&mut self, task: String, id: &str) -> Result<(), SourceError> {
         match inspect(&self.engine, id).await {
             Ok(container) => {
-                let fate = self
-                    .book
-                    .cluster
-                    .locals
-                    .get(&task)
-                    .map_or(Fate::Stays, |local| local.fate);
-                self.book
-                    .cluster
-                    .locals
-                    .insert(task, Local { container, fate });
+                self.book.cluster.set_local(task, container);
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
@@ -415,25 +379,7 @@ async fn read_locals(engine: &Engine, cluster: &mut Cluster) -> Result<(), Engin
     let filter = encoded(&format!(r#"{{"label":["{TASK_LABEL}"]}}"#));
     let path = format!("/containers/json?filters={filter}");
     let (listed, _unread) = engine.list::<ListedContainer>(&path).await?;
-    // One that is not listed has stopped; without its event only the managers know what becomes of its task.
-    cluster.locals.retain(|task, local| {
-        let is_listed = |container: &ListedContainer| {
-            container
-                .labels
-                .get(TASK_LABEL)
-                .is_some_and(|id| id == task)
-        };
-        local.fate == Fate::Died || listed.iter().any(is_listed)
-    });
-    for mut container in listed.into_iter().map(Container::from_list) {
-        let Some(task) = container.labels.get(TASK_LABEL).cloned() else {
-            continue;
-        };
-        let old = cluster.locals.get(&task);
-        let fate = old.map_or(Fate::Stays, |local| local.fate);
-        container.stop = old.and_then(|local| local.container.stop);
-        cluster.locals.insert(task, Local { container, fate });
-    }
+    cluster.set_locals(listed.into_iter().map(Container::from_list).collect());
     Ok(())
 }
 
@@ -460,8 +406,6 @@ const ACTIONS: [&str; 10] = [
     "update",
     "remove",
 ];
-const TASK_LABEL: &str = "com.docker.swarm.task.id";
-const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
 /// The most events handled in one go.
 const MAX_TOGETHER: usize = 256;
 /// How long tasks are listed often after an event.

@@ -21,4 +21,6 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn the_corpora_hold_what_the_targets_state() {
     replay("labels", targets::labels);
     replay("moment", targets::moment);
+    replay("containers", targets::containers);
+    replay("swarm", targets::swarm);
 }

@@ -8,15 +8,30 @@ use std::{
 use lb_core::{Diagnostic, EndpointState, Record, RecordKey, Severity};
 
 use super::{
-    cluster::Cluster,
+    cluster::{Cluster, TASK_LABEL},
     records::{SwarmRules, translate},
 };
 use crate::{
     address::{Networks, Reach},
     book::Changes,
     labels::Wish,
-    translate::Translation,
+    refresh::{Event, Step},
+    translate::{Fate, Translation},
 };
+
+/// The label by which a container names its service.
+const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
+
+/// What an event of a node's own engine said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing about us.
+    Nothing,
+    /// What becomes of a container.
+    Fate,
+    /// A container is to be read.
+    Read { task: String, container: String },
+}
 
 /// A cluster's records.
 #[derive(Debug)]
@@ -96,6 +111,39 @@ impl SwarmBook {
     /// Whether the container of a task with this service is of ours.
     pub(crate) fn claims(&self, service: &str) -> bool {
         self.good.contains_key(service)
+    }
+
+    /// Takes in what a node's own engine says of a task's container.
+    pub(crate) fn hear(&mut self, event: &Event) -> Heard {
+        let labels = event
+            .attributes
+            .get(TASK_LABEL)
+            .zip(event.attributes.get(SERVICE_LABEL));
+        let Some((task, service)) = labels else {
+            return Heard::Nothing;
+        };
+        if !self.claims(service) {
+            return Heard::Nothing;
+        }
+        let held = self.cluster.locals.get_mut(task);
+        let known = held.as_ref().map(|local| local.container.stop);
+        match (event.step(known, true), held) {
+            (Step::Died | Step::Gone, Some(local)) => {
+                local.fate = Fate::Died;
+                Heard::Fate
+            }
+            (Step::Leaves, Some(local)) => {
+                if local.fate != Fate::Died {
+                    local.fate = Fate::Leaves;
+                }
+                Heard::Fate
+            }
+            (Step::Read, _) => Heard::Read {
+                task: task.clone(),
+                container: event.id.clone(),
+            },
+            _ => Heard::Nothing,
+        }
     }
 
     /// What each service that `which` names makes.

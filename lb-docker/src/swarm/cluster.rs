@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Cluster {
     pub(crate) services: BTreeMap<String, KnownService>,
     pub(crate) tasks: BTreeMap<String, ListedTask>,
+    /// The tasks of each service.
+    pub(crate) by_service: BTreeMap<String, BTreeSet<String>>,
     pub(crate) nodes: BTreeMap<String, Node>,
     /// The containers of tasks on the node that we are connected to, by task.
     pub(crate) locals: BTreeMap<String, Local>,
@@ -90,19 +92,52 @@ impl Cluster {
             .into_iter()
             .map(|task| (task.id.clone(), task))
             .collect();
+        self.by_service.clear();
+        for task in self.tasks.values() {
+            let of_service = self.by_service.entry(task.service_id.clone()).or_default();
+            of_service.insert(task.id.clone());
+        }
         true
+    }
+
+    /// Takes in what an inspection shows of a task's container. What it was told to do stays.
+    pub(crate) fn set_local(&mut self, task: String, container: Container) {
+        let known = self.locals.get(&task);
+        let fate = known.map_or(Fate::Stays, |local| local.fate);
+        self.locals.insert(task, Local { container, fate });
+    }
+
+    /// Takes in a listing of all tasks' containers on our node.
+    pub(crate) fn set_locals(&mut self, listed: Vec<Container>) {
+        let task_of = |container: &Container| container.labels.get(TASK_LABEL).cloned();
+        let tasks: BTreeSet<String> = listed.iter().filter_map(task_of).collect();
+        // One that is not listed has stopped; without its event only the managers know what becomes of its task.
+        self.locals
+            .retain(|task, local| local.fate == Fate::Died || tasks.contains(task));
+        for mut container in listed {
+            let Some(task) = task_of(&container) else {
+                continue;
+            };
+            // A listing does not tell how a container is stopped.
+            let known = self.locals.get(&task);
+            container.stop = known.and_then(|local| local.container.stop);
+            self.set_local(task, container);
+        }
     }
 
     /// Forgets removed services whose last task has stopped, and the containers of tasks that are no more.
     pub(crate) fn retire(&mut self) {
         let tasks = &self.tasks;
         self.locals.retain(|task, _| tasks.contains_key(task));
-        self.services.retain(|id, known| {
-            !known.removed
-                || tasks
-                    .values()
-                    .any(|task| task.service_id == *id && task.stage() != Stage::Over)
-        });
+        let runs = |id: &String| {
+            let mut of_service = self.by_service.get(id).into_iter().flatten();
+            of_service.any(|id| {
+                tasks
+                    .get(id)
+                    .is_some_and(|task| task.stage() != Stage::Over)
+            })
+        };
+        self.services.retain(|id, known| !known.removed || runs(id));
     }
 
     pub(crate) fn set_nodes(&mut self, listed: Vec<ListedNode>) {
@@ -112,10 +147,9 @@ impl Cluster {
             .collect();
     }
 
-    pub(crate) fn tasks_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a ListedTask> {
-        self.tasks
-            .values()
-            .filter(move |task| task.service_id == service)
+    pub(crate) fn tasks_of(&self, service: &str) -> impl Iterator<Item = &ListedTask> {
+        let ids = self.by_service.get(service).into_iter().flatten();
+        ids.filter_map(|id| self.tasks.get(id))
     }
 
     /// Whether these services have all the tasks they shall have, and no others.
@@ -186,6 +220,9 @@ impl Node {
         }
     }
 }
+
+/// The label by which a container names its task.
+pub(crate) const TASK_LABEL: &str = "com.docker.swarm.task.id";
 
 /// The label that gives a node's address where Swarm's own is none that others can reach.
 const NODE_ADDRESS_LABEL: &str = "lb.address";

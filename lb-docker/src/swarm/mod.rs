@@ -8,6 +8,8 @@ mod records;
 mod tests;
 
 pub(crate) use api::{ListedNode, ListedService, ListedTask};
-pub(crate) use book::SwarmBook;
-pub(crate) use cluster::{Cluster, Local};
+pub(crate) use book::{Heard, SwarmBook};
+#[cfg(test)]
+pub(crate) use cluster::Local;
+pub(crate) use cluster::{Cluster, TASK_LABEL};
 pub(crate) use records::SwarmRules;
