@@ -8,7 +8,7 @@ use lb_core::{Endpoint, EndpointState, Name, Snapshot, Weight, model::Changes};
 use lb_haproxy::{
     capability::Capabilities,
     observed::{Gauges, Server},
-    plan::{Plan, Planner},
+    plan::{Plan, Planner, Read},
     policy::Policy,
     proto::{AdminState, Command, MapName, ServerRef, parse_map_entries},
 };
@@ -305,4 +305,162 @@ fn i1_a_slot_whose_new_address_was_not_read_back_is_not_relied_on() {
     assert!(!readies(&commands(&planner.plan(later)), "a/slot1"));
     planner.observe(&name("a"), filled, later);
     assert!(readies(&commands(&planner.plan(later)), "a/slot1"));
+}
+
+#[test]
+fn i12_nobody_is_taken_out_because_of_a_check_heard_in_an_earlier_pass() {
+    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    let servers = |running: bool| {
+        let leaver = server("slot1", 1, 1, AdminState::Ready);
+        let mut stayer = server("slot2", 2, 2, AdminState::Ready);
+        stayer.checked = true;
+        stayer.check_enabled = true;
+        stayer.check_paused = false;
+        stayer.running = running;
+        vec![leaver, stayer]
+    };
+    planner.observe(&name("a"), servers(true), HOUR);
+    let later = HOUR + Duration::from_secs(1);
+    planner.outdate(later);
+    let plan = planner.plan(later);
+    assert!(commands(&plan).is_empty() && !plan.settled, "{plan}");
+    assert_eq!(plan.reads, [Read::States(name("a"))]);
+    // Found down, it is on its way in: the other one stays for it.
+    planner.observe(&name("a"), servers(false), later);
+    assert!(!drains(&commands(&planner.plan(later)), "a/slot1"));
+    planner.observe(&name("a"), servers(true), later);
+    assert!(drains(&commands(&planner.plan(later)), "a/slot1"));
+}
+
+#[test]
+fn i12_a_server_whose_check_is_to_pass_again_is_nobody_who_stays() {
+    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    // Its admission was cut after its weight was taken, and somebody drained it.
+    let mut returning = server("slot2", 2, 2, AdminState::Drain);
+    returning.checked = true;
+    returning.weight = 0;
+    let servers = vec![server("slot1", 1, 1, AdminState::Ready), returning];
+    planner.observe(&name("a"), servers, HOUR);
+    let plan = planner.plan(HOUR);
+    assert!(readies(&commands(&plan), "a/slot2"), "{plan}");
+    assert!(!drains(&commands(&plan), "a/slot1"), "{plan}");
+    assert_eq!(plan.held, 1, "{plan}");
+}
+
+#[test]
+fn i8_every_server_of_an_endpoint_that_is_down_is_taken_out_at_once() {
+    let wish = wish_of(&[
+        ("a", 1, EndpointState::Down, 100),
+        ("a", 2, EndpointState::Ready, 100),
+    ]);
+    let mut planner = planner((3, 2), &wish);
+    let servers = vec![
+        server("slot1", 1, 1, AdminState::Ready),
+        server("slot2", 2, 2, AdminState::Ready),
+        server("slot3", 3, 1, AdminState::Ready),
+        server("slot4", 4, 1, AdminState::Drain),
+    ];
+    planner.observe(&name("a"), servers, HOUR);
+    let mut out: Vec<String> = commands(&planner.plan(HOUR))
+        .into_iter()
+        .map(|command| match command {
+            Command::SetState(server, AdminState::Maint) => server.to_string(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    out.sort();
+    assert_eq!(out, ["a/slot1", "a/slot3", "a/slot4"]);
+}
+
+#[test]
+fn i1_an_address_that_drains_in_two_servers_has_left_when_both_have() {
+    let wish = wish_of(&[("a", 1, DRAINING, 100), ("b", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    planner.observe(&name("b"), vec![Server::slot(name("slot1"), 1)], HOUR);
+    for (second, enters) in [(AdminState::Drain, false), (AdminState::Maint, true)] {
+        let servers = vec![
+            server("slot1", 1, 1, AdminState::Maint),
+            server("slot2", 2, 1, second),
+        ];
+        planner.observe(&name("a"), servers, HOUR);
+        let busy = Gauges {
+            sessions: 1,
+            ..Gauges::default()
+        };
+        planner.observe_gauges(&name("a"), 2, busy, HOUR);
+        let commands = commands(&planner.plan(HOUR));
+        assert_eq!(readies(&commands, "b/slot1"), enters, "{commands:?}");
+    }
+}
+
+#[test]
+fn i9_a_spare_backend_is_filled_when_it_is_noted_whose_it_is() {
+    let mut planner = planner((3, 2), &wish(&[("new", &[(1, 100)])]));
+    let maps: Vec<MapName> = ["lb-routes.map", "lb-services.map"]
+        .iter()
+        .map(|file| file.parse().unwrap())
+        .collect();
+    planner.observe_maps(&maps);
+    planner.observe_map(&maps[0], Vec::new());
+    planner.observe_map(&maps[1], Vec::new());
+    planner.maps_observed();
+    let slots = vec![Server::slot(name("slot1"), 1)];
+    planner.observe(&name("spare-http-1"), slots, HOUR);
+    planner.map_refused(&maps[1], "not now".to_owned(), HOUR);
+    let plan = planner.plan(HOUR);
+    assert!(commands(&plan).is_empty() && !plan.settled, "{plan}");
+    assert_eq!(plan.unmet.len(), 1, "{plan}");
+    let again = plan.again_at.unwrap();
+    let plan = planner.plan(again);
+    let stages: Vec<(usize, usize)> = plan
+        .stages
+        .iter()
+        .map(|stage| (stage.maps.len(), stage.steps.len()))
+        .collect();
+    assert_eq!(stages.first(), Some(&(1, 1)), "{plan}");
+}
+
+#[test]
+fn i2_one_server_too_many_leaves_also_while_a_source_is_not_heard() {
+    let mut edit = wish_of(&[("a", 1, EndpointState::Ready, 100)]).edit();
+    edit.set_partial(true);
+    let mut planner = planner((3, 2), &edit.commit().unwrap());
+    let servers = (1..=3).map(|id| {
+        let number = if id == 3 { 3 } else { 1 };
+        server(&format!("slot{id}"), id, number, AdminState::Ready)
+    });
+    planner.observe(&name("a"), servers.collect(), HOUR);
+    let commands = commands(&planner.plan(HOUR));
+    assert!(
+        matches!(&commands[..], [Command::SetState(at, AdminState::Drain)] if at.to_string() == "a/slot2"),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn i12_what_takes_time_comes_before_what_relies_on_checks() {
+    let wish = wish_of(&[
+        ("a", 1, DRAINING, 100),
+        ("a", 2, EndpointState::Ready, 100),
+        ("b", 3, EndpointState::Ready, 100),
+    ]);
+    let mut planner = planner((3, 2), &wish);
+    let mut checked = server("slot2", 2, 2, AdminState::Ready);
+    checked.checked = true;
+    checked.check_enabled = true;
+    checked.check_paused = false;
+    let servers = vec![server("slot1", 1, 1, AdminState::Ready), checked];
+    planner.observe(&name("a"), servers.clone(), HOUR);
+    let parked = vec![Server::slot(name("slot1"), 1)];
+    planner.observe(&name("b"), parked, HOUR);
+    let plan = planner.plan(HOUR);
+    assert!(readies(&commands(&plan), "b/slot1"), "{plan}");
+    assert!(!drains(&commands(&plan), "a/slot1"), "{plan}");
+    assert_eq!(plan.reads, [Read::States(name("a"))]);
+    let filled = vec![server("slot1", 1, 3, AdminState::Ready)];
+    planner.observe(&name("b"), filled, HOUR);
+    planner.observe(&name("a"), servers, HOUR);
+    assert!(drains(&commands(&planner.plan(HOUR)), "a/slot1"));
 }

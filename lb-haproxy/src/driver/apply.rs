@@ -44,8 +44,15 @@ pub(super) async fn apply(
                 }
             }
         }
+        let mut all_taken = true;
         for step in &stage.maps {
-            applied += apply_map(client, planner, counters, step, clock()).await?;
+            let changes = apply_map(client, planner, counters, step, clock()).await?;
+            all_taken &= changes.is_some();
+            applied += changes.unwrap_or_default();
+        }
+        if !all_taken {
+            // What comes after may count on the map: the next plan knows that it is as it was.
+            break;
         }
         let steps: Vec<_> = stage
             .steps

@@ -16,19 +16,20 @@ use crate::{
     proto::Refusal,
 };
 
-/// Changes the map as the step says and gives the planner what it then has. Returns how many changes were accepted.
+/// Changes the map as the step says and gives the planner what it then has. Returns how many changes were accepted, or
+/// nothing where one was refused.
 pub(super) async fn apply_map(
     client: &mut Client,
     planner: &mut Planner,
     counters: &mut Counters,
     step: &MapStep,
     now: Duration,
-) -> Result<usize, DriverError> {
+) -> Result<Option<usize>, DriverError> {
     let applied = match apply_change(client, &step.change).await {
         Ok(()) => {
             debug!(map = %step.map, change = %step.change, "changed a map");
             counters.add("map_changes", 1);
-            step.change.entries().max(1)
+            Some(step.change.entries().max(1))
         }
         Err(MapError::Client(error)) => return Err(error.into()),
         Err(MapError::Parse(error)) => return Err(error.into()),
@@ -48,7 +49,7 @@ pub(super) async fn apply_map(
             warn!(map = %step.map, detail, "a map was not changed");
             counters.add("refused", 1);
             planner.map_refused(&step.map, detail, now);
-            0
+            None
         }
     };
     live::observe_map(client, planner, &step.map).await?;

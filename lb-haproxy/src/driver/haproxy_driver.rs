@@ -135,10 +135,14 @@ impl HaproxyDriver {
     }
 
     async fn pass(&mut self, desired: &Arc<Snapshot>) -> Result<(Plan, usize), DriverError> {
+        let begun_at = self.elapsed();
         self.connect().await?;
         self.take_in(desired).await?;
         let began = self.began;
         let clock = move || now().saturating_duration_since(began);
+        if let Some(known) = &mut self.knowledge {
+            known.planner.outdate(begun_at);
+        }
         let mut applied = 0;
         let mut last = Plan::default();
         for _ in 0..MAX_ROUNDS {
@@ -177,6 +181,7 @@ impl HaproxyDriver {
                 )
                 .await?;
                 session.newest_at = clock();
+                known.planner.outdate(session.newest_at);
             }
             live::read(
                 &mut session.client,

@@ -82,7 +82,7 @@ impl Columns {
             .lines()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| line.split(' ').nth(fqdn))
-            .find(|name| *name != "-")
+            .find(|name| !matches!(*name, "-" | ""))
             .map(str::to_owned);
         Some(Self {
             admin: column("srv_admin_state")?,

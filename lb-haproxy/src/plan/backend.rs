@@ -142,6 +142,16 @@ impl Backend {
         }
     }
 
+    /// Whether a server is one too many for an endpoint that serves nobody and finishes nothing.
+    pub(super) fn is_out(&self, role: Role) -> bool {
+        let Role::Leaving(address) = role else {
+            return false;
+        };
+        self.wants
+            .get(&address)
+            .is_some_and(|want| matches!(want.state, EndpointState::Down | EndpointState::Pending))
+    }
+
     pub(super) fn slot(&self, server: &Name) -> Option<&Slot> {
         self.slots.get(*self.index.get(server)?)
     }
@@ -245,6 +255,7 @@ impl Backend {
             .iter()
             .zip(roles)
             .filter_map(|(slot, role)| match role {
+                // Of a wished address, the tenant is the one that is least at rest: it speaks for the others.
                 Role::Leaving(address) if self.wants.get(address).is_none() => {
                     let left =
                         slot.server.admin == AdminState::Maint && slot.quiet_since(slot.since);

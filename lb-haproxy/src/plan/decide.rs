@@ -25,10 +25,14 @@ pub(super) struct Context<'a> {
     pub(super) policy: &'a Policy,
     pub(super) capabilities: &'a Capabilities,
     pub(super) now: Duration,
+    /// What was read before may have changed by itself.
+    pub(super) fresh_from: Duration,
     /// Whether a source has not been heard yet: what is not wished for may only not be known.
     pub(super) partial: bool,
     /// Whether the backend is made by this plan.
     pub(super) making: bool,
+    /// Until when it cannot be noted in HAProxy that this spare backend serves its service: nobody is let in before.
+    pub(super) unrecorded: Option<Duration>,
 }
 
 /// One backend's next steps, and what it waits for.
@@ -40,6 +44,8 @@ pub(super) struct Decision {
     pub(super) admit: Stage,
     /// What stops serving once the second was.
     pub(super) leave: Stage,
+    /// The same of what may stop because of others' checks, as they were just read.
+    pub(super) relying: Stage,
     pub(super) unmet: Vec<Unmet>,
     /// How many endpoints have no server and can have none.
     pub(super) short: usize,
@@ -60,12 +66,6 @@ pub(super) fn decide(
     blocked: impl Fn(SocketAddr) -> bool,
     contested: impl Fn(SocketAddr) -> bool,
 ) -> Decision {
-    let serving_leavers = backend
-        .slots
-        .iter()
-        .zip(roles)
-        .filter(|(slot, role)| role.is_to_leave() && serves(slot))
-        .count();
     let mut decider = Decider {
         backend,
         context,
@@ -75,7 +75,7 @@ pub(super) fn decide(
         },
         gauges: Vec::new(),
         entering: Entering::default(),
-        serving_leavers,
+        serving: Serving::of(backend, roles),
     };
     for (slot, role) in backend.slots.iter().zip(roles) {
         match *role {
@@ -97,7 +97,7 @@ pub(super) fn decide(
     decider.place(roles, &blocked);
     for (slot, role) in backend.slots.iter().zip(roles) {
         if role.is_to_leave() {
-            decider.leaving(slot, *role, roles, &contested);
+            decider.leaving(slot, *role, &contested);
         }
     }
     decider.finish()
@@ -122,8 +122,42 @@ struct Decider<'a> {
     out: Decision,
     gauges: Vec<u32>,
     entering: Entering,
+    serving: Serving,
+}
+
+/// Who serves now, counted once for all who are to leave.
+#[derive(Debug)]
+struct Serving {
     /// Servers that are to leave and still serve.
-    serving_leavers: usize,
+    leavers: usize,
+    /// Servers that serve and stay.
+    stayers: usize,
+    /// Whether one who stays is believed to serve because of a check.
+    by_checks: bool,
+    /// Whether there is one slot only.
+    sole_slot: bool,
+}
+
+impl Serving {
+    fn of(backend: &Backend, roles: &[Role]) -> Self {
+        let mut all = Self {
+            leavers: 0,
+            stayers: 0,
+            by_checks: false,
+            sole_slot: false,
+        };
+        let mut own = 0;
+        for (slot, role) in backend.slots.iter().zip(roles) {
+            let serves = serves(slot);
+            let leaves = role.is_to_leave() && !backend.is_out(*role);
+            all.leavers += usize::from(serves && leaves);
+            all.stayers += usize::from(serves && role.is_to_serve());
+            all.by_checks |= role.is_to_serve() && slot.server.checked && slot.server.running;
+            own += usize::from(*role != Role::Foreign);
+        }
+        all.sole_slot = own == 1;
+        all
+    }
 }
 
 impl Decider<'_> {
@@ -148,19 +182,24 @@ impl Decider<'_> {
             (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
                 self.wait_for(address);
             }
-            (EndpointState::Ready, AdminState::Maint) => self.admit(slot, want, Why::Admit),
+            (EndpointState::Ready, AdminState::Maint) => match self.context.unrecorded {
+                Some(until) => self.wait_for_record(until, None),
+                None => self.admit(slot, want, Why::Admit),
+            },
             (EndpointState::Ready, AdminState::Drain) => {
+                let goes_on = self.adjust(slot, want) && slot.server.running;
                 if want.weight != 0 {
-                    match slot.server.running {
+                    match goes_on {
                         true => self.entering.at_once += 1,
                         false => self.entering.later += 1,
                     }
                 }
-                self.adjust(slot, want);
                 self.state(Stages::Prepare, slot, AdminState::Ready, Why::Return);
             }
             (EndpointState::Ready, AdminState::Ready) => {
-                self.adjust(slot, want);
+                if !self.adjust(slot, want) {
+                    self.entering.later += 1;
+                }
                 self.await_check(slot);
             }
             (
@@ -227,19 +266,21 @@ impl Decider<'_> {
         }
     }
 
-    /// Weight and check port of a server that serves.
-    fn adjust(&mut self, slot: &Slot, want: Want) {
+    /// Weight and check port of a server that serves; false: its check must pass before it does so again.
+    fn adjust(&mut self, slot: &Slot, want: Want) -> bool {
         if let Some(address) = slot.server.address {
             self.check_port(slot, address, want);
         }
         if slot.server.weight == want.weight {
-            return;
+            return true;
         }
         let fresh = self.context.now
             < slot
                 .since
                 .saturating_add(self.context.policy.admission_timeout);
-        if slot.server.checked && slot.server.weight == 0 && slot.server.running && fresh {
+        let cut_short =
+            slot.server.checked && slot.server.weight == 0 && slot.server.running && fresh;
+        if cut_short {
             // An admission was cut short: its check has not been heard yet.
             let server = self.server(slot);
             self.step(
@@ -248,10 +289,10 @@ impl Decider<'_> {
                 Command::SetHealth(server, Health::Down),
                 Why::Admit,
             );
-            self.entering.later += 1;
             self.look_again(self.context.now + poll_interval(Duration::ZERO));
         }
         self.weight(Stages::Prepare, slot, want.weight, Why::Adjust);
+        !cut_short
     }
 
     /// A check that is off says of nobody that he is dead: it was never switched on, because the making of its server
@@ -326,7 +367,11 @@ impl Decider<'_> {
         let out = &self.out;
         // What has left does not concern the wish any more, whatever is still to do with its slot.
         let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);
-        if leaves || !out.prepare.steps.is_empty() || !out.admit.steps.is_empty() {
+        if leaves
+            || !out.relying.is_empty()
+            || !out.prepare.steps.is_empty()
+            || !out.admit.steps.is_empty()
+        {
             self.out.settled = false;
         }
         self.out
@@ -419,6 +464,7 @@ impl Decider<'_> {
             Stages::Prepare => &mut self.out.prepare,
             Stages::Admit => &mut self.out.admit,
             Stages::Leave => &mut self.out.leave,
+            Stages::Relying => &mut self.out.relying,
         }
     }
 
@@ -435,6 +481,7 @@ enum Stages {
     Prepare,
     Admit,
     Leave,
+    Relying,
 }
 
 /// Whether HAProxy sends it new traffic.

@@ -52,6 +52,8 @@ pub struct Planner {
     pub(super) partial: bool,
     /// Backends to look at, whatever the time.
     pub(super) dirty: BTreeSet<Name>,
+    /// What was read before may have changed by itself.
+    fresh_from: Duration,
     /// Backends to look at when their time has come, and the last decision's other results.
     waiting: BTreeMap<Name, Waiting>,
     /// Addresses that have still to leave a backend.
@@ -90,6 +92,7 @@ impl Planner {
             maps_known: false,
             partial: false,
             dirty: BTreeSet::new(),
+            fresh_from: Duration::ZERO,
             waiting: BTreeMap::new(),
             blocked: HashMap::new(),
             contested: HashMap::new(),
@@ -332,6 +335,12 @@ impl Planner {
         self.backends.keys()
     }
 
+    /// Takes in that what was read before `now` may have changed by itself meanwhile. Before somebody is taken out
+    /// because others serve, those that have a check are then read once more.
+    pub fn outdate(&mut self, now: Duration) {
+        self.fresh_from = now;
+    }
+
     /// What to do now.
     ///
     /// `now` is the time since the driver began and must not go backwards. Ask again after every observation, and at
@@ -346,6 +355,7 @@ impl Planner {
         let mut plan = Plan::default();
         let (mut prepare, mut admit, mut leave) =
             (Stage::default(), Stage::default(), Stage::default());
+        let mut relying: Vec<(Name, Stage)> = Vec::new();
         for (name, roles) in &roles {
             let Some(backend) = self.backends.get(name) else {
                 continue;
@@ -355,8 +365,13 @@ impl Planner {
                 policy: &self.policy,
                 capabilities: &self.capabilities,
                 now,
+                fresh_from: self.fresh_from,
                 partial: self.partial,
                 making: making.contains(name),
+                unrecorded: backend
+                    .service
+                    .as_ref()
+                    .and_then(|service| self.routes.unrecorded_until(service, name, now)),
             };
             let elsewhere = |address: SocketAddr| {
                 self.blocked
@@ -378,6 +393,9 @@ impl Planner {
             append(&mut prepare, decision.prepare);
             append(&mut admit, decision.admit);
             append(&mut leave, decision.leave);
+            if !decision.relying.is_empty() {
+                relying.push((name.clone(), decision.relying));
+            }
             plan.reads.append(&mut decision.reads);
             let waiting = Waiting {
                 again_at: decision.again_at,
@@ -405,6 +423,16 @@ impl Planner {
             ..Stage::default()
         };
         plan.settled = route.is_empty() && prepare.maps.is_empty();
+        let at_once = prepare.is_empty() && admit.is_empty() && route.is_empty();
+        for (name, stage) in relying {
+            if at_once {
+                append(&mut leave, stage);
+            } else {
+                // What comes first may take long, and a check fail meanwhile.
+                plan.reads.push(Read::States(name.clone()));
+                self.dirty.insert(name);
+            }
+        }
         plan.again_at = try_again;
         plan.unmet.extend_from_slice(self.routes.unmet());
         plan.stages = [prepare, admit, route, leave]

@@ -123,6 +123,25 @@ impl Routes {
             .any(|entry| entry.value == backend.as_str())
     }
 
+    /// Until when the map of services, which refused a change, is left without the entry of a spare backend.
+    pub(super) fn unrecorded_until(
+        &self,
+        service: &Name,
+        backend: &Name,
+        now: Duration,
+    ) -> Option<Duration> {
+        if self.services.backend_of(service) != Some(backend) {
+            return None;
+        }
+        let map = self.maps.get(&Kind::Services)?;
+        let (until, ..) = map.refused.as_ref().filter(|(until, ..)| now < *until)?;
+        let recorded = map
+            .observed
+            .iter()
+            .any(|entry| entry.key == service.as_str() && entry.value == backend.as_str());
+        (!recorded).then_some(*until)
+    }
+
     pub(super) fn assign(&mut self, service: Name, backend: Name) {
         self.services.assign(service, backend);
         self.reassigned = true;

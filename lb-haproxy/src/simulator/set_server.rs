@@ -334,8 +334,10 @@ impl Worker {
             }
             let (serial, port) = (server.serial, number.unwrap_or(before));
             let maps_ports = server.maps_ports && number.is_none();
+            // One queue for all: nothing overtakes.
+            let last = self.pending.last().map_or(self.now, |pending| pending.at);
             self.pending.push(PendingAddress {
-                at: self.now + self.address_delay,
+                at: last.max(self.now + self.address_delay),
                 serial,
                 address: wanted,
                 port,

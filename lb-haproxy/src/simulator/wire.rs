@@ -62,8 +62,8 @@ pub enum Moment<'a> {
     Line(&'a str),
     /// Such a line went to a worker that has been replaced.
     Stale(&'a str),
-    /// The newest worker told all its servers.
-    Read,
+    /// The newest worker told its servers: those of this backend, or all.
+    Read(Option<&'a str>),
     /// Time passed, and something changed by that.
     Time,
 }
@@ -391,8 +391,9 @@ impl State {
                     true => Moment::Line(line),
                     false => Moment::Stale(line),
                 });
-            } else if current && line.trim_end() == "show servers state" {
-                self.observe(Moment::Read);
+            } else if current && let Some(rest) = line.strip_prefix("show servers state") {
+                let backend = Some(rest.trim()).filter(|backend| !backend.is_empty());
+                self.observe(Moment::Read(backend));
             }
         }
         let mut reply = self.simulator.receive(id);

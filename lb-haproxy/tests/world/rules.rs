@@ -14,6 +14,9 @@ use crate::{
     world::{Sight, Trigger, World},
 };
 
+/// How long a reply is under way unless something delays it on purpose.
+const REPLY: Duration = Duration::from_millis(80);
+
 impl World {
     /// Called after everything that may have changed HAProxy; false: `lb` is killed here.
     pub(crate) fn after(&mut self, sim: &mut Simulator, now: Duration, moment: Moment<'_>) -> bool {
@@ -27,9 +30,15 @@ impl World {
         }
         self.look(sim, now, matches!(moment, Moment::Line(_)));
         self.follow_routes(sim, now, matches!(moment, Moment::Line(_)));
-        if moment == Moment::Read {
+        if let Moment::Read(backend) = moment {
+            let place = backend.map(|name| self.scene.backends.iter().position(|at| at == name));
             for sight in &mut self.sights {
-                sight.known = sight.tainted && now >= sight.tainted_until;
+                if place.is_none() {
+                    sight.known = sight.tainted && now >= sight.tainted_until;
+                }
+                if place.is_none_or(|place| place == Some(sight.place)) {
+                    sight.told = Some((now, sight.serves));
+                }
             }
         }
         if self.between && matches!(moment, Moment::Line(_)) && self.random.chance(300) {
@@ -197,6 +206,7 @@ impl World {
                         .is_some_and(|old| old.since == since && (old.adopted || old.tainted)),
                     used: server.admin != AdminState::Maint
                         || old.is_some_and(|old| old.used && old.address == server.address),
+                    told: old.and_then(|old| old.told),
                     served: server.takes_requests
                         || old.is_some_and(|old| old.served && old.since == since),
                 }
@@ -312,8 +322,11 @@ impl World {
             );
         }
         if before.serves && !sight.serves && before.address == sight.address {
+            // A second server of an endpoint by somebody else's hand is none that it needs.
             let elsewhere = self.sights.iter().any(|other| {
-                other.place == sight.place && other.serves && other.address == Some(address)
+                let has_it = other.place == sight.place && other.address == Some(address);
+                let is_its_own = before.adopted && other.name != sight.name;
+                has_it && (other.serves || (is_its_own && other.admin == AdminState::Ready))
             });
             if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0) && !elsewhere {
                 self.broken(
@@ -430,8 +443,21 @@ impl World {
                 };
                 ready && !left.contains(address) && possible
             });
+            // Nobody can know that a check failed while the reply that told of it was under way.
+            let deceived = self.sights.iter().any(|sight| {
+                let wanted = sight.admin == AdminState::Ready
+                    && sight.address.is_some_and(|address| {
+                        let wish = self.wish(service, address);
+                        wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
+                    });
+                let told_so = sight
+                    .told
+                    .is_some_and(|(at, served)| served && now <= at + REPLY);
+                sight.place == place && wanted && told_so
+            });
             if let Some(another) = another
                 && !excused
+                && !deceived
             {
                 let backend = self.scene.backends[place].clone();
                 self.broken(

@@ -7,7 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lb_core::{Cursor, Descriptor, Name, Record, RecordKey, Sink, Source, SourceError, Update};
+use lb_core::{
+    Cursor, Descriptor, Endpoint, Name, Record, RecordKey, Sink, Source, SourceError, Update,
+};
 use lb_haproxy::simulator::Random;
 use tokio::{sync::Notify, time::sleep};
 
@@ -161,6 +163,15 @@ impl Store {
             .rev()
             .find(|(at, _)| *at + Duration::from_millis(1) < now);
         before.map(|(_, revision)| *revision)
+    }
+
+    /// Every endpoint that this life may have been told of.
+    pub(crate) fn ever_told(&self) -> Vec<(RecordKey, Endpoint)> {
+        let state = self.state();
+        let last = state.told.last().map_or(0, |(_, revision)| *revision);
+        let told = state.log.iter().take_while(|(at, ..)| *at <= last);
+        told.filter_map(|(_, key, record)| Some((key.clone(), record.as_ref()?.endpoint.clone()?)))
+            .collect()
     }
 
     /// What it held at a revision.

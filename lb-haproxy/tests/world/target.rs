@@ -1,6 +1,11 @@
 //! The driver under test, with every pass looked at before and after.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use lb_core::{DriveError, Driver, EndpointState, Name, Preview, Report, Snapshot};
@@ -9,6 +14,7 @@ use lb_haproxy::{HaproxyDriver, TargetConfig, proto::AdminState, simulator::Netw
 use crate::{
     clock,
     scene::Scene,
+    source::Store,
     world::{Shared, World, wish_in},
 };
 
@@ -58,6 +64,7 @@ impl Driver for Watched {
             }
             self.generation = generation;
             world.check_wish(now, desired);
+            world.check_reuse(now, desired);
             let unwanted = world.unwanted.clone();
             world.take_wish(now, desired);
             (world.worker, unwanted, world.counts.lines)
@@ -118,6 +125,8 @@ impl Driver for Watched {
 impl World {
     /// I2, I11: the wish holds everything that the sources have told last, and nothing older.
     fn check_wish(&mut self, now: Duration, desired: &Snapshot) {
+        let lies = self.stores.iter().any(Store::is_lying);
+        let users = if lies { self.users() } else { BTreeMap::new() };
         for store in self.stores.clone() {
             let Some(revision) = store.heard(now).filter(|_| !store.is_in_doubt(now)) else {
                 continue;
@@ -131,7 +140,12 @@ impl World {
                         EndpointState::Ready | EndpointState::Pending
                     )
                 });
-                if lying && !live {
+                // And it holds nothing where another service is, and forgets what it held there.
+                let reused = record.endpoint.as_ref().is_some_and(|endpoint| {
+                    let mut services = users.get(&endpoint.address).into_iter().flatten();
+                    services.any(|service| *service != key.service)
+                });
+                if lying && (!live || reused) {
                     continue;
                 }
                 let found = desired
@@ -143,6 +157,53 @@ impl World {
                         format_args!(
                             "I2/I11: {key} was told last as {:?} and is wished as {found:?}",
                             record.endpoint
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The services that each address ever was of, by what the sources told.
+    fn users(&self) -> BTreeMap<SocketAddr, BTreeSet<Name>> {
+        let mut users: BTreeMap<SocketAddr, BTreeSet<Name>> = BTreeMap::new();
+        for store in &self.stores {
+            for (key, endpoint) in store.ever_told() {
+                let services = users.entry(endpoint.address).or_default();
+                services.insert(key.service);
+            }
+        }
+        users
+    }
+
+    /// I1: an address that one service has by what the only source told last is wished for no other that lost it,
+    /// whatever is held. Of several sources an older one may be the one that is wrong.
+    fn check_reuse(&mut self, now: Duration, desired: &Snapshot) {
+        let [store] = self.stores.as_slice() else {
+            return;
+        };
+        let Some(revision) = store.heard(now) else {
+            return;
+        };
+        if store.is_in_doubt(now) || store.is_lying() {
+            return;
+        }
+        let mut told: BTreeMap<SocketAddr, BTreeSet<Name>> = BTreeMap::new();
+        for (key, record) in store.at(revision) {
+            if let Some(endpoint) = record.endpoint {
+                let services = told.entry(endpoint.address).or_default();
+                services.insert(key.service);
+            }
+        }
+        for (service, known) in desired.services() {
+            for (id, endpoint) in known.endpoints() {
+                let others = told.get(&endpoint.address);
+                if others.is_some_and(|services| !services.contains(service)) {
+                    self.broken(
+                        now,
+                        format_args!(
+                            "I1: {service}/{id} is wished at {}, which is told to be of {others:?}",
+                            endpoint.address
                         ),
                     );
                 }

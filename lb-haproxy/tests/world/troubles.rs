@@ -161,7 +161,8 @@ pub(crate) fn meddle(play: &mut Play) {
             let was = was.and_then(|sight| Some((worker, sight.place, sight.address?)));
             world.taken.extend(was);
         }
-        if line.contains(" addr ") || line.contains("health ") {
+        // Who makes a server ready whose address is about to change does not wait for that.
+        if line.contains(" addr ") || line.contains("health ") || simulator.is_pending() {
             taint(&mut world, &line);
         }
         world.rebase(simulator, now);

@@ -121,6 +121,8 @@ pub(crate) struct Sight {
     pub(crate) used: bool,
     /// It has served since it was made ready.
     pub(crate) served: bool,
+    /// When `lb` was last told of its backend, and whether it served then.
+    pub(crate) told: Option<(Duration, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,6 @@ impl Decider<'_> {
         &mut self,
         slot: &Slot,
         role: Role,
-        roles: &[Role],
         contested: &impl Fn(SocketAddr) -> bool,
     ) {
         if let Some(refused) = slot.refusal(self.context.now) {
@@ -26,28 +25,27 @@ impl Decider<'_> {
             return;
         }
         match (slot.server.admin, role) {
+            // One more server of an endpoint that is not to serve: its requests are lost anyway.
+            (AdminState::Ready | AdminState::Drain, _) if self.backend.is_out(role) => {
+                self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
+            }
             (AdminState::Ready, _) => {
                 // An address that already serves somebody else must not be kept, whatever that costs here.
                 let needed_elsewhere = slot.server.address.is_some_and(contested);
-                if self.context.partial && matches!(role, Role::Leaving(_)) && !needed_elsewhere {
+                // What is not wished for may only not be known; one server too many of a wish is known.
+                let may_be_wished = self.context.partial
+                    && matches!(role, Role::Leaving(address) if self.backend.wants.get(&address).is_none());
+                if may_be_wished && !needed_elsewhere {
                     self.out.held += 1;
                     return;
                 }
-                match self.held_until(slot, role, roles) {
+                match self.held_until(slot, role) {
                     Some(until) if !needed_elsewhere => {
                         self.out.held += 1;
                         self.out.settled = false;
                         self.again(until);
                     }
-                    _ => {
-                        self.serving_leavers -= usize::from(serves(slot));
-                        let state = match self.context.policy.persistence {
-                            // Drained, its users would come back.
-                            true => AdminState::Maint,
-                            false => AdminState::Drain,
-                        };
-                        self.state(Stages::Leave, slot, state, Why::Drain);
-                    }
+                    _ => self.drain(slot, needed_elsewhere),
                 }
             }
             (AdminState::Drain, _) => self.draining(slot, role),
@@ -56,17 +54,32 @@ impl Decider<'_> {
         }
     }
 
+    /// Takes a server out.
+    fn drain(&mut self, slot: &Slot, needed_elsewhere: bool) {
+        let relies = serves(slot) && !needed_elsewhere && self.serving.by_checks;
+        if relies && self.backend.read_at < self.context.fresh_from {
+            self.out.settled = false;
+            self.look_again(self.context.now);
+            return;
+        }
+        self.serving.leavers -= usize::from(serves(slot));
+        let stage = if relies {
+            Stages::Relying
+        } else {
+            Stages::Leave
+        };
+        let state = match self.context.policy.persistence {
+            // Drained, its users would come back.
+            true => AdminState::Maint,
+            false => AdminState::Drain,
+        };
+        self.state(stage, slot, state, Why::Drain);
+    }
+
     /// Until when a server that is to leave must stay, because its service would have none.
-    fn held_until(&self, slot: &Slot, role: Role, roles: &[Role]) -> Option<Duration> {
+    fn held_until(&self, slot: &Slot, role: Role) -> Option<Duration> {
         let now = self.context.now;
-        let staying = self
-            .backend
-            .slots
-            .iter()
-            .zip(roles)
-            .filter(|(slot, role)| role.is_to_serve() && serves(slot))
-            .count()
-            + self.entering.at_once;
+        let staying = self.serving.stayers + self.entering.at_once;
         let window_ends = slot
             .leaving_since
             .unwrap_or(now)
@@ -75,16 +88,16 @@ impl Decider<'_> {
         let may_serve = slot.server.admin == AdminState::Ready && slot.server.weight > 0;
         let last = staying == 0
             && match serves(slot) {
-                true => self.serving_leavers == 1,
-                false => may_serve && self.serving_leavers == 0,
+                true => self.serving.leavers == 1,
+                false => may_serve && self.serving.leavers == 0,
             };
         let make_before_break = match role {
             Role::Leaving(_) => self.entering.later > 0,
             _ => self.entering.later > 0 && staying == 0,
         };
         // Without a free slot the others are given up first; the last one stays until one of them can be used.
-        let sole_slot = roles.iter().filter(|role| **role != Role::Foreign).count() == 1;
-        let none_yet = self.entering.refused > 0 || (self.entering.without_slot > 0 && !sole_slot);
+        let none_yet = self.entering.refused > 0
+            || (self.entering.without_slot > 0 && !self.serving.sole_slot);
         let make_before_break = make_before_break || (last && none_yet);
         if make_before_break && now < window_ends {
             return Some(window_ends);

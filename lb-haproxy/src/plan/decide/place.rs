@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     net::SocketAddr,
+    time::Duration,
 };
 
 use lb_core::{EndpointState, Name, UnmetReason};
@@ -49,6 +50,10 @@ impl Decider<'_> {
             .iter()
             .filter(|(.., want)| want.state == EndpointState::Pending);
         for (address, id, want) in ready.chain(pending) {
+            if let Some(until) = self.context.unrecorded {
+                self.wait_for_record(until, Some(id));
+                continue;
+            }
             let slot = take_slot(&mut free, self.backend.slots.len(), *address)
                 .and_then(|at| self.backend.slots.get(at));
             match slot {
@@ -109,6 +114,19 @@ impl Decider<'_> {
             self.wait_for(address);
         } else {
             self.admit(slot, want, Why::Admit);
+        }
+    }
+
+    pub(super) fn wait_for_record(&mut self, until: Duration, endpoint: Option<&Name>) {
+        self.out.settled = false;
+        self.entering.later += 1;
+        self.again(until);
+        if let Some(endpoint) = endpoint {
+            let detail = format!(
+                "backend {} is spare, and the map of services did not take that it serves this one",
+                self.backend.name
+            );
+            self.unmet(Some(endpoint.clone()), UnmetReason::Refused, detail);
         }
     }
 
