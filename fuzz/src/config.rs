@@ -64,8 +64,13 @@ pub fn growth(data: &[u8]) {
     let bounds = GrowthConfig::new("/haproxy.cfg");
     let mut slots: BTreeMap<Name, NewSlots> = BTreeMap::new();
     if let Ok(grown) = grow(config, &need, &bounds, &policy) {
-        assert_eq!(config.lines().count(), grown.text.lines().count());
-        for (before, after) in config.lines().zip(grown.text.lines()) {
+        // By hand: for a line without an end, `lines` takes its carriage return for a part of it.
+        let lines = |text: &str| -> Vec<String> {
+            text.split_terminator('\n').map(str::to_owned).collect()
+        };
+        let (old, new) = (lines(config), lines(&grown.text));
+        assert_eq!(old.len(), new.len());
+        for (before, after) in old.iter().zip(&new) {
             let slots = before.contains("server-template");
             assert!(before == after || slots, "{before:?} became {after:?}");
         }
@@ -88,7 +93,7 @@ pub fn growth(data: &[u8]) {
     assert_eq!(state.lines().count(), carried.lines().count());
     let mut moved = 0;
     for (before, after) in state.lines().zip(carried.lines()) {
-        let (before, after) = (before.trim_end(), after.trim_end());
+        let (before, after) = (before.trim_end_matches('\r'), after.trim_end_matches('\r'));
         if before != after {
             let fields = before.split(' ').count();
             assert_eq!(fields, after.split(' ').count(), "{before:?} and {after:?}");

@@ -6,10 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use lb_core::{Name, Record};
+use lb_core::{EndpointState, Name, Record, RecordKey};
 use lb_docker::{
-    LabelScheme,
-    fuzzing::{self, CONTAINER},
+    LabelScheme, Spread,
+    fuzzing::{self, CONTAINER, Follower},
 };
 
 /// The first byte chooses the schemes; then comes an inspection as JSON, a list of Swarm services, or a label in each
@@ -79,6 +79,71 @@ pub fn moment(data: &[u8]) {
         };
         // A day to each side, for zones.
         assert!((-86_400..=253_402_387_200).contains(&seconds), "{since}");
+    }
+}
+
+/// The first byte chooses the schemes; then each line is what an engine says of its containers: see [`Follower`].
+///
+/// What is told of each change adds up to what there is.
+pub fn containers(data: &[u8]) {
+    if let Some((choice, lines)) = data.split_first() {
+        follow(Follower::of_containers(&chosen(*choice)), lines, |_| {});
+    }
+}
+
+/// The first byte chooses the schemes and how services are reached; then each line is what managers and an engine say of
+/// a cluster.
+///
+/// What is told of each change adds up to what there is, and no address serves for two tasks.
+pub fn swarm(data: &[u8]) {
+    let Some((choice, lines)) = data.split_first() else {
+        return;
+    };
+    let spreads = [Spread::Tasks, Spread::Vip, Spread::Nodes];
+    let Some(spread) = spreads.get(usize::from(choice / 6) % spreads.len()) else {
+        return;
+    };
+    let follower = Follower::of_cluster(&chosen(*choice), *spread);
+    follow(follower, lines, |records| {
+        let mut users = BTreeMap::new();
+        for record in records.values() {
+            let Some(endpoint) = &record.endpoint else {
+                continue;
+            };
+            if endpoint.state != EndpointState::Down {
+                let user = users.entry(endpoint.address).or_insert(&record.key.id);
+                assert_eq!(*user, &record.key.id, "{} is shared", endpoint.address);
+            }
+        }
+    });
+}
+
+fn follow(mut follower: Follower, lines: &[u8], holds: impl Fn(&BTreeMap<RecordKey, Record>)) {
+    let mut told: BTreeMap<RecordKey, Record> = BTreeMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        if !follower.hear(&String::from_utf8_lossy(line)) {
+            continue;
+        }
+        let Some((set, remove, _)) = follower.changes() else {
+            continue;
+        };
+        for key in remove {
+            assert!(told.remove(&key).is_some(), "{key} was there");
+        }
+        for record in set {
+            check(&record);
+            let before = told.insert(record.key.clone(), record.clone());
+            assert_ne!(before, Some(record), "what did not change is not told");
+        }
+        let (all, _) = follower.snapshot();
+        let count = all.len();
+        let all: BTreeMap<_, _> = all
+            .into_iter()
+            .map(|record| (record.key.clone(), record))
+            .collect();
+        assert_eq!(all.len(), count, "a record is there twice");
+        assert_eq!(all, told, "what was told is what there is");
+        holds(&told);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::{Record, RecordKey};
 use lb_etcd::{
+    fuzzing::{Heard, V2Reader},
     layout::{Change, Layout, LayoutConfig, RuleConfig, Step, ValueKind, View},
     registration::{SerfEvent, SerfHandler},
 };
@@ -102,6 +103,50 @@ pub fn serf(data: &[u8]) {
         let left = handler.plan(SerfEvent::Leave, members);
         assert_eq!(left, Ok((Vec::new(), written)));
     }
+}
+
+/// The first byte chooses a layout; then each line is the body of an answer of etcd 2.
+///
+/// Whatever it says, what is told of each change adds up to what is known; a directory that is gone leaves none of its
+/// keys; a second listing like the first changes nothing.
+pub fn v2(data: &[u8]) {
+    let Some((choice, lines)) = data.split_first() else {
+        return;
+    };
+    let Ok(layout) = Layout::new(&[chosen(*choice)]) else {
+        panic!("well-known layouts can be used");
+    };
+    let mut reader = V2Reader::new(layout);
+    let mut told = BTreeMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        match reader.hear(line) {
+            Heard::Nothing => {}
+            Heard::Changed(step, gone) => {
+                add_up(&mut told, step);
+                if let Some(gone) = gone {
+                    assert_eq!(reader.keys_below(&gone), 0, "{gone} is gone");
+                }
+            }
+            Heard::Listing(records) => {
+                let Heard::Listing(again) = reader.hear(line) else {
+                    panic!("it was a listing");
+                };
+                assert_eq!(again, records, "a second look");
+                told = by_key(records);
+            }
+        }
+        assert_eq!(by_key(reader.view().records()), told, "listing");
+    }
+}
+
+fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
+    let count = records.len();
+    let records: BTreeMap<_, _> = records
+        .into_iter()
+        .map(|record| (record.key.clone(), record))
+        .collect();
+    assert_eq!(records.len(), count, "a record is there twice");
+    records
 }
 
 fn chosen(choice: u8) -> LayoutConfig {

@@ -6,3 +6,4 @@ pub mod docker;
 pub mod etcd;
 pub mod haproxy;
 pub mod planner;
+pub mod spec;

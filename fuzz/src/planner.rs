@@ -184,6 +184,11 @@ impl World {
     /// address takes effect late.
     fn pass(&mut self, bytes: &mut Bytes<'_>) {
         let (how, mut at) = (bytes.next(), bytes.next());
+        if how & 0x80 != 0 {
+            // Not the next look after the last one, but a pass that begins.
+            self.now += Duration::from_millis(1);
+            self.planner.outdate(self.now);
+        }
         let plan = self.plan();
         let mut failed: BTreeSet<Name> = BTreeSet::new();
         let mut not_done = Vec::new();

@@ -37,6 +37,7 @@
 //! # Features
 //! - `register`: the program `lb-register`, which registers a command or a container
 //! - `v2`: a source for the keys API of etcd 2
+//! - `fuzzing`: for the fuzz targets: readings that are no part of what the crate offers
 //!
 //! No feature needs a protocol compiler: the messages are checked in, with a test that compares them with
 //! `proto/etcd.proto`.
@@ -46,6 +47,8 @@
 mod client;
 mod config;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod layout;
 mod listing;
 mod progress;

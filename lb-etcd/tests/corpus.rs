@@ -22,4 +22,5 @@ fn the_corpora_hold_what_the_targets_state() {
     replay("etcd_layout", targets::layout);
     replay("etcd_pattern", targets::pattern);
     replay("etcd_serf", targets::serf);
+    replay("etcd_v2", targets::v2);
 }

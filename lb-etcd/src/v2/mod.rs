@@ -3,4 +3,6 @@
 mod answer;
 mod source;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use answer::{Said, read};
 pub use source::{EtcdV2Config, EtcdV2Source};

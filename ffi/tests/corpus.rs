@@ -1,0 +1,19 @@
+//! The fuzz targets' corpora, replayed: what fuzzing once found stays found.
+
+#![expect(
+    unreachable_pub,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the fuzz targets' own sources, and a target fails by panicking"
+)]
+
+#[path = "../../fuzz/src/replay.rs"]
+mod replay;
+#[path = "../../fuzz/src/spec.rs"]
+mod targets;
+
+#[test]
+fn the_corpora_hold_what_the_targets_state() {
+    replay::replay(env!("CARGO_MANIFEST_DIR"), "spec", targets::spec);
+}

@@ -1,0 +1,71 @@
+//! Readings that are no part of what the crate offers, for fuzz targets.
+
+use std::sync::Arc;
+
+use lb_core::Record;
+
+use crate::{
+    layout::{Change, Layout, Step, View},
+    v2::{Said, read},
+};
+
+/// A reader of the keys API of etcd 2, without the network.
+#[derive(Debug)]
+pub struct V2Reader {
+    layout: Arc<Layout>,
+    view: View,
+}
+
+/// What an answer did to what a [`V2Reader`] knows.
+#[derive(Debug)]
+pub enum Heard {
+    /// It was a listing: these are all records.
+    Listing(Vec<Record>),
+    /// It was a change; of a directory that is gone, its keys' beginning.
+    Changed(Step, Option<String>),
+    /// It was neither.
+    Nothing,
+}
+
+impl V2Reader {
+    /// One that has read nothing yet.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        let layout = Arc::new(layout);
+        Self {
+            view: View::new(Arc::clone(&layout)),
+            layout,
+        }
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// How many keys that mean something begin with this.
+    #[must_use]
+    pub fn keys_below(&self, prefix: &str) -> usize {
+        self.view.keys_below(prefix).len()
+    }
+
+    /// Reads the body of an answer.
+    pub fn hear(&mut self, body: &[u8]) -> Heard {
+        match read(body) {
+            Said::Listing(changes) => {
+                let mut view = View::new(Arc::clone(&self.layout));
+                view.load(changes, Some(&self.view));
+                view.incomplete();
+                self.view = view;
+                Heard::Listing(self.view.records())
+            }
+            Said::Changed { change, below, .. } => {
+                let gone = below.iter().flat_map(|below| self.view.keys_below(below));
+                let changes: Vec<Change> = gone.map(Change::delete).chain(change).collect();
+                Heard::Changed(self.view.apply(changes), below)
+            }
+            Said::Cleared | Said::Refused(_) => Heard::Nothing,
+        }
+    }
+}
