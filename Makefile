@@ -43,6 +43,11 @@ image: ## build the agent as one static program, and as the image lb-agent
 fuzz: ## fuzz every target, SECONDS_EACH=10; needs a nightly toolchain
 	@.ci/fuzz $(or $(SECONDS_EACH),10)
 
+.PHONY: deny
+deny: ## licences, duplicates and origins of what lb is linked with; `cargo deny check` asks for advisories too
+	@command -v cargo-deny >/dev/null 2>&1 || cargo install --locked cargo-deny
+	@cargo deny check licenses bans sources
+
 .PHONY: simulate
 simulate: ## play SEEDS=10000 worlds in virtual time; SEED=n repeats one and tells what happens in it
 	@SEEDS=$(or $(SEEDS),10000) SEED=$(SEED) WITHOUT=$(WITHOUT) STEPS=$(STEPS) cargo test --quiet --profile simulate \

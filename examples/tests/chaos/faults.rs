@@ -129,6 +129,12 @@ async fn plane(world: &mut World) {
 
 /// The agent hangs, or gets nothing new from the system, while HAProxy goes on or is reloaded.
 async fn agent(world: &mut World, fault: Fault) {
+    let reloads = world.random.below(3) == 0;
+    if reloads {
+        // Who can write no file cannot let them follow: the new worker has what they say.
+        world.settle().await;
+        world.files_follow(&format!("before {fault:?}")).await;
+    }
     let Source::File(agent) = &world.source else {
         return;
     };
@@ -141,7 +147,7 @@ async fn agent(world: &mut World, fault: Fault) {
     };
     some_changes(world).await;
     pause(world, 1500).await;
-    if world.random.below(3) == 0 {
+    if reloads {
         world.bed.haproxy.reload().await.unwrap();
         pause(world, 1500).await;
     }
