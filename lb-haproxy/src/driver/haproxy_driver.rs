@@ -79,6 +79,11 @@ pub(super) struct Knowledge {
     doubtful: bool,
 }
 
+/// For so long, at most, no address changes its service because a worker that was replaced may not be gone: where a
+/// master can be asked, and where none can. One that lives on for hours does so for connections that it has, and has
+/// long stopped to listen.
+const REPLACED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
+
 /// For so long a worker that said that it is the newest one is believed.
 const NEWEST: Duration = Duration::from_secs(1);
 
@@ -132,6 +137,14 @@ impl HaproxyDriver {
 
     pub(super) fn elapsed(&self) -> Duration {
         now().saturating_duration_since(self.began)
+    }
+
+    /// How long a worker that was replaced is waited for, at most.
+    fn replaced_wait(&self) -> Duration {
+        match self.config.master {
+            Some(_) => REPLACED.0,
+            None => REPLACED.1,
+        }
     }
 
     async fn pass(&mut self, desired: &Arc<Snapshot>) -> Result<(Plan, usize), DriverError> {
@@ -237,9 +250,15 @@ impl HaproxyDriver {
             info!(target_name = %self.config.name, %version, %epoch, "connected to HAProxy");
             let capabilities =
                 Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
+            let mut planner = Planner::new(self.config.policy.clone(), capabilities);
+            if let Some(before) = &self.knowledge {
+                let served = before.planner.serving().into_iter();
+                let all = served.chain(before.planner.served_by_replaced());
+                planner.replaced_serves(all, self.elapsed() + self.replaced_wait());
+            }
             self.knowledge = Some(Knowledge {
                 epoch,
-                planner: Planner::new(self.config.policy.clone(), capabilities),
+                planner,
                 desired: None,
                 read_all_at: Duration::ZERO,
                 doubtful: true,
@@ -267,6 +286,7 @@ impl HaproxyDriver {
     /// Gives the planner the wish, and what HAProxy shows where that is in doubt or long ago.
     async fn take_in(&mut self, desired: &Arc<Snapshot>) -> Result<(), DriverError> {
         let now = self.elapsed();
+        let wait = self.replaced_wait();
         let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
             return Ok(());
         };
@@ -292,6 +312,12 @@ impl HaproxyDriver {
                 known
                     .planner
                     .desire(&Snapshot::default(), desired, &Changes::Everything);
+                if Duration::from_secs(session.client.info().uptime) < wait {
+                    // The files that a new worker begins with say what the last one served, of which this process may
+                    // know nothing.
+                    let serving = known.planner.serving();
+                    known.planner.replaced_serves(serving, now + wait);
+                }
             }
         }
         known.desired = Some(Arc::clone(desired));
@@ -343,6 +369,12 @@ impl HaproxyDriver {
             .look(master, config, now, &mut self.notices)
             .await;
         plan.come_back(self.old_workers.due_at());
+        if self.old_workers.are_gone()
+            && let Some(known) = &mut self.knowledge
+            && known.planner.replaced_is_gone()
+        {
+            plan.come_back(Some(now));
+        }
     }
 
     fn gauges(&self) -> BTreeMap<&'static str, u64> {

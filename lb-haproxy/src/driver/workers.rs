@@ -14,8 +14,12 @@ use crate::{
 pub(super) struct OldWorkers {
     /// Since when each is known to be old.
     since: BTreeMap<u32, Duration>,
-    /// When to look again: only while there are some.
+    /// When to look again: only while there are some, or may be.
     next_look: Option<Duration>,
+    /// From when on a master that lists none is believed: right after a reload it may not list the last one yet.
+    believed_from: Duration,
+    /// Whether the master has said that there is none.
+    gone: bool,
     /// Whether the master did not answer the last time.
     unreachable: bool,
 }
@@ -27,6 +31,13 @@ impl OldWorkers {
     /// There may be a new worker, and so an old one.
     pub(super) fn look_at_once(&mut self, now: Duration) {
         self.next_look = Some(now);
+        self.believed_from = now + LOOK.0;
+        self.gone = false;
+    }
+
+    /// Whether nobody is left to send a request to where the last worker would have.
+    pub(super) fn are_gone(&self) -> bool {
+        self.gone
     }
 
     /// When to come back.
@@ -97,7 +108,8 @@ impl OldWorkers {
             stays
         });
         let pause = (self.age(now) / 8).clamp(LOOK.0, LOOK.1);
-        self.next_look = (!self.since.is_empty()).then_some(now + pause);
+        self.gone = self.since.is_empty() && now >= self.believed_from;
+        self.next_look = (!self.gone).then(|| (now + pause).max(self.believed_from));
     }
 }
 

@@ -1,7 +1,9 @@
 //! All backends together: what changed, what waits, and the order across them.
 
 mod bindings;
+mod need;
 mod order;
+mod replaced;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,6 +13,7 @@ use std::{
 
 use lb_core::{Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
 
+use self::replaced::Replaced;
 use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
@@ -21,7 +24,6 @@ use super::{
 };
 use crate::{
     capability::Capabilities,
-    growth::Need,
     observed::{Gauges, Server},
     policy::Policy,
     proto::{MapEntry, MapName, ServerRef},
@@ -62,6 +64,8 @@ pub struct Planner {
     contested: HashMap<SocketAddr, BTreeSet<Name>>,
     /// What each backend contributes to `blocked`.
     blocking: BTreeMap<Name, BTreeSet<SocketAddr>>,
+    /// What a worker that was replaced may still serve.
+    replaced: Replaced,
     pub(super) usage: Usage,
     /// Spare backends given to services, not counted yet.
     spares_given: u64,
@@ -97,6 +101,7 @@ impl Planner {
             blocked: HashMap::new(),
             contested: HashMap::new(),
             blocking: BTreeMap::new(),
+            replaced: Replaced::default(),
             usage: Usage::default(),
             spares_given: 0,
         }
@@ -346,6 +351,7 @@ impl Planner {
     /// `now` is the time since the driver began and must not go backwards. Ask again after every observation, and at
     /// [`Plan::again_at`].
     pub fn plan(&mut self, now: Duration) -> Plan {
+        self.end_wait_for_replaced(now);
         self.rebind();
         let due = self.due(now);
         let roles = self.look(&due, now);
@@ -374,9 +380,11 @@ impl Planner {
                     .and_then(|service| self.routes.unrecorded_until(service, name, now)),
             };
             let elsewhere = |address: SocketAddr| {
-                self.blocked
-                    .get(&address)
-                    .is_some_and(|holders| holders.iter().any(|holder| holder != name))
+                self.replaced.serves_another(backend, address)
+                    || self
+                        .blocked
+                        .get(&address)
+                        .is_some_and(|holders| holders.iter().any(|holder| holder != name))
             };
             let needed = |address: SocketAddr| {
                 self.contested.get(&address).is_some_and(|claimants| {
@@ -398,7 +406,7 @@ impl Planner {
             }
             plan.reads.append(&mut decision.reads);
             let waiting = Waiting {
-                again_at: decision.again_at,
+                again_at: earlier(decision.again_at, self.replaced_until(&decision.waits_for)),
                 unmet: decision.unmet,
                 short: decision.short,
                 held: decision.held,
@@ -443,10 +451,7 @@ impl Planner {
             plan.unmet.extend_from_slice(&waiting.unmet);
             plan.held += waiting.held;
             plan.settled &= !waiting.unsettled;
-            plan.again_at = match (plan.again_at, waiting.again_at) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            plan.again_at = earlier(plan.again_at, waiting.again_at);
         }
         plan.need = self.need();
         if !self.dirty.is_empty() {
@@ -460,55 +465,6 @@ impl Planner {
                 || waiting.held > 0
         });
         plan
-    }
-
-    /// What only a reload could give.
-    fn need(&self) -> Need {
-        let mut need = Need::default();
-        for (name, waiting) in &self.waiting {
-            if waiting.short > 0
-                && let Some(backend) = self.backends.get(name)
-            {
-                let short = u32::try_from(waiting.short).unwrap_or(u32::MAX);
-                need.lack(name, backend.declared_slots(&self.policy), short);
-            }
-        }
-        for service in &self.homeless {
-            let waits = |name: &Name| {
-                let backend = self.backends.get(name);
-                backend.is_some_and(|backend| backend.wants.len() > 0)
-            };
-            if self.bindings.get(service).is_some_and(waits)
-                && let Some(mode) = self.services.get(service)
-            {
-                need.backends.insert(service.clone(), *mode);
-            }
-        }
-        need
-    }
-
-    /// `need`, and slots for the servers made at run time: a reload would take those away.
-    #[must_use]
-    pub fn with_dynamic_servers(&self, need: &Need) -> Need {
-        let mut need = need.clone();
-        for (name, backend) in &self.backends {
-            let count = backend
-                .slots
-                .iter()
-                .filter(|slot| self.policy.is_dynamic_name(&slot.server.name))
-                .count();
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            let declared = backend.declared_slots(&self.policy);
-            if count > 0 && declared == 0 && self.policy.is_dynamic_backend_name(name) {
-                let service = backend.service.as_ref();
-                let mode = service.and_then(|service| self.services.get(service));
-                need.made
-                    .insert(name.clone(), (mode.copied().unwrap_or_default(), count));
-            } else if count > 0 {
-                need.lack(name, backend.declared_slots(&self.policy), count);
-            }
-        }
-        need
     }
 
     /// A service whose backend HAProxy does not have.
@@ -538,6 +494,13 @@ pub(super) fn preferred_place(name: &str, places: usize) -> Option<usize> {
     });
     // The low bits of this hash hardly mix; the high ones do.
     usize::try_from(hash >> 32).ok()?.checked_rem(places)
+}
+
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn append(stage: &mut Stage, mut other: Stage) {

@@ -1,0 +1,108 @@
+//! Addresses that a replaced worker may still send requests to.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use lb_core::Name;
+
+use super::{Backend, Planner, Waiting};
+use crate::{observed::is_parked, proto::AdminState};
+
+/// What a replaced worker serves, for as long as it may.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Replaced {
+    serving: HashMap<SocketAddr, BTreeSet<Name>>,
+    until: Duration,
+}
+
+impl Replaced {
+    /// Whether the replaced worker may send somebody to an address, and nobody who asks for what this backend serves.
+    pub(super) fn serves_another(&self, backend: &Backend, address: SocketAddr) -> bool {
+        self.serving
+            .get(&address)
+            .is_some_and(|services| !services.contains(serves(backend)))
+    }
+}
+
+/// The service of a backend: after a reload the same one may have another backend.
+fn serves(backend: &Backend) -> &Name {
+    backend.service.as_ref().unwrap_or(&backend.name)
+}
+
+impl Planner {
+    /// The addresses that servers outside maintenance were observed to have, with their services (or backends, where
+    /// no service is known).
+    #[must_use]
+    pub fn serving(&self) -> Vec<(SocketAddr, Name)> {
+        let mut serving = Vec::new();
+        for backend in self.backends.values() {
+            let addresses = backend
+                .slots
+                .iter()
+                .filter(|slot| slot.server.admin != AdminState::Maint)
+                .filter_map(|slot| slot.server.address)
+                .filter(|address| !is_parked(*address));
+            serving.extend(addresses.map(|address| (address, serves(backend).clone())));
+        }
+        serving
+    }
+
+    /// Takes in what a replaced worker serves, which no command reaches any more: until it is
+    /// [gone](Self::replaced_is_gone), and no longer than until `until`, none of these addresses enters another
+    /// service. More may be added.
+    pub fn replaced_serves(
+        &mut self,
+        serving: impl IntoIterator<Item = (SocketAddr, Name)>,
+        until: Duration,
+    ) {
+        self.replaced.until = until;
+        for (address, service) in serving {
+            let services = self.replaced.serving.entry(address).or_default();
+            services.insert(service);
+        }
+    }
+
+    /// What a replaced worker still serves, as far as it is waited for.
+    pub fn served_by_replaced(&self) -> impl Iterator<Item = (SocketAddr, Name)> {
+        let all = self.replaced.serving.iter();
+        all.flat_map(|(address, services)| {
+            services.iter().map(move |name| (*address, name.clone()))
+        })
+    }
+
+    /// Takes in that no replaced worker is left. Tells whether somebody waited for that.
+    pub fn replaced_is_gone(&mut self) -> bool {
+        let served = std::mem::take(&mut self.replaced.serving);
+        let waits = |waiting: &Waiting| {
+            let mut addresses = waiting.waits_for.iter();
+            addresses.any(|address| served.contains_key(address))
+        };
+        let waiting: Vec<Name> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waits(waiting))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let anybody = !waiting.is_empty();
+        self.dirty.extend(waiting);
+        anybody
+    }
+
+    /// Ends the wait for a replaced worker that lives on.
+    pub(super) fn end_wait_for_replaced(&mut self, now: Duration) {
+        if now >= self.replaced.until && !self.replaced.serving.is_empty() {
+            self.replaced_is_gone();
+        }
+    }
+
+    /// When a backend that waits for these addresses is to be looked at again for a replaced worker's sake.
+    pub(super) fn replaced_until(&self, waits_for: &BTreeSet<SocketAddr>) -> Option<Duration> {
+        waits_for
+            .iter()
+            .any(|address| self.replaced.serving.contains_key(address))
+            .then_some(self.replaced.until)
+    }
+}
