@@ -1,6 +1,12 @@
 //! The container source against a real engine.
 
-use std::{collections::BTreeSet, fs, process::Command, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use lb_core::{EndpointState, Severity};
 use lb_docker::{
@@ -292,17 +298,24 @@ async fn compose_replicas_need_no_label_and_keep_their_identity() {
     )
     .unwrap();
     let compose = |project: &str, arguments: &[&str]| {
-        let output = Command::new("docker-compose")
-            .args(["-p", project, "-f", file.to_str().unwrap()])
-            .args(arguments)
-            .env("DOCKER_HOST", engine.host())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        for attempt in 1.. {
+            let output = Command::new("docker-compose")
+                .args(["-p", project, "-f", file.to_str().unwrap()])
+                .args(arguments)
+                .env("DOCKER_HOST", engine.host())
+                .output()
+                .unwrap();
+            if output.status.success() {
+                return;
+            }
+            let told = String::from_utf8_lossy(&output.stderr);
+            // The engine lets go of a network some time after it has told that the container is gone.
+            assert!(
+                told.contains("has active endpoints") && attempt < 20,
+                "{told}"
+            );
+            thread::sleep(Duration::from_millis(500));
+        }
     };
     let mut config = config(&engine);
     config.services = vec![ComposeService::new("echo")];

@@ -12,9 +12,17 @@ use tokio::time::sleep;
 
 use super::{Executable, ProcessError, captured::Captured, check_config, guard::Guard};
 use crate::{
-    client::{Client, ClientConfig, Deadline, MasterClient, SocketAddress, remaining},
-    proto::{Accepted, Command, Processes, verdict},
+    client::{
+        Client, ClientConfig, ClientError, Deadline, MasterClient, SocketAddress, reload, remaining,
+    },
+    proto::Processes,
 };
+
+/// Between two looks at what is waited for.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// How long one look may take: what a process accepts that is about to begin anew, nobody answers.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What to run, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -64,6 +72,8 @@ pub struct Haproxy {
     child: Child,
     stderr: Captured,
     guard: Option<Guard>,
+    /// The worker that the last reload replaced.
+    replaced: Option<u32>,
 }
 
 impl Haproxy {
@@ -102,6 +112,7 @@ impl Haproxy {
             child,
             stderr,
             guard: None,
+            replaced: None,
         };
         haproxy.guard = Some(Guard::over(haproxy.pid()).map_err(system("guard"))?);
         haproxy.wait_until_ready(None).await?;
@@ -140,9 +151,17 @@ impl Haproxy {
     /// A conversation with the worker that serves now.
     ///
     /// # Errors
-    /// [`ClientError`](crate::ClientError).
-    pub async fn connect(&self) -> Result<Client, crate::ClientError> {
-        Client::connect(&self.options.admin, ClientConfig::default()).await
+    /// [`ClientError`].
+    pub async fn connect(&self) -> Result<Client, ClientError> {
+        let deadline = Deadline::after(self.options.start);
+        loop {
+            let client = Client::connect(&self.options.admin, ClientConfig::default()).await?;
+            // Where the socket is handed on, who is to stop may still take a conversation.
+            if Some(client.info().pid) != self.replaced || remaining(&deadline).is_zero() {
+                return Ok(client);
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// The master's processes.
@@ -150,8 +169,7 @@ impl Haproxy {
     /// # Errors
     /// [`ProcessError::Master`].
     pub async fn processes(&self) -> Result<Processes, ProcessError> {
-        let mut master = self.master().await?;
-        master.processes().await.map_err(ProcessError::Master)
+        self.processes_within(self.options.start).await
     }
 
     /// Reloads the configuration, seamlessly, and waits until the new worker answers.
@@ -160,24 +178,20 @@ impl Haproxy {
     /// [`ProcessError::Config`] or [`ProcessError::Reload`] where it does not load: what ran before still runs.
     pub async fn reload(&mut self) -> Result<(), ProcessError> {
         check_config(&self.options.executable, &self.options.config).await?;
-        let mut master = self.master().await?;
-        let before = master.processes().await.map_err(ProcessError::Master)?;
-        let reply = master
-            .exec(&Command::Reload)
-            .await
-            .map_err(ProcessError::Master)?;
-        match verdict(&Command::Reload, &reply) {
-            Ok(Accepted::Unconfirmed) | Ok(Accepted::Done) => {}
-            Ok(_) | Err(_) => {
-                return Err(ProcessError::Reload {
-                    refusal: verdict(&Command::Reload, &reply).err(),
-                    stderr: self.stderr(),
-                });
+        let address = SocketAddress::Unix(self.options.master.clone());
+        let limit = self.options.start;
+        let done = tokio::select! {
+            done = reload(&address, limit) => done,
+            status = self.until_exit() => {
+                return Err(ProcessError::Exited { status, stderr: self.stderr() });
             }
-        }
-        let old = before.current().map(|worker| worker.pid);
-        let new = self.wait_for_worker(&before, old).await?;
-        self.wait_until_ready(Some(new)).await
+        };
+        let reloaded = done.map_err(|source| ProcessError::Reload {
+            source: Box::new(source),
+            stderr: self.stderr(),
+        })?;
+        self.replaced = reloaded.before;
+        self.wait_until_ready(Some(reloaded.worker)).await
     }
 
     /// Lets it finish what it has, takes nothing new, and waits for its end; kills it after `limit`.
@@ -199,49 +213,18 @@ impl Haproxy {
         self.wait_for_end("gone", limit).await
     }
 
-    async fn master(&self) -> Result<MasterClient, ProcessError> {
+    async fn processes_within(&self, limit: Duration) -> Result<Processes, ProcessError> {
         let address = SocketAddress::Unix(self.options.master.clone());
-        // From 2.7 on the reply to a reload comes when the new worker is there, or is not going to be.
-        let limit = self.options.start;
         let config = ClientConfig {
             connect: limit,
             reply: limit,
             batch: limit,
             ..ClientConfig::default()
         };
-        MasterClient::connect(&address, config)
+        let mut master = MasterClient::connect(&address, config)
             .await
-            .map_err(ProcessError::Master)
-    }
-
-    /// Up to 2.6 a reload ends the conversation without a word, so what comes of it is seen in the processes.
-    async fn wait_for_worker(
-        &mut self,
-        before: &Processes,
-        old: Option<u32>,
-    ) -> Result<u32, ProcessError> {
-        /// A list without workers is a failed reload, or one that is under way.
-        const SETTLED: u32 = 20;
-        let limit = self.options.start;
-        let deadline = Deadline::after(limit);
-        let mut without_workers = 0;
-        loop {
-            if let Ok(now) = self.processes().await {
-                let current = now.workers.iter().min_by_key(|worker| worker.reloads);
-                if let Some(worker) = current.filter(|worker| Some(worker.pid) != old) {
-                    return Ok(worker.pid);
-                }
-                without_workers += u32::from(now.workers.is_empty());
-                let counted = now.failed_reloads > before.failed_reloads;
-                if without_workers > SETTLED || counted {
-                    return Err(ProcessError::Reload {
-                        refusal: None,
-                        stderr: self.stderr(),
-                    });
-                }
-            }
-            self.pause("reloaded", limit, &deadline).await?;
-        }
+            .map_err(ProcessError::Master)?;
+        master.processes().await.map_err(ProcessError::Master)
     }
 
     /// Until the admin socket answers, and answers for this worker where one is named.
@@ -250,16 +233,16 @@ impl Haproxy {
         let deadline = Deadline::after(limit);
         loop {
             let config = ClientConfig {
-                connect: remaining(&deadline).min(Duration::from_secs(2)),
+                connect: remaining(&deadline).min(LOOK),
                 ..ClientConfig::default()
             };
             match Client::connect(&self.options.admin, config).await {
                 Ok(client) if worker.is_none_or(|pid| client.info().pid == pid) => return Ok(()),
                 Ok(_)
                 | Err(
-                    crate::ClientError::Connect { .. }
-                    | crate::ClientError::ConnectTimeout { .. }
-                    | crate::ClientError::NotHaproxy { .. },
+                    ClientError::Connect { .. }
+                    | ClientError::ConnectTimeout { .. }
+                    | ClientError::NotHaproxy { .. },
                 ) => {}
                 Err(error) => return Err(ProcessError::Admin(error)),
             }
@@ -271,7 +254,7 @@ impl Haproxy {
     async fn wait_for_master(&mut self) -> Result<(), ProcessError> {
         let limit = self.options.start;
         let deadline = Deadline::after(limit);
-        while !matches!(self.processes().await, Ok(now) if now.current().is_some()) {
+        while !matches!(self.processes_within(LOOK).await, Ok(now) if now.current().is_some()) {
             self.pause("listening as master", limit, &deadline).await?;
         }
         Ok(())
@@ -312,8 +295,17 @@ impl Haproxy {
                 stderr: self.stderr(),
             });
         }
-        sleep(Duration::from_millis(15)).await;
+        sleep(PAUSE).await;
         Ok(())
+    }
+
+    async fn until_exit(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.exited() {
+                return status;
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     fn signal(&self, signal: Signal) -> Result<(), ProcessError> {

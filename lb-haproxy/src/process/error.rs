@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::{client::ClientError, proto::Refusal};
+use crate::client::{ClientError, ReloadError};
 
 /// Why HAProxy could not be started, reloaded or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +63,12 @@ pub enum ProcessError {
     /// The admin socket could not be spoken with.
     #[error("admin socket does not answer")]
     Admin(#[source] ClientError),
-    /// The new configuration did not load; what ran before still runs.
+    /// The new configuration did not load, and what ran before still runs; or nobody knows.
     #[error("reload failed: {}", last_lines(stderr))]
     Reload {
-        /// What the master answered, where it answers.
-        refusal: Option<Refusal>,
+        /// Why.
+        #[source]
+        source: Box<ReloadError>,
         /// The end of what it printed.
         stderr: String,
     },
