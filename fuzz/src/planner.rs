@@ -16,17 +16,18 @@ use lb_haproxy::{
 };
 
 /// The first bytes choose version, policy and slots; then each operation is a byte and its arguments: wishes, time,
-/// sessions, edits by somebody else, restarts of `lb`, and passes that are whole, cut, refused or late.
+/// sessions, edits by somebody else, restarts of `lb`, reloads of HAProxy, and passes that are whole, cut, refused or late.
 ///
 /// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
 /// of the parking place; none is made ready but where its service wishes it, and nobody is made ready at an address
-/// that another service has not left. When nothing goes wrong any more, planning ends within a bounded number of
+/// that another service has not left, or that a replaced worker serves for another. When nothing goes wrong any more, planning ends within a bounded number of
 /// rounds, and every ready wish is served or told to be unmet.
 pub fn planner(data: &[u8]) {
     let mut bytes = Bytes(data.get(..MOST_BYTES).unwrap_or(data));
     let mut world = World::new(&mut bytes);
     while !bytes.0.is_empty() {
-        match bytes.next() % 16 {
+        let operation = bytes.next();
+        match operation % 16 {
             0..=5 => world.wish(&mut bytes),
             6 => world.partial(),
             7..=9 => world.pass(&mut bytes),
@@ -35,7 +36,15 @@ pub fn planner(data: &[u8]) {
             12 => world.end_sessions(bytes.next()),
             13 => world.edit(&mut bytes),
             14 => world.checks_pass = bytes.next() & 1 == 0,
-            _ => world.restart(),
+            _ => match operation >> 4 & 3 {
+                1 => world.reload(),
+                2 => world.replaced_is_gone(),
+                _ => {
+                    // What the one before knew is forgotten.
+                    world.replaced.clear();
+                    world.restart();
+                }
+            },
         }
     }
     world.end();
@@ -53,6 +62,9 @@ const STEPS: [Duration; 6] = [
     Duration::from_secs(11),
     Duration::from_secs(61),
 ];
+
+/// How long a replaced worker is waited for.
+const REPLACED: Duration = Duration::from_secs(5);
 
 struct Bytes<'d>(&'d [u8]);
 
@@ -84,6 +96,9 @@ struct World {
     /// Addresses that were sent and take effect when time goes on.
     late: Vec<(ServerRef, SocketAddr)>,
     checks_pass: bool,
+    /// What a replaced worker serves: addresses with their services, until a time.
+    replaced: BTreeSet<(SocketAddr, Name)>,
+    replaced_until: Duration,
     wish: Snapshot,
     now: Duration,
 }
@@ -121,6 +136,8 @@ impl World {
             sessions: BTreeSet::new(),
             late: Vec::new(),
             checks_pass: true,
+            replaced: BTreeSet::new(),
+            replaced_until: Duration::ZERO,
             wish: Snapshot::default(),
             now: Duration::ZERO,
         };
@@ -178,6 +195,32 @@ impl World {
         self.observe();
         self.planner
             .hold_found_until(self.now + self.policy.adoption_hold);
+    }
+
+    /// A new worker begins as the one before is, which lives on for a while.
+    fn reload(&mut self) {
+        self.settle();
+        for (backend, servers) in &self.backends {
+            let serving = servers
+                .iter()
+                .filter(|server| server.admin != AdminState::Maint);
+            let addresses = serving.filter_map(|server| server.address);
+            let addresses = addresses.filter(|address| !is_parked(*address));
+            self.replaced
+                .extend(addresses.map(|address| (address, backend.clone())));
+        }
+        self.sessions.clear();
+        self.replaced_until = self.now + REPLACED;
+        let before = self.planner.clone();
+        self.restart();
+        let served = before.serving().into_iter();
+        let all = served.chain(before.served_by_replaced());
+        self.planner.replaced_serves(all, self.replaced_until);
+    }
+
+    fn replaced_is_gone(&mut self) {
+        self.replaced.clear();
+        self.planner.replaced_is_gone();
     }
 
     /// Plans and applies as the driver does. Now and then only the first commands go out, one is refused, or an
@@ -395,6 +438,12 @@ impl World {
             .wishes(&at.backend, address)
             .any(|(_, endpoint)| endpoint.state.is_ready());
         assert!(wished, "{at} is made ready at {address}, unwished");
+        let own = self.replaced.contains(&(address, at.backend.clone()));
+        let another = self.replaced.iter().any(|(served, _)| *served == address);
+        assert!(
+            own || !another || self.now >= self.replaced_until,
+            "{at} is made ready at {address}, which a replaced worker serves for another"
+        );
         for (backend, servers) in &self.backends {
             let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
             let mut there = servers
