@@ -440,6 +440,18 @@ fn i2_one_server_too_many_leaves_also_while_a_source_is_not_heard() {
 }
 
 #[test]
+fn i5_of_two_servers_of_an_endpoint_the_one_that_serves_stays() {
+    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)])]));
+    let mut down = server("slot1", 1, 1, AdminState::Ready);
+    down.running = false;
+    let servers = vec![down, server("slot2", 2, 1, AdminState::Ready)];
+    planner.observe(&name("a"), servers, HOUR);
+    let commands = commands(&planner.plan(HOUR));
+    assert!(drains(&commands, "a/slot1"), "{commands:?}");
+    assert!(!drains(&commands, "a/slot2"), "{commands:?}");
+}
+
+#[test]
 fn i12_what_takes_time_comes_before_what_relies_on_checks() {
     let wish = wish_of(&[
         ("a", 1, DRAINING, 100),

@@ -18,6 +18,7 @@ struct Step {
 pub(crate) async fn fill(world: &mut World) {
     for owner in 0..2 {
         let address = world.pool.remove(0);
+        world.anchors.push(address);
         let steps = vec![step(world, address, None, Some(owner))];
         world.owners.remove(&address);
         perform(world, steps).await;

@@ -179,14 +179,24 @@ async fn haproxy(world: &mut World, fault: Fault) {
 }
 
 /// Takes a few serving servers out, or changes their weights, behind the back of `lb`; never all of a service.
+///
+/// While changes are under way, what stays for ever is left alone: whoever takes that one out, and leaves the one that
+/// `lb` is taking out at the same moment, has emptied the service, and neither could know.
 async fn edits(world: &mut World) {
+    let quiet = world.random.below(2) == 0;
+    if quiet {
+        world.settle().await;
+    }
     let slots = world.bed.haproxy.slots().await.unwrap();
-    for service in world.services.clone() {
+    for (at, service) in world.services.clone().into_iter().enumerate() {
+        let stays = world.anchors.get(at).filter(|_| !quiet).copied();
         let serving: Vec<_> = slots
             .iter()
             .filter(|slot| slot.serves() && slot.backend == service.as_str())
+            .filter(|slot| stays.is_none() || slot.address != stays)
             .collect();
-        let count = world.random.below(3).min(serving.len().saturating_sub(1));
+        let most = serving.len().saturating_sub(usize::from(stays.is_none()));
+        let count = world.random.below(3).min(most);
         for slot in serving.into_iter().take(count) {
             let change = match world.random.below(4) {
                 0 => "state maint".to_owned(),
@@ -197,6 +207,9 @@ async fn edits(world: &mut World) {
             let command = format!("set server {}/{} {change}", slot.backend, slot.server);
             world.bed.haproxy.ask(&command).await.unwrap();
         }
+    }
+    if quiet {
+        world.settle().await;
     }
 }
 

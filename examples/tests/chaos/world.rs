@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) bed: Testbed,
     pub(crate) source: Source,
     pub(crate) services: [Name; 2],
+    /// The endpoint of each that stays.
+    pub(crate) anchors: Vec<SocketAddr>,
     pub(crate) pool: Vec<SocketAddr>,
     /// Whose each address of the pool is, and in what state.
     pub(crate) owners: BTreeMap<SocketAddr, (usize, EndpointState)>,
@@ -74,6 +76,7 @@ impl World {
             bed,
             source,
             services,
+            anchors: Vec::new(),
             pool: Vec::new(),
             owners: BTreeMap::new(),
             random,
@@ -110,6 +113,7 @@ impl World {
         }
         for service in self.services.clone() {
             let anchor = self.bed.add_server().await.unwrap();
+            self.anchors.push(anchor);
             self.wish(vec![endpoint_at(&service, anchor)], Vec::new())
                 .await;
         }

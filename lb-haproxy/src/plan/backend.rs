@@ -210,9 +210,11 @@ impl Backend {
                 continue;
             }
             let rank = match slot.server.admin {
-                AdminState::Ready => 0,
-                AdminState::Drain => 1,
-                AdminState::Maint => 2,
+                // Of two, the one that serves; somebody may have marked the other one down.
+                AdminState::Ready if slot.server.running => 0,
+                AdminState::Ready => 1,
+                AdminState::Drain => 2,
+                AdminState::Maint => 3,
             };
             let holder = best.entry(address).or_insert((rank, at));
             *holder = (*holder).min((rank, at));
