@@ -40,6 +40,8 @@ pub struct Server {
     pub initial_weight: u16,
     /// Whether it has a health check.
     pub checked: bool,
+    /// Whether it has an agent, which may call it down or up.
+    pub has_agent: bool,
     /// Whether a check that it has is switched on. It is not on a server made at run time until `enable health`, nor
     /// after somebody's `disable health`.
     pub check_enabled: bool,
@@ -65,6 +67,7 @@ impl Server {
             weight: 1,
             initial_weight: 1,
             checked: false,
+            has_agent: false,
             check_enabled: true,
             check_paused: true,
             check_port: 0,
@@ -114,6 +117,7 @@ impl From<ServerRow> for Server {
             weight: row.weight,
             initial_weight: row.initial_weight,
             checked: row.check.is_configured(),
+            has_agent: row.agent.is_configured(),
             check_enabled: row.check.is_enabled(),
             check_paused: row.check.is_paused(),
             check_port: row.check_port.unwrap_or(0),

@@ -10,7 +10,7 @@ use lb_haproxy::{
     observed::{Gauges, Server},
     plan::{Plan, Planner, Read},
     policy::Policy,
-    proto::{AdminState, Command, MapName, ServerRef, parse_map_entries},
+    proto::{AdminState, Command, Health, MapName, ServerRef, parse_map_entries},
 };
 
 fn name(text: &str) -> Name {
@@ -449,6 +449,27 @@ fn i5_of_two_servers_of_an_endpoint_the_one_that_serves_stays() {
     let commands = commands(&planner.plan(HOUR));
     assert!(drains(&commands, "a/slot1"), "{commands:?}");
     assert!(!drains(&commands, "a/slot2"), "{commands:?}");
+}
+
+#[test]
+fn i9_who_was_marked_down_and_has_no_check_serves_again() {
+    let wish = wish(&[("a", &[(1, 100)])]);
+    let mut down = server("slot1", 1, 1, AdminState::Ready);
+    down.running = false;
+    let raises = |server: &Server| {
+        let mut planner = planner((3, 2), &wish);
+        planner.observe(&name("a"), vec![server.clone()], HOUR);
+        let commands = commands(&planner.plan(HOUR));
+        matches!(&commands[..], [Command::SetHealth(_, Health::Up)])
+    };
+    assert!(raises(&down));
+    for speaks in [true, false] {
+        let mut other = down.clone();
+        other.has_agent = speaks;
+        other.checked = !speaks;
+        other.check_paused = false;
+        assert!(!raises(&other), "{other:?}");
+    }
 }
 
 #[test]

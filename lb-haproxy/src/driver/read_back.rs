@@ -298,6 +298,9 @@ fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
     if expect.checking && (!server.check_enabled || paused) {
         return Some("the check reads back as switched off or paused".to_owned());
     }
+    if expect.running && !server.running {
+        return Some("health reads back as down, expected up".to_owned());
+    }
     None
 }
 

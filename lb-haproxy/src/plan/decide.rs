@@ -196,6 +196,11 @@ impl Decider<'_> {
                 }
                 self.state(Stages::Prepare, slot, AdminState::Ready, Why::Return);
             }
+            (EndpointState::Ready, AdminState::Ready) if is_marked_down(slot) => {
+                if self.adjust(slot, want) {
+                    self.raise(slot, address, want, &blocked);
+                }
+            }
             (EndpointState::Ready, AdminState::Ready) => {
                 if !self.adjust(slot, want) {
                     self.entering.later += 1;
@@ -264,6 +269,26 @@ impl Decider<'_> {
             // One of weight 0 takes no traffic over.
             self.entering.at_once += usize::from(want.weight != 0);
         }
+    }
+
+    /// Lets a server serve again that somebody has marked down, where no check and no agent would ever do so.
+    fn raise(
+        &mut self,
+        slot: &Slot,
+        address: SocketAddr,
+        want: Want,
+        blocked: &impl Fn(SocketAddr) -> bool,
+    ) {
+        if blocked(address) {
+            return self.wait_for(address);
+        }
+        if let Some(until) = self.context.unrecorded {
+            return self.wait_for_record(until, None);
+        }
+        let up = Command::SetHealth(self.server(slot), Health::Up);
+        self.step(Stages::Admit, slot, up, Why::Return);
+        self.expect(Stages::Admit, slot, |expect| expect.running = true);
+        self.entering.at_once += usize::from(want.weight != 0);
     }
 
     /// Weight and check port of a server that serves; false: its check must pass before it does so again.
@@ -451,6 +476,7 @@ impl Decider<'_> {
                     admin: None,
                     weight: None,
                     checking: false,
+                    running: false,
                     gone: false,
                 };
                 set(&mut expect);
@@ -482,6 +508,11 @@ enum Stages {
     Admit,
     Leave,
     Relying,
+}
+
+/// Whether somebody has marked it down for good.
+fn is_marked_down(slot: &Slot) -> bool {
+    !slot.server.running && !slot.server.checked && !slot.server.has_agent
 }
 
 /// Whether HAProxy sends it new traffic.

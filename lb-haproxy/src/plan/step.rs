@@ -215,6 +215,8 @@ pub struct Expect {
     pub weight: Option<u16>,
     /// Whether its check must be switched on.
     pub checking: bool,
+    /// Whether it must be up.
+    pub running: bool,
     /// Whether it must be gone.
     pub gone: bool,
 }

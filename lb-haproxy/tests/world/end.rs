@@ -204,7 +204,8 @@ fn wrong_in(
                 Some(EndpointState::Ready) => {
                     let host = world.hosts.get(&address);
                     let well = host.is_some_and(|host| host.healthy);
-                    let running = sight.weight == 0 || !sight.checked || sight.serves == well;
+                    let up = !sight.checked || well;
+                    let running = sight.weight == 0 || sight.serves == up;
                     sight.admin == AdminState::Ready && running
                 }
                 Some(_) => sight.admin == AdminState::Maint,
