@@ -49,6 +49,17 @@ impl Subject {
         HaproxyDriver::new(TargetConfig::new(name("edge"), path.parse().unwrap()))
     }
 
+    /// Somebody else says these lines.
+    async fn meddle(&self, lines: &[&str]) {
+        for line in lines {
+            let path = self.place.dir.path().join("admin.sock");
+            let mut stream = UnixStream::connect(path).await.unwrap();
+            let line = format!("{line}\n");
+            stream.write_all(line.as_bytes()).await.unwrap();
+            stream.read_to_string(&mut String::new()).await.unwrap();
+        }
+    }
+
     /// How many servers HAProxy would send traffic to.
     async fn ready(&self) -> usize {
         let mut client = self.haproxy.connect().await.unwrap();
@@ -251,14 +262,6 @@ async fn a_check_that_was_switched_off_is_switched_on_again() {
     over_versions(async |executable: &Executable| {
         let backends = "backend web\n  server-template slot 1-2 127.0.0.1:1 check inter 100ms fall 1 disabled\n";
         let subject = Subject::start(executable, "admin", backends).await;
-        let meddle = async |lines: &[&str]| {
-            for line in lines {
-                let path = subject.place.dir.path().join("admin.sock");
-                let mut stream = UnixStream::connect(path).await.unwrap();
-                stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-                stream.read_to_string(&mut String::new()).await.unwrap();
-            }
-        };
         let watched = async || {
             let mut client = subject.haproxy.connect().await.unwrap();
             let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
@@ -268,7 +271,7 @@ async fn a_check_that_was_switched_off_is_switched_on_again() {
                 .map(|row| row.check.is_enabled() && !row.check.is_paused())
                 .collect::<Vec<_>>()
         };
-        meddle(&["disable health web/slot1", "disable health web/slot2"]).await;
+        subject.meddle(&["disable health web/slot1", "disable health web/slot2"]).await;
         let one = wish("web", 1);
         settle(&mut subject.driver("admin.sock"), &one).await;
         assert_eq!(watched().await, [true]);
@@ -278,11 +281,28 @@ async fn a_check_that_was_switched_off_is_switched_on_again() {
             let off = format!("disable health {slot}");
             let back = format!("set server {slot} state ready");
             let on = format!("enable health {slot}");
-            meddle(&[&taken, &off, &back, &on]).await;
+            subject.meddle(&[&taken, &off, &back, &on]).await;
         }
         // One that begins takes what it finds.
         settle(&mut subject.driver("admin.sock"), &one).await;
         assert_eq!(watched().await, [true]);
+    })
+    .await;
+}
+
+/// Without a check or an agent nothing else would ever bring back whom somebody has marked down.
+#[tokio::test]
+async fn who_was_marked_down_and_has_no_check_serves_again() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  server-template slot 1-2 127.0.0.1:1 disabled\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let one = wish("web", 1);
+        settle(&mut subject.driver("admin.sock"), &one).await;
+        let down = ["web/slot1", "web/slot2"].map(|slot| format!("set server {slot} health down"));
+        subject.meddle(&down.each_ref().map(String::as_str)).await;
+        assert_eq!(subject.ready().await, 0);
+        settle(&mut subject.driver("admin.sock"), &one).await;
+        assert_eq!(subject.ready().await, 1);
     })
     .await;
 }
