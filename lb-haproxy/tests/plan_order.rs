@@ -452,6 +452,24 @@ fn i5_of_two_servers_of_an_endpoint_the_one_that_serves_stays() {
 }
 
 #[test]
+fn i12_what_is_parked_is_parked_before_what_relies_on_checks() {
+    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &wish);
+    let mut checked = server("slot2", 2, 2, AdminState::Ready);
+    checked.checked = true;
+    checked.check_paused = false;
+    let rested = server("slot3", 3, 3, AdminState::Maint);
+    let servers = vec![server("slot1", 1, 1, AdminState::Ready), checked, rested];
+    planner.observe(&name("a"), servers.clone(), Duration::ZERO);
+    planner.observe(&name("a"), servers.clone(), HOUR);
+    planner.observe_gauges(&name("a"), 3, Gauges::default(), HOUR);
+    let plan = planner.plan(HOUR);
+    let first = commands(&plan);
+    assert!(matches!(&first[..], [Command::SetAddr(..)]), "{plan}");
+    assert_eq!(plan.reads, [Read::States(name("a"))]);
+}
+
+#[test]
 fn i9_who_was_marked_down_and_has_no_check_serves_again() {
     let wish = wish(&[("a", &[(1, 100)])]);
     let mut down = server("slot1", 1, 1, AdminState::Ready);

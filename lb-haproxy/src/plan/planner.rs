@@ -431,7 +431,10 @@ impl Planner {
             ..Stage::default()
         };
         plan.settled = route.is_empty() && prepare.maps.is_empty();
-        let at_once = prepare.is_empty() && admit.is_empty() && route.is_empty();
+        // Addresses that are parked are waited for as well.
+        let at_once = [&prepare, &admit, &route, &leave]
+            .iter()
+            .all(|stage| stage.is_empty());
         for (name, stage) in relying {
             if at_once {
                 append(&mut leave, stage);
