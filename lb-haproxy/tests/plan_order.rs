@@ -470,6 +470,26 @@ fn i12_what_is_parked_is_parked_before_what_relies_on_checks() {
 }
 
 #[test]
+fn i5_one_server_too_many_leaves_when_the_other_was_just_seen() {
+    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)])]));
+    let servers = vec![
+        server("slot1", 1, 1, AdminState::Ready),
+        server("slot2", 2, 1, AdminState::Ready),
+    ];
+    planner.observe(&name("a"), servers.clone(), HOUR);
+    let now = HOUR + Duration::from_secs(2);
+    planner.outdate(now);
+    let plan = planner.plan(now);
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(plan.reads, [Read::States(name("a"))]);
+    let mut taken_out = servers;
+    taken_out[0].admin = AdminState::Drain;
+    planner.observe(&name("a"), taken_out, now);
+    let commands = commands(&planner.plan(now));
+    assert!(!drains(&commands, "a/slot2"), "{commands:?}");
+}
+
+#[test]
 fn i9_who_was_marked_down_and_has_no_check_serves_again() {
     let wish = wish(&[("a", &[(1, 100)])]);
     let mut down = server("slot1", 1, 1, AdminState::Ready);

@@ -45,7 +45,7 @@ impl Decider<'_> {
                         self.out.settled = false;
                         self.again(until);
                     }
-                    _ => self.drain(slot, needed_elsewhere),
+                    _ => self.drain(slot, role, needed_elsewhere),
                 }
             }
             (AdminState::Drain, _) => self.draining(slot, role),
@@ -55,8 +55,11 @@ impl Decider<'_> {
     }
 
     /// Takes a server out.
-    fn drain(&mut self, slot: &Slot, needed_elsewhere: bool) {
-        let relies = serves(slot) && !needed_elsewhere && self.serving.by_checks;
+    fn drain(&mut self, slot: &Slot, role: Role, needed_elsewhere: bool) {
+        // One server too many of an endpoint relies on the other one, whom somebody may have taken out.
+        let wants = &self.backend.wants;
+        let too_many = matches!(role, Role::Leaving(address) if wants.get(&address).is_some());
+        let relies = serves(slot) && !needed_elsewhere && (self.serving.by_checks || too_many);
         if relies && self.backend.read_at < self.context.fresh_from {
             self.out.settled = false;
             self.look_again(self.context.now);
