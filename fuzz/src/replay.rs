@@ -7,15 +7,28 @@ use std::path::Path;
 pub fn replay(crate_dir: &str, target: &str, run: fn(&[u8])) {
     let corpus = Path::new(crate_dir).join("../fuzz/corpus").join(target);
     let mut count = 0;
-    for entry in std::fs::read_dir(corpus).unwrap() {
-        let path = entry.unwrap().path();
+    let entries = match std::fs::read_dir(&corpus) {
+        Ok(entries) => entries,
+        Err(error) => panic!("no corpus of {target} in {}: {error}", corpus.display()),
+    };
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => panic!("{} cannot be listed: {error}", corpus.display()),
+        };
         println!("{}", path.display());
-        let data = std::fs::read(path).unwrap();
+        let data = match std::fs::read(&path) {
+            Ok(data) => data,
+            Err(error) => panic!("{} cannot be read: {error}", path.display()),
+        };
         run(&data);
         for end in 0..data.len().min(600) {
             run(&data[..end]);
         }
         count += 1;
     }
-    assert!(count >= 3, "{target} has {count} seeds");
+    assert!(
+        count >= 3,
+        "{target} has {count} seeds, at least 3 were expected"
+    );
 }

@@ -4,7 +4,6 @@
     unreachable_pub,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::unwrap_used,
     reason = "the fuzz targets' own sources, and a target fails by panicking"
 )]
 

@@ -19,7 +19,7 @@ use super::{
     decide::{Context, Decision, decide},
     routes::Routes,
     slot::{Refused, Slot},
-    step::{Plan, Read, Stage},
+    step::{Plan, Read, Stage, earlier},
     usage::Usage,
 };
 use crate::{
@@ -454,7 +454,7 @@ impl Planner {
             plan.unmet.extend_from_slice(&waiting.unmet);
             plan.held += waiting.held;
             plan.settled &= !waiting.unsettled;
-            plan.again_at = earlier(plan.again_at, waiting.again_at);
+            plan.come_back(waiting.again_at);
         }
         plan.need = self.need();
         if !self.dirty.is_empty() {
@@ -497,13 +497,6 @@ pub(super) fn preferred_place(name: &str, places: usize) -> Option<usize> {
     });
     // The low bits of this hash hardly mix; the high ones do.
     usize::try_from(hash >> 32).ok()?.checked_rem(places)
-}
-
-fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
 }
 
 fn append(stage: &mut Stage, mut other: Stage) {

@@ -44,10 +44,7 @@ impl Plan {
     /// Plans again at this time at the latest.
     #[cfg(feature = "io")]
     pub(crate) fn come_back(&mut self, at: Option<Duration>) {
-        self.again_at = match (self.again_at, at) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        self.again_at = earlier(self.again_at, at);
     }
 
     /// All steps, in order.
@@ -275,5 +272,13 @@ impl fmt::Display for Why {
             Self::Out => "must not serve: out at once",
             Self::Park => "last tenant gone: parked at an address that refuses",
         })
+    }
+}
+
+/// The earlier of two times, of which either may never come.
+pub(super) fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
