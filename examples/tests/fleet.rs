@@ -9,14 +9,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
 
 use lb_core::{
     ControlPlane, Endpoint, Event, Handle, Name, Publisher, Record, RecordKey, Running, feed,
-    reconciler::Waves,
+    reconciler::Waves, testkit::free_port,
 };
 use lb_haproxy::{
     HaproxyDriver, TargetConfig,
@@ -75,10 +75,7 @@ impl Fleet {
                 builder = builder.target(HaproxyDriver::new(TargetConfig::new(target, nowhere)));
                 continue;
             }
-            let frontend: SocketAddr = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
+            let frontend: SocketAddr = free_port().unwrap();
             let config = format!(
                 "global\n  stats socket {} mode 600 level admin\n  stats timeout 1h\n\
                  defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 2s\n\

@@ -9,7 +9,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -17,6 +17,7 @@ use std::{
 
 use lb_core::{
     Driver as _, Endpoint, Mode, Name, Report, Route, Snapshot, UnmetReason, model::SnapshotEdit,
+    testkit::free_port,
 };
 use lb_examples::traffic::{IdentityServer, Oracle};
 use lb_haproxy::{
@@ -44,10 +45,7 @@ impl Subject {
     async fn start(executable: Executable) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |file: &str| folder.path().join(file).display().to_string();
-        let frontend = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let frontend = free_port().unwrap();
         for map in ["lb-routes.map", "lb-services.map"] {
             std::fs::write(at(map), "").unwrap();
         }

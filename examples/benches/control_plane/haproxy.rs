@@ -1,10 +1,8 @@
 //! A HAProxy of so many backends of so many slots.
 
-use std::{
-    fmt::Write as _,
-    net::{SocketAddr, TcpListener},
-};
+use std::{fmt::Write as _, net::SocketAddr};
 
+use lb_core::testkit::free_port;
 use lb_haproxy::process::{Executable, Haproxy, HaproxyOptions};
 use tempfile::TempDir;
 
@@ -26,7 +24,7 @@ impl Subject {
              defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 2s\n",
             admin.display()
         );
-        let frontend = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let frontend = free_port()?;
         write!(
             config,
             "frontend users\n  bind {frontend}\n  default_backend be0\n"

@@ -2,13 +2,15 @@
 //! phases on each version, and a fleet.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use lb_core::{ControlPlane, Endpoint, Event, Record, RecordKey, Route, Snapshot, feed};
+use lb_core::{
+    ControlPlane, Endpoint, Event, Record, RecordKey, Route, Snapshot, feed, testkit::free_port,
+};
 use lb_haproxy::{
     HaproxyDriver, Policy, TargetConfig,
     policy::DynamicServers,
@@ -64,7 +66,7 @@ impl Subject {
         let at = |file: &str| folder.path().join(file).display().to_string();
         let map = at("lb-routes.map");
         std::fs::write(&map, "")?;
-        let frontend: SocketAddr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let frontend: SocketAddr = free_port()?;
         let config = format!(
             "global\n  stats socket {} mode 600 level admin expose-fd listeners\n  stats timeout 1h\n\
              defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 2s\n\

@@ -3,15 +3,18 @@
 //! - [`FakeSource`] says what a test tells it to; [`FakeDriver`] is a target that keeps what it is given.
 //! - [`conformance`] checks a source against its contract, with its real server.
 //! - [`Purity`] holds the pure parts of a crate pure.
+//! - [`free_port`] finds a port for a server that can only be told one.
 //! - [`SimClock`] is time for the pure parts.
 
 mod clock;
 pub mod conformance;
 mod fake_driver;
 mod fake_source;
+mod port;
 mod purity;
 
 pub use clock::SimClock;
 pub use fake_driver::{FakeDriver, FakeTarget};
 pub use fake_source::{FakeSource, Script};
+pub use port::free_port;
 pub use purity::{Impurity, Purity};

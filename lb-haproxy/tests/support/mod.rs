@@ -4,7 +4,6 @@
 
 use std::{
     env,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,13 +31,9 @@ pub(crate) fn executables() -> Vec<Executable> {
     found
 }
 
-/// A port nobody listens on. Another program may take it before it is used; a test that loses it fails to start.
+/// A port of 127.0.0.1 that nobody listens on.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    lb_core::testkit::free_port().unwrap().port()
 }
 
 /// A folder with a configuration in it.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -326,8 +326,7 @@ pub(crate) fn leader(members: &[Member], asked: usize) -> usize {
 }
 
 pub(crate) fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    lb_core::testkit::free_port().unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
