@@ -16,7 +16,7 @@ use super::{
 use crate::{
     client::Client,
     plan::{Expect, Plan, Planner},
-    proto::{Command, Info, Refusal, ServerRef, command_text, verdict},
+    proto::{Command, Health, Info, Refusal, ServerRef, command_text, verdict},
 };
 
 /// Applies `plan` and gives the planner what HAProxy then shows. Returns how many steps were accepted.
@@ -30,6 +30,7 @@ pub(super) async fn apply(
     plan: &Plan,
     clock: impl Fn() -> Duration,
 ) -> Result<usize, DriverError> {
+    let begun_at = clock();
     let mut applied = 0;
     let mut failed: BTreeSet<Name> = BTreeSet::new();
     let mut seen = Seen::default();
@@ -84,6 +85,11 @@ pub(super) async fn apply(
             .collect();
         for (server, address) in &moves {
             planner.address_sent(server, *address, clock());
+        }
+        for step in &steps {
+            if let Command::SetHealth(server, Health::Down) = &step.command {
+                planner.marked_down(server, clock());
+            }
         }
         let replies = live::exec_all(client, &commands).await?;
         for (step, reply) in steps.iter().zip(&replies) {
@@ -141,6 +147,7 @@ pub(super) async fn apply(
         seen.append(stage_seen);
     }
     let now = clock();
+    planner.asked(begun_at);
     seen.give_to(planner, now);
     // After what was read: an address may still be on its way, so the servers are read again before anything else.
     for (server, detail) in not_done {

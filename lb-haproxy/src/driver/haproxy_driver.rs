@@ -7,21 +7,24 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lb_core::{DriveError, Driver, Name, Notice, Preview, Report, Snapshot, model::Changes};
+use lb_core::{DriveError, Driver, Name, Notice, Preview, Report, Snapshot};
 use tracing::{info, warn};
 
 use super::{
-    apply::apply, certificates::Certificates, config::TargetConfig, counters::Counters, disk::Disk,
-    error::DriverError, ladder::Ladder, live, workers::OldWorkers,
+    apply::apply,
+    certificates::Certificates,
+    config::TargetConfig,
+    conversation::{Knowledge, Session, client_config},
+    counters::Counters,
+    disk::Disk,
+    error::DriverError,
+    ladder::Ladder,
+    live,
+    workers::OldWorkers,
 };
 use crate::{
-    capability::Capabilities,
-    client::{
-        Client, ClientConfig, ClientError, Counters as ClientCounters, SocketAddress,
-        SocketIdentity, socket_identity,
-    },
-    plan::{Plan, Planner},
-    proto::{Command, Epoch, Info},
+    client::{Client, ClientError, Counters as ClientCounters},
+    plan::Plan,
 };
 
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
@@ -47,60 +50,15 @@ pub struct HaproxyDriver {
     pub(super) knowledge: Option<Knowledge>,
     pub(super) counters: Counters,
     /// What went over conversations that have ended.
-    past: ClientCounters,
-    ever_connected: bool,
+    pub(super) past: ClientCounters,
+    pub(super) ever_connected: bool,
     disk: Disk,
     /// Whether the files may differ from what HAProxy has: something was sent, or was by whoever was here before.
-    behind: bool,
+    pub(super) behind: bool,
     pub(super) ladder: Ladder,
     pub(super) old_workers: OldWorkers,
     pub(super) notices: Vec<Notice>,
-    certificates: Certificates,
-}
-
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) client: Client,
-    identity: Option<SocketIdentity>,
-    /// Whether it was used for an earlier pass, so that its end may be old news.
-    used: bool,
-    /// When the worker last said that it is the newest one.
-    newest_at: Duration,
-}
-
-#[derive(Debug)]
-pub(super) struct Knowledge {
-    epoch: Epoch,
-    pub(super) planner: Planner,
-    /// The wish that the planner was given last.
-    desired: Option<Arc<Snapshot>>,
-    read_all_at: Duration,
-    /// Whether what HAProxy shows must be read again before anything is planned.
-    doubtful: bool,
-}
-
-/// For so long, at most, no address changes its service because a worker that was replaced may not be gone: where a
-/// master can be asked, and where none can. One that lives on for hours does so for connections that it has, and has
-/// long stopped to listen.
-const REPLACED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
-
-/// For so long a worker that said that it is the newest one is believed.
-const NEWEST: Duration = Duration::from_secs(1);
-
-impl Session {
-    /// Makes sure that nobody took over since: where there was nothing to write, HAProxy was not asked.
-    async fn ask_worker(&mut self, now: Duration) -> Result<(), DriverError> {
-        if now < self.newest_at + NEWEST {
-            return Ok(());
-        }
-        let reply = self.client.exec(&Command::ShowInfo).await?;
-        let info = Info::parse(live::accept(&Command::ShowInfo, &reply)?)?;
-        if info.stopping || info.epoch() != self.client.epoch() {
-            return Err(DriverError::StaleWorker { pid: info.pid });
-        }
-        self.newest_at = now;
-        Ok(())
-    }
+    pub(super) certificates: Certificates,
 }
 
 impl HaproxyDriver {
@@ -136,23 +94,20 @@ impl HaproxyDriver {
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        now().saturating_duration_since(self.began)
+        self.clock()()
     }
 
-    /// How long a worker that was replaced is waited for, at most.
-    fn replaced_wait(&self) -> Duration {
-        match self.config.master {
-            Some(_) => REPLACED.0,
-            None => REPLACED.1,
-        }
+    /// The time since the driver began.
+    pub(super) fn clock(&self) -> impl Fn() -> Duration + use<> {
+        let began = self.began;
+        move || now().saturating_duration_since(began)
     }
 
     async fn pass(&mut self, desired: &Arc<Snapshot>) -> Result<(Plan, usize), DriverError> {
         let begun_at = self.elapsed();
         self.connect().await?;
         self.take_in(desired).await?;
-        let began = self.began;
-        let clock = move || now().saturating_duration_since(began);
+        let clock = self.clock();
         if let Some(known) = &mut self.knowledge {
             known.planner.outdate(begun_at);
         }
@@ -185,24 +140,19 @@ impl HaproxyDriver {
             known.doubtful = true;
             if !plan.is_empty() {
                 self.behind = true;
+                let begun_at = clock();
                 applied += apply(
                     &mut session.client,
                     &mut known.planner,
                     &mut self.counters,
                     &plan,
-                    clock,
+                    &clock,
                 )
                 .await?;
-                session.newest_at = clock();
-                known.planner.outdate(session.newest_at);
+                session.newest_at = begun_at;
+                known.planner.outdate(clock());
             }
-            live::read(
-                &mut session.client,
-                &mut known.planner,
-                &plan.reads,
-                clock(),
-            )
-            .await?;
+            live::read(&mut session.client, &mut known.planner, &plan.reads, &clock).await?;
             known.doubtful = false;
             last = plan;
         }
@@ -214,114 +164,6 @@ impl HaproxyDriver {
             ..last
         };
         Ok((plan, applied))
-    }
-
-    /// Makes sure that the worker that answers is the newest one.
-    async fn connect(&mut self) -> Result<(), DriverError> {
-        if let Some(session) = &mut self.session {
-            let moved = session.identity != identity(&self.config.socket);
-            if !moved && session.client.is_usable() {
-                session.used = true;
-                return Ok(());
-            }
-            self.disconnect();
-        }
-        // Taken before connecting: a worker that takes the path in between is then noticed, not missed.
-        let identity = identity(&self.config.socket);
-        let config = client_config(self.config.timeout);
-        let client = Client::connect(&self.config.socket, config).await?;
-        if client.info().stopping {
-            let pid = client.epoch().pid;
-            return Err(DriverError::StaleWorker { pid });
-        }
-        self.adopt(client, identity);
-        Ok(())
-    }
-
-    /// Goes on with another conversation.
-    pub(super) fn adopt(&mut self, client: Client, identity: Option<SocketIdentity>) {
-        let epoch = client.epoch();
-        if self
-            .knowledge
-            .as_ref()
-            .is_none_or(|known| known.epoch != epoch)
-        {
-            let version = &client.info().version;
-            info!(target_name = %self.config.name, %version, %epoch, "connected to HAProxy");
-            let capabilities =
-                Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
-            let mut planner = Planner::new(self.config.policy.clone(), capabilities);
-            if let Some(before) = &self.knowledge {
-                let served = before.planner.serving().into_iter();
-                let all = served.chain(before.planner.served_by_replaced());
-                planner.replaced_serves(all, self.elapsed() + self.replaced_wait());
-            }
-            self.knowledge = Some(Knowledge {
-                epoch,
-                planner,
-                desired: None,
-                read_all_at: Duration::ZERO,
-                doubtful: true,
-            });
-            self.counters.add("workers_seen", 1);
-            if self.config.master.is_some() {
-                let now = self.elapsed();
-                self.old_workers.look_at_once(now);
-            }
-            self.certificates.forget();
-        }
-        if let Some(known) = &mut self.knowledge {
-            known.doubtful = true;
-        }
-        self.behind = true;
-        self.counters.add("connections", 1);
-        self.session = Some(Session {
-            client,
-            identity,
-            used: false,
-            newest_at: self.elapsed(),
-        });
-    }
-
-    /// Gives the planner the wish, and what HAProxy shows where that is in doubt or long ago.
-    async fn take_in(&mut self, desired: &Arc<Snapshot>) -> Result<(), DriverError> {
-        let now = self.elapsed();
-        let wait = self.replaced_wait();
-        let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
-            return Ok(());
-        };
-        if known.doubtful || now >= known.read_all_at.saturating_add(self.config.policy.resync) {
-            live::observe_all(&mut session.client, &mut known.planner, now).await?;
-            live::observe_maps(&mut session.client, &mut known.planner).await?;
-            known.read_all_at = now;
-            known.doubtful = false;
-            if !self.ever_connected {
-                self.ever_connected = true;
-                known
-                    .planner
-                    .hold_found_until(now.saturating_add(self.config.policy.adoption_hold));
-            }
-        }
-        match &known.desired {
-            Some(given) if Arc::ptr_eq(given, desired) => {}
-            Some(given) => {
-                let changes = desired.changes_since(given.generation());
-                known.planner.desire(given, desired, &changes);
-            }
-            None => {
-                known
-                    .planner
-                    .desire(&Snapshot::default(), desired, &Changes::Everything);
-                if Duration::from_secs(session.client.info().uptime) < wait {
-                    // The files that a new worker begins with say what the last one served, of which this process may
-                    // know nothing.
-                    let serving = known.planner.serving();
-                    known.planner.replaced_serves(serving, now + wait);
-                }
-            }
-        }
-        known.desired = Some(Arc::clone(desired));
-        Ok(())
     }
 
     /// Lets the files follow what was applied, and comes back for them in time.
@@ -393,11 +235,6 @@ impl HaproxyDriver {
             gauges.insert("oldest_old_worker_seconds", age.as_secs());
         }
         gauges
-    }
-
-    pub(super) fn disconnect(&mut self) {
-        self.past = self.traffic();
-        self.session = None;
     }
 }
 
@@ -524,19 +361,6 @@ impl Driver for HaproxyDriver {
         info!(target_name = %self.config.name, "a new worker has taken over");
         self.disconnect();
     }
-}
-
-fn client_config(timeout: Duration) -> ClientConfig {
-    ClientConfig {
-        connect: timeout,
-        reply: timeout,
-        ..ClientConfig::default()
-    }
-}
-
-/// What the socket's path is now; `None` for TCP and for a path that is not there.
-pub(super) fn identity(socket: &SocketAddress) -> Option<SocketIdentity> {
-    socket.path().and_then(|path| socket_identity(path).ok())
 }
 
 #[expect(

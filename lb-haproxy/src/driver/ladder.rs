@@ -5,10 +5,10 @@ use lb_core::Notice;
 use lb_core::{Name, UnmetReason};
 
 #[cfg(feature = "process")]
+use super::conversation::identity;
+#[cfg(feature = "process")]
 use super::grow::{Done, GrowError, grow_by_reload};
 use super::haproxy_driver::HaproxyDriver;
-#[cfg(feature = "process")]
-use super::haproxy_driver::identity;
 #[cfg(feature = "process")]
 use crate::{client::ReloadError, growth::Decision};
 use crate::{growth::Schedule, plan::Plan};
@@ -101,7 +101,8 @@ impl HaproxyDriver {
         let (Some(session), Some(known)) = (&mut self.session, &self.knowledge) else {
             return false;
         };
-        self.ladder.schedule.begun(&growth, now);
+        let begun_at = now;
+        self.ladder.schedule.begun(&growth, begun_at);
         let outcome = grow_by_reload(
             &self.config,
             &growth,
@@ -122,7 +123,7 @@ impl HaproxyDriver {
                 self.old_workers.look_at_once(now);
                 let identity = identity(&self.config.socket);
                 self.disconnect();
-                self.adopt(done.client, identity);
+                self.adopt(done.client, identity, begun_at);
                 true
             }
             Err(error) => {

@@ -25,8 +25,9 @@ const SINGLE_STATS: usize = 8;
 pub(super) async fn observe_all(
     client: &mut Client,
     planner: &mut Planner,
-    now: Duration,
+    clock: &impl Fn() -> Duration,
 ) -> Result<(), DriverError> {
+    planner.asked(clock());
     let state = read_states(client, None).await?;
     let mut by_backend: BTreeMap<Name, Vec<Server>> = planner
         .backends()
@@ -46,6 +47,7 @@ pub(super) async fn observe_all(
         let backend = row.backend.clone();
         by_backend.entry(backend).or_default().push(row.into());
     }
+    let now = clock();
     for (backend, servers) in by_backend {
         planner.observe(&backend, servers, now);
     }
@@ -89,9 +91,10 @@ pub(super) async fn observe_backends(
     client: &mut Client,
     planner: &mut Planner,
     backends: &BTreeSet<Name>,
-    now: Duration,
+    clock: &impl Fn() -> Duration,
 ) -> Result<(), DriverError> {
     for backend in backends {
+        planner.asked(clock());
         let servers = match read_states(client, Some(backend)).await {
             Ok(state) => state.rows.into_iter().map(Server::from).collect(),
             Err(DriverError::Refused {
@@ -100,7 +103,7 @@ pub(super) async fn observe_backends(
             }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        planner.observe(backend, servers, now);
+        planner.observe(backend, servers, clock());
     }
     Ok(())
 }
@@ -110,7 +113,7 @@ pub(super) async fn read(
     client: &mut Client,
     planner: &mut Planner,
     reads: &[Read],
-    now: Duration,
+    clock: &impl Fn() -> Duration,
 ) -> Result<(), DriverError> {
     let mut states = BTreeSet::new();
     for read in reads {
@@ -118,10 +121,10 @@ pub(super) async fn read(
             Read::States(backend) => {
                 states.insert(backend.clone());
             }
-            Read::Gauges(backend, ids) => read_gauges(client, planner, backend, ids, now).await?,
+            Read::Gauges(backend, ids) => read_gauges(client, planner, backend, ids, clock).await?,
         }
     }
-    observe_backends(client, planner, &states, now).await
+    observe_backends(client, planner, &states, clock).await
 }
 
 async fn read_gauges(
@@ -129,8 +132,9 @@ async fn read_gauges(
     planner: &mut Planner,
     backend: &Name,
     ids: &[u32],
-    now: Duration,
+    clock: &impl Fn() -> Duration,
 ) -> Result<(), DriverError> {
+    planner.asked(clock());
     let commands: Vec<Command> = if ids.len() <= SINGLE_STATS {
         ids.iter()
             .map(|id| Command::ShowStat(backend.clone(), Some(*id)))
@@ -161,6 +165,7 @@ async fn read_gauges(
             }
         }
     }
+    let now = clock();
     for (id, gauges) in gauges.into_values() {
         planner.observe_gauges(backend, id, gauges, now);
     }

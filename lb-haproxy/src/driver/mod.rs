@@ -5,6 +5,7 @@ mod apply_backend;
 mod apply_map;
 mod certificates;
 mod config;
+mod conversation;
 mod counters;
 mod disk;
 mod error;

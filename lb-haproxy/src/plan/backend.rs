@@ -9,7 +9,7 @@ use std::{
 use lb_core::{EndpointState, Name};
 
 use super::{
-    slot::{Refused, Slot},
+    slot::{Moment, Refused, Slot},
     want::{Want, Wants},
 };
 use crate::{
@@ -100,8 +100,8 @@ impl Backend {
     }
 
     /// Takes in what HAProxy shows of all its servers.
-    pub(super) fn observe(&mut self, servers: Vec<Server>, now: Duration) {
-        self.read_at = now;
+    pub(super) fn observe(&mut self, servers: Vec<Server>, moment: Moment) {
+        self.read_at = moment.asked;
         let first = self.slots.is_empty();
         let mut old: Vec<Option<Slot>> = std::mem::take(&mut self.slots)
             .into_iter()
@@ -115,13 +115,13 @@ impl Backend {
                 .and_then(|at| old.get_mut(*at)?.take());
             let slot = match known {
                 Some(mut slot) => {
-                    slot.observe(server, now);
+                    slot.observe(server, moment);
                     slot
                 }
                 None => {
-                    let mut slot = Slot::new(server, now);
+                    let mut slot = Slot::new(server, moment);
                     if first {
-                        slot.doubt_found(now);
+                        slot.doubt_found(moment.now);
                     }
                     slot
                 }
@@ -135,10 +135,10 @@ impl Backend {
         }
     }
 
-    /// Takes in the gauges of one server.
-    pub(super) fn observe_gauges(&mut self, id: u32, gauges: Gauges, now: Duration) {
+    /// Takes in the gauges of one server, by when they were asked for.
+    pub(super) fn observe_gauges(&mut self, id: u32, gauges: Gauges, asked: Duration) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.server.id == id) {
-            slot.gauges = Some((now, gauges));
+            slot.gauges = Some((asked, gauges));
         }
     }
 
@@ -210,11 +210,12 @@ impl Backend {
                 continue;
             }
             let rank = match slot.server.admin {
-                // Of two, the one that serves; somebody may have marked the other one down.
-                AdminState::Ready if slot.server.running => 0,
-                AdminState::Ready => 1,
-                AdminState::Drain => 2,
-                AdminState::Maint => 3,
+                // Of two, the one that serves; somebody may have marked the other one down or taken its weight.
+                AdminState::Ready if slot.server.running && slot.server.weight > 0 => 0,
+                AdminState::Ready if slot.server.running => 1,
+                AdminState::Ready => 2,
+                AdminState::Drain => 3,
+                AdminState::Maint => 4,
             };
             let holder = best.entry(address).or_insert((rank, at));
             *holder = (*holder).min((rank, at));

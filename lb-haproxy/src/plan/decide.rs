@@ -132,7 +132,7 @@ struct Serving {
     leavers: usize,
     /// Servers that serve and stay.
     stayers: usize,
-    /// Whether one who stays is believed to serve because of a check.
+    /// Whether one who stays, or leaves later, is believed to serve because of a check.
     by_checks: bool,
     /// Whether there is one slot only.
     sole_slot: bool,
@@ -152,7 +152,8 @@ impl Serving {
             let leaves = role.is_to_leave() && !backend.is_out(*role);
             all.leavers += usize::from(serves && leaves);
             all.stayers += usize::from(serves && role.is_to_serve());
-            all.by_checks |= role.is_to_serve() && slot.server.checked && slot.server.running;
+            let counts = role.is_to_serve() || leaves;
+            all.by_checks |= counts && slot.server.checked && slot.server.running;
             own += usize::from(*role != Role::Foreign);
         }
         all.sole_slot = own == 1;
@@ -176,7 +177,13 @@ impl Decider<'_> {
             self.entering.refused += usize::from(want.state.is_ready() && !serves(slot));
             return;
         }
-        self.switch_check_on(slot, want.state.is_ready() && !blocked(address));
+        let may_serve = want.state.is_ready() && !blocked(address);
+        let is_ready = slot.server.admin == AdminState::Ready && want.state.is_ready();
+        if is_ready && !may_serve && is_check_off(slot) {
+            self.out.waits_for.insert(address);
+            self.out.settled = false;
+        }
+        self.switch_check_on(slot, may_serve);
         match (want.state, slot.server.admin) {
             // Also while it drains: meanwhile another service may have got the address.
             (EndpointState::Ready, AdminState::Maint | AdminState::Drain) if blocked(address) => {
@@ -324,14 +331,11 @@ impl Decider<'_> {
     /// was cut short, or somebody switched it off.
     fn switch_check_on(&mut self, slot: &Slot, may_serve: bool) {
         let server = &slot.server;
-        let at_rest = server.admin == AdminState::Maint;
-        // One that was off when a maintenance ended stands still until another one ends.
-        let stuck = !at_rest && server.check_paused;
         // What must not serve is never made ready, not even for a moment: it goes to maintenance anyway.
-        let to_do = (!server.check_enabled || stuck) && (at_rest || may_serve);
-        if !server.checked || !to_do {
+        if !is_check_off(slot) || !(may_serve || server.admin == AdminState::Maint) {
             return;
         }
+        let stuck = is_check_stuck(slot);
         let enable = Command::EnableHealth(self.server(slot));
         self.step(Stages::Prepare, slot, enable, Why::Adjust);
         self.expect(Stages::Prepare, slot, |expect| expect.checking = true);
@@ -369,15 +373,14 @@ impl Decider<'_> {
 
     /// A server made ready whose check has not passed yet: on its way in, for a while.
     fn await_check(&mut self, slot: &Slot) {
-        let window_ends = slot
-            .since
-            .saturating_add(self.context.policy.admission_timeout);
+        let since = slot.entering_since();
+        let window_ends = since.saturating_add(self.context.policy.admission_timeout);
         if slot.server.running || self.context.now >= window_ends {
             return;
         }
         self.out.settled = false;
         self.entering.later += 1;
-        let elapsed = self.backend.read_at.saturating_sub(slot.since);
+        let elapsed = self.backend.read_at.saturating_sub(since);
         self.look_again(self.backend.read_at + poll_interval(elapsed));
         self.again(window_ends);
     }
@@ -518,4 +521,14 @@ fn is_marked_down(slot: &Slot) -> bool {
 /// Whether HAProxy sends it new traffic.
 fn serves(slot: &Slot) -> bool {
     slot.server.admin == AdminState::Ready && slot.server.running && slot.server.weight > 0
+}
+
+/// Whether nobody looks at a server that is to be looked at.
+fn is_check_off(slot: &Slot) -> bool {
+    slot.server.checked && (!slot.server.check_enabled || is_check_stuck(slot))
+}
+
+/// A check that was off when a maintenance ended stands still until another one ends.
+fn is_check_stuck(slot: &Slot) -> bool {
+    slot.server.check_paused && slot.server.admin != AdminState::Maint
 }

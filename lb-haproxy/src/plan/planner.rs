@@ -18,7 +18,7 @@ use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
     routes::Routes,
-    slot::{Refused, Slot},
+    slot::{Moment, Refused, Slot},
     step::{Plan, Read, Stage, earlier},
     usage::Usage,
 };
@@ -56,6 +56,8 @@ pub struct Planner {
     pub(super) dirty: BTreeSet<Name>,
     /// What was read before may have changed by itself.
     fresh_from: Duration,
+    /// When what is observed now was asked for.
+    asked_at: Option<Duration>,
     /// Backends to look at when their time has come, and the last decision's other results.
     waiting: BTreeMap<Name, Waiting>,
     /// Addresses that have still to leave a backend.
@@ -97,6 +99,7 @@ impl Planner {
             partial: false,
             dirty: BTreeSet::new(),
             fresh_from: Duration::ZERO,
+            asked_at: None,
             waiting: BTreeMap::new(),
             blocked: HashMap::new(),
             contested: HashMap::new(),
@@ -223,20 +226,34 @@ impl Planner {
         }
     }
 
+    /// Takes in when what is observed next was asked for: it may be as old as that, whenever it is heard. Without it, it
+    /// is believed to be from the moment in which it is observed.
+    pub fn asked(&mut self, at: Duration) {
+        self.asked_at = Some(at);
+    }
+
+    /// When what is observed now is from.
+    fn observed(&self, now: Duration) -> Moment {
+        let asked = self.asked_at.map_or(now, |at| at.min(now));
+        Moment { asked, now }
+    }
+
     /// Takes in what HAProxy shows of all servers of one backend.
     pub fn observe(&mut self, backend: &Name, servers: Vec<Server>, now: Duration) {
+        let moment = self.observed(now);
         self.backends
             .entry(backend.clone())
             .or_insert_with(|| Backend::new(backend.clone()))
-            .observe(servers, now);
+            .observe(servers, moment);
         self.dirty.insert(backend.clone());
     }
 
     /// Takes in what HAProxy shows of one server that it has shown before.
     pub fn observe_server(&mut self, backend: &Name, server: Server, now: Duration) {
+        let moment = self.observed(now);
         let known = self.backends.get_mut(backend);
         if let Some(slot) = known.and_then(|known| known.slot_mut(&server.name)) {
-            slot.observe(server, now);
+            slot.observe(server, moment);
             self.dirty.insert(backend.clone());
         }
     }
@@ -264,8 +281,9 @@ impl Planner {
 
     /// Takes in the gauges of one server, by its number.
     pub fn observe_gauges(&mut self, backend: &Name, id: u32, gauges: Gauges, now: Duration) {
+        let asked = self.observed(now).asked;
         if let Some(known) = self.backends.get_mut(backend) {
-            known.observe_gauges(id, gauges, now);
+            known.observe_gauges(id, gauges, asked);
             self.dirty.insert(backend.clone());
         }
     }
@@ -313,6 +331,14 @@ impl Planner {
         if let Some(known) = self.backends.get_mut(backend) {
             known.fixed_weights = true;
             self.dirty.insert(backend.clone());
+        }
+    }
+
+    /// Takes in that HAProxy is being told to take a server for down until its check passes: it is waited for from now
+    /// on.
+    pub fn marked_down(&mut self, server: &ServerRef, now: Duration) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.marked_down_at = Some(now);
         }
     }
 
@@ -430,7 +456,7 @@ impl Planner {
             maps,
             ..Stage::default()
         };
-        plan.settled = route.is_empty() && prepare.maps.is_empty();
+        plan.settled = route.is_empty() && prepare.maps.is_empty() && !self.routes.is_refused(now);
         // Addresses that are parked are waited for as well.
         let at_once = [&prepare, &admit, &route, &leave]
             .iter()
@@ -445,7 +471,7 @@ impl Planner {
             }
         }
         plan.again_at = try_again;
-        plan.unmet.extend_from_slice(self.routes.unmet());
+        plan.unmet.append(&mut self.routes.unmet(now));
         plan.stages = [prepare, admit, route, leave]
             .into_iter()
             .filter(|stage| !stage.is_empty())

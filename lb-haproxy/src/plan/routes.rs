@@ -1,10 +1,13 @@
 //! The route maps: what they have, what they are to have, and which spare backend serves which service.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lb_core::{Mode, Name, Route, Snapshot, Unmet, UnmetReason};
 
-use super::step::MapStep;
+use super::{slot::Refused, step::MapStep};
 use crate::{
     capability::Capabilities,
     policy::Policy,
@@ -13,9 +16,6 @@ use crate::{
         Compiled, MapChange, RouteMap, ServiceMap, TooManyEntries, compile_http, compile_sni,
     },
 };
-
-/// The first and the longest pause after a map refused a change.
-const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What a map is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub(super) struct Routes {
     services: ServiceMap,
     /// Whether assignments changed since the map of services was last told.
     reassigned: bool,
+    /// Spare backends to which no route may lead yet: the map of services does not say whose they are.
+    closed: BTreeSet<Name>,
     stale: bool,
     unmet: Vec<Unmet>,
 }
@@ -47,9 +49,22 @@ struct Map {
     /// `None` while it is not known: then the map is left as it is.
     wanted: Option<RouteMap>,
     /// Until when it is left alone, how long that is, and why.
-    refused: Option<(Duration, Duration, String)>,
+    refused: Option<Refused>,
     /// Whether it was found to have what it is to have.
     in_step: bool,
+}
+
+impl Map {
+    /// Why it is left alone, and until when; `None` where it may be changed.
+    fn refusal(&self, now: Duration) -> Option<&Refused> {
+        self.refused.as_ref().filter(|refused| now < refused.until)
+    }
+
+    fn has(&self, key: &Name, value: &Name) -> bool {
+        self.observed
+            .iter()
+            .any(|entry| entry.key == key.as_str() && entry.value == value.as_str())
+    }
 }
 
 impl Routes {
@@ -134,12 +149,22 @@ impl Routes {
             return None;
         }
         let map = self.maps.get(&Kind::Services)?;
-        let (until, ..) = map.refused.as_ref().filter(|(until, ..)| now < *until)?;
-        let recorded = map
-            .observed
+        let until = map.refusal(now)?.until;
+        (!map.has(service, backend)).then_some(until)
+    }
+
+    /// Spare backends that wait for their entry and to which no request is led: a route would lead to somebody of whom
+    /// HAProxy does not know whom he serves. Those that are in use already go on.
+    fn closed(&self, now: Duration) -> BTreeSet<Name> {
+        let services = self.maps.get(&Kind::Services);
+        let Some(map) = services.filter(|map| map.refusal(now).is_some()) else {
+            return BTreeSet::new();
+        };
+        self.services
             .iter()
-            .any(|entry| entry.key == service.as_str() && entry.value == backend.as_str());
-        (!recorded).then_some(*until)
+            .filter(|(service, backend)| !map.has(service, backend) && !self.lead_to(backend))
+            .map(|(_, backend)| backend.clone())
+            .collect()
     }
 
     pub(super) fn assign(&mut self, service: Name, backend: Name) {
@@ -178,16 +203,36 @@ impl Routes {
 
     pub(super) fn refused(&mut self, name: &MapName, detail: String, now: Duration) {
         for map in self.maps.values_mut().filter(|map| map.name == *name) {
-            let pause = match &map.refused {
-                Some((_, pause, _)) => (*pause * 2).min(REFUSAL_PAUSE.1),
-                None => REFUSAL_PAUSE.0,
-            };
-            map.refused = Some((now + pause, pause, detail.clone()));
+            map.refused = Some(Refused::again(map.refused.as_ref(), detail.clone(), now));
         }
     }
 
-    pub(super) fn unmet(&self) -> &[Unmet] {
-        &self.unmet
+    /// What of the wish is not in effect.
+    pub(super) fn unmet(&self, now: Duration) -> Vec<Unmet> {
+        let mut unmet = self.unmet.clone();
+        for (kind, map) in &self.maps {
+            let Some(refused) = map.refusal(now) else {
+                continue;
+            };
+            let mode = match kind {
+                Kind::Http => Mode::Http,
+                Kind::Sni => Mode::Tcp,
+                // Who waits for an entry there says so himself.
+                Kind::Services => continue,
+            };
+            if let Some((route, _)) = self.wish.iter().find(|(_, its)| *its == mode) {
+                let detail = format!("map {} was not changed: {}", map.name, refused.detail);
+                let service = route.service.clone();
+                unmet.push(Unmet::new(service, None, UnmetReason::Refused, detail));
+            }
+        }
+        unmet
+    }
+
+    /// Whether a map is left as it is for now because it refused a change.
+    pub(super) fn is_refused(&self, now: Duration) -> bool {
+        let mut maps = self.maps.values();
+        maps.any(|map| map.refusal(now).is_some())
     }
 
     /// The change of the map of services: to be made before a spare backend is filled.
@@ -209,16 +254,17 @@ impl Routes {
         capabilities: &Capabilities,
         now: Duration,
     ) -> (Vec<MapStep>, Option<Duration>) {
-        if self.stale {
+        let closed = self.closed(now);
+        if self.stale || closed != self.closed {
             self.stale = false;
-            self.compile(backend_of);
+            self.compile(|service| backend_of(service).filter(|backend| !closed.contains(backend)));
+            self.closed = closed;
         }
         let steps = self.changes(&[Kind::Http, Kind::Sni], capabilities, now);
         let again = self
             .maps
             .values()
-            .filter_map(|map| map.refused.as_ref().map(|(until, ..)| *until))
-            .filter(|until| *until > now)
+            .filter_map(|map| map.refusal(now).map(|refused| refused.until))
             .min();
         (steps, again)
     }
@@ -237,7 +283,7 @@ impl Routes {
             if map.in_step {
                 continue;
             }
-            if map.refused.as_ref().is_some_and(|(until, ..)| now < *until) {
+            if map.refusal(now).is_some() {
                 continue;
             }
             let Some(wanted) = &map.wanted else {
@@ -383,7 +429,7 @@ mod tests {
             .map(|route| (route, Mode::Http))
             .collect();
         assert!(steps(&mut routes).is_empty());
-        assert_eq!(routes.unmet().len(), 1);
+        assert_eq!(routes.unmet(Duration::ZERO).len(), 1);
     }
 
     #[test]

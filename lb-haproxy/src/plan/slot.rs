@@ -15,7 +15,7 @@ pub(super) struct Slot {
     pub(super) server: Server,
     /// Since when its address and administrative state are what they are.
     pub(super) since: Duration,
-    /// Its gauges, if read after `since`, and when.
+    /// Its gauges, if read after `since`, and when they were asked for.
     pub(super) gauges: Option<(Duration, Gauges)>,
     /// Since when it is to leave.
     pub(super) leaving_since: Option<Duration>,
@@ -23,12 +23,23 @@ pub(super) struct Slot {
     pub(super) found_unwanted: bool,
     /// When its sessions were last cut.
     pub(super) cut_at: Option<Duration>,
+    /// When HAProxy was last told to take it for down until its check passes.
+    pub(super) marked_down_at: Option<Duration>,
     /// HAProxy refused a step: not tried again before this time, for this reason.
     pub(super) refused: Option<Refused>,
     /// This address was sent and not read back: it may take effect late.
     doubt: Option<(SocketAddr, Refused)>,
-    /// When it was read last.
+    /// When what is known of it was asked for.
     pub(super) read_at: Duration,
+}
+
+/// When something was observed: it was so some time between the question and the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// The question: what happened later need not be seen.
+    pub(super) asked: Duration,
+    /// The answer: what is new happened before.
+    pub(super) now: Duration,
 }
 
 /// A refusal and when to try again.
@@ -37,6 +48,13 @@ pub(super) struct Refused {
     pub(super) until: Duration,
     pub(super) pause: Duration,
     pub(super) detail: String,
+}
+
+impl Moment {
+    /// Observed while no time passed.
+    pub(super) fn at(now: Duration) -> Self {
+        Self { asked: now, now }
+    }
 }
 
 impl Refused {
@@ -64,7 +82,8 @@ const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::f
 const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
 
 impl Slot {
-    pub(super) fn new(server: Server, now: Duration) -> Self {
+    pub(super) fn new(server: Server, moment: Moment) -> Self {
+        let Moment { asked, now } = moment;
         let since = match server.admin {
             // For most versions the beginning of a drain is no change, and requests must not be cut for that.
             AdminState::Drain => now,
@@ -77,19 +96,21 @@ impl Slot {
             leaving_since: None,
             found_unwanted: false,
             cut_at: None,
+            marked_down_at: None,
             refused: None,
             doubt: None,
-            read_at: now,
+            read_at: asked,
         }
     }
 
-    pub(super) fn observe(&mut self, server: Server, now: Duration) {
-        self.read_at = now;
+    pub(super) fn observe(&mut self, server: Server, moment: Moment) {
+        self.read_at = moment.asked;
         let moved = self.server.address != server.address;
         if moved || self.server.admin != server.admin {
-            self.since = now;
+            self.since = moment.now;
             self.gauges = None;
             self.cut_at = None;
+            self.marked_down_at = None;
         }
         if moved {
             self.leaving_since = None;
@@ -141,6 +162,12 @@ impl Slot {
     pub(super) fn quiet_since(&self, from: Duration) -> bool {
         self.gauges
             .is_some_and(|(at, gauges)| at >= from && gauges.is_quiet())
+    }
+
+    /// Since when it is on its way in: its check must pass once before it serves.
+    pub(super) fn entering_since(&self) -> Duration {
+        let marked_down_at = self.marked_down_at;
+        marked_down_at.map_or(self.since, |at| at.max(self.since))
     }
 
     /// When to look at its gauges next.

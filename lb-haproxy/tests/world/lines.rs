@@ -28,6 +28,7 @@ impl World {
                 self.before_address(sim, now, at, to.unwrap());
             }
             ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
+            ["set", "server", at, "health", "down"] => self.ask(now, at),
             ["del", "server", at] => self.before_removal(sim, now, at),
             [
                 "set",
@@ -65,6 +66,14 @@ impl World {
         }
     }
 
+    fn ask(&mut self, now: Duration, at: &str) {
+        let backends = &self.scene.backends;
+        let is_it = |sight: &&mut Sight| format!("{}/{}", backends[sight.place], sight.name) == at;
+        if let Some(sight) = self.sights.iter_mut().find(is_it) {
+            sight.asked = Some(now);
+        }
+    }
+
     fn find(&self, at: &str) -> Option<Sight> {
         let (backend, name) = at.split_once('/')?;
         self.sights
@@ -75,12 +84,17 @@ impl World {
 
     /// I1: a slot is re-pointed only when it rests and nobody uses it, and only from and to its parking place.
     fn before_address(&mut self, sim: &Simulator, now: Duration, at: &str, to: SocketAddr) {
-        let Some(sight) = self.find(at).filter(|sight| !sight.tainted) else {
+        let Some(sight) = self.find(at) else {
             return;
         };
         let Some(from) = sight.address else {
             return;
         };
+        if sight.tainted {
+            // Nobody can know that somebody else has just put it to use.
+            self.taken.push((self.worker, sight.place, from));
+            return;
+        }
         if sight.admin != AdminState::Maint {
             self.broken(
                 now,

@@ -190,6 +190,10 @@ impl Play {
         world.lb_lives = true;
         world.desired = None;
         world.armed = None;
+        for sight in &mut world.sights {
+            // Of whom the life before let in the next one knows only what HAProxy shows.
+            sight.asked = None;
+        }
         world.note(clock::elapsed(), format_args!("lb begins"));
         drop(world);
         self.lives += 1;

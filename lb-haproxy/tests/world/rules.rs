@@ -207,6 +207,7 @@ impl World {
                     used: server.admin != AdminState::Maint
                         || old.is_some_and(|old| old.used && old.address == server.address),
                     told: old.and_then(|old| old.told),
+                    asked: old.and_then(|old| old.asked).filter(|at| *at >= since),
                     served: server.takes_requests
                         || old.is_some_and(|old| old.served && old.since == since),
                 }
@@ -430,16 +431,20 @@ impl World {
                     .wish(service, *address)
                     .is_some_and(|(state, weight)| state.is_ready() && weight > 0);
                 let own = || self.sights.iter().filter(|sight| sight.place == place);
-                let possible = match own().find(|sight| sight.address == Some(*address)) {
-                    // One that was let in and does not pass its check is waited for no longer than so.
-                    Some(sight) => {
-                        sight.admin == AdminState::Maint
-                            || (!sight.served
-                                && now + Duration::from_millis(20) < sight.since + ADMISSION)
-                    }
-                    None => own().any(|sight| {
-                        sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked)
-                    }),
+                let has_it = |sight: &&Sight| sight.address == Some(*address);
+                let rests = |sight: &Sight| sight.admin == AdminState::Maint;
+                // One that was let in and does not pass its check is waited for no longer than so.
+                let enters = |sight: &Sight| {
+                    let since = sight.asked.unwrap_or(sight.since);
+                    !sight.served && now + Duration::from_millis(20) < since + ADMISSION
+                };
+                let possible = match own().find(|sight| has_it(sight) && !rests(sight)) {
+                    Some(_) => own()
+                        .filter(has_it)
+                        .any(|sight| !rests(sight) && enters(sight)),
+                    None => own()
+                        .filter(|sight| rests(sight))
+                        .any(|sight| has_it(&sight) || sight.address.is_some_and(is_parked)),
                 };
                 ready && !left.contains(address) && possible
             });

@@ -8,8 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lb_core::{DriveError, Driver, EndpointState, Name, Preview, Report, Snapshot};
-use lb_haproxy::{HaproxyDriver, TargetConfig, proto::AdminState, simulator::Network};
+use lb_core::{DriveError, Driver, EndpointState, Name, Preview, Report, Route, Snapshot, Unmet};
+use lb_haproxy::{
+    HaproxyDriver, TargetConfig,
+    proto::AdminState,
+    routes::UNAVAILABLE,
+    simulator::{Network, Simulator},
+};
 
 use crate::{
     clock,
@@ -81,15 +86,20 @@ impl Driver for Watched {
                     let (applied, converged) = (report.applied, report.converged);
                     world.note(
                         now,
-                        format_args!(
-                            "pass ends: applied {applied}, converged {converged}, unmet {}",
-                            report.unmet.len()
-                        ),
+                        format_args!("pass ends: applied {applied}, converged {converged}"),
                     );
+                    for unmet in &report.unmet {
+                        let (service, endpoint) = (&unmet.service, &unmet.endpoint);
+                        let detail = &unmet.detail;
+                        world.note(
+                            now,
+                            format_args!("  unmet: {service} {endpoint:?} {detail}"),
+                        );
+                    }
                     let settled = now > world.worker_since + Duration::from_secs(4);
                     if converged && worker == world.worker && settled {
                         world.counts.converged += 1;
-                        world.check_converged(now, desired, report);
+                        world.check_converged(sim, now, desired, report);
                     }
                     if report
                         .counters
@@ -212,7 +222,14 @@ impl World {
     }
 
     /// I3, I10: a pass that says that the wish is in effect says what HAProxy does.
-    fn check_converged(&mut self, now: Duration, desired: &Snapshot, report: &Report) {
+    fn check_converged(
+        &mut self,
+        sim: &Simulator,
+        now: Duration,
+        desired: &Snapshot,
+        report: &Report,
+    ) {
+        self.check_routes(sim, now, desired, report);
         let scene = self.scene.clone();
         for (service, known) in scene.services.iter().enumerate() {
             let Some(place) = scene
@@ -259,6 +276,47 @@ impl World {
                         format_args!("I3/I10: a pass says that all is in effect; {} at {address} is wished {wish:?} and serves with {ready:?}", known.name),
                     );
                 }
+            }
+        }
+    }
+
+    /// I3: a pass that says that the wish is in effect leads every request where the wish leads it.
+    fn check_routes(
+        &mut self,
+        sim: &Simulator,
+        now: Duration,
+        desired: &Snapshot,
+        report: &Report,
+    ) {
+        if self.is_meddled(now) || sim.newest().is_none() {
+            return;
+        }
+        let scene = self.scene.clone();
+        for (at, service) in scene.services.iter().enumerate() {
+            let is_its = |route: &&Route| {
+                route.service == service.name && String::from(route.host.clone()) == service.host
+            };
+            let is_unmet = |unmet: &Unmet| unmet.service == service.name;
+            if !desired.routes().any(|route| is_its(&route)) || report.unmet.iter().any(is_unmet) {
+                continue;
+            }
+            let led = self.led.get(at).and_then(Option::as_deref);
+            let wished = desired.service(&service.name);
+            if led == Some(UNAVAILABLE) && wished.is_some_and(|wished| wished.is_empty()) {
+                // There may be no backend for it, and nobody who would be in it.
+                continue;
+            }
+            let place = scene
+                .backends
+                .iter()
+                .position(|known| Some(known.as_str()) == led);
+            if place.and_then(|place| self.service_of(sim, place)) != Some(at) {
+                let led = led.map(str::to_owned);
+                let host = &service.host;
+                self.broken(
+                    now,
+                    format_args!("I3: a pass says that all is in effect; {host} is led to {led:?}"),
+                );
             }
         }
     }

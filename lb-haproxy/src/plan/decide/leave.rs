@@ -30,8 +30,14 @@ impl Decider<'_> {
                 self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
             }
             (AdminState::Ready, _) => {
-                // An address that already serves somebody else must not be kept, whatever that costs here.
-                let needed_elsewhere = slot.server.address.is_some_and(contested);
+                let wanted_here = |address: &SocketAddr| {
+                    let want = self.backend.wants.get(address);
+                    want.is_some_and(|want| want.state.is_ready())
+                };
+                // An address that already serves somebody else must not be kept, whatever that costs here. Where it is
+                // wanted here too, another server keeps it anyway.
+                let address = slot.server.address.filter(|at| !wanted_here(at));
+                let needed_elsewhere = address.is_some_and(contested);
                 // What is not wished for may only not be known; one server too many of a wish is known.
                 let may_be_wished = self.context.partial
                     && matches!(role, Role::Leaving(address) if self.backend.wants.get(&address).is_none());

@@ -9,7 +9,13 @@ use std::{
 use lb_core::{EndpointState, Name, UnmetReason};
 
 use super::{
-    super::{backend::Role, planner::preferred_place, slot::Slot, step::Why, want::Want},
+    super::{
+        backend::Role,
+        planner::preferred_place,
+        slot::{Moment, Slot},
+        step::Why,
+        want::Want,
+    },
     Decider, Stages,
 };
 use crate::{
@@ -145,7 +151,7 @@ impl Decider<'_> {
         let mut server = Server::slot(self.new_name(address), 0);
         server.address = Some(address);
         server.checked = checked;
-        let slot = Slot::new(server, self.context.now);
+        let slot = Slot::new(server, Moment::at(self.context.now));
         let check_port = match (want.check_port, self.backend.check_port) {
             (Some(port), _) => Some(port),
             (None, 0) => None,
