@@ -207,3 +207,18 @@ fn the_same_seed_makes_the_same_trace() {
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
     }
 }
+
+/// Faults so rare that no gate would play their seeds otherwise. Each was of the product, and the only test of the part of
+/// the driver that it needed.
+const FOUND: [u64; 10] = [
+    386_714, 401_890, 407_801, 414_477, 565_672, 594_503, 742_105, 783_473, 839_081, 874_817,
+];
+
+#[test]
+fn the_seeds_in_which_faults_were_found_are_clean() {
+    for seed in FOUND {
+        let options = Options::of(seed);
+        let violation = play(&options).violation;
+        assert_eq!(violation, None, "repeat with: {options}");
+    }
+}
