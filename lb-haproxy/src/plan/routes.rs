@@ -48,7 +48,7 @@ struct Map {
     observed: Vec<MapEntry>,
     /// `None` while it is not known: then the map is left as it is.
     wanted: Option<RouteMap>,
-    /// Until when it is left alone, how long that is, and why.
+    /// Its last refusal of a change, if none was accepted since.
     refused: Option<Refused>,
     /// Whether it was found to have what it is to have.
     in_step: bool,

@@ -28,7 +28,7 @@ impl World {
                 self.before_address(sim, now, at, to.unwrap());
             }
             ["shutdown", "sessions", "server", at] => self.before_cut(now, at),
-            ["set", "server", at, "health", "down"] => self.ask(now, at),
+            ["set", "server", at, "health", "down"] => self.mark_down(now, at),
             ["del", "server", at] => self.before_removal(sim, now, at),
             [
                 "set",
@@ -66,11 +66,11 @@ impl World {
         }
     }
 
-    fn ask(&mut self, now: Duration, at: &str) {
+    fn mark_down(&mut self, now: Duration, at: &str) {
         let backends = &self.scene.backends;
         let is_it = |sight: &&mut Sight| format!("{}/{}", backends[sight.place], sight.name) == at;
         if let Some(sight) = self.sights.iter_mut().find(is_it) {
-            sight.asked = Some(now);
+            sight.marked_down_at = Some(now);
         }
     }
 

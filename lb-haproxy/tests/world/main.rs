@@ -208,8 +208,8 @@ fn the_same_seed_makes_the_same_trace() {
     }
 }
 
-/// Faults so rare that no gate would play their seeds otherwise. Each was of the product, and the only test of the part of
-/// the driver that it needed.
+/// Faults of the product were found in these. They are so rare that the first seeds do not meet them, and what the driver
+/// tells the planner for their sake is tested nowhere else.
 const FOUND: [u64; 10] = [
     386_714, 401_890, 407_801, 414_477, 565_672, 594_503, 742_105, 783_473, 839_081, 874_817,
 ];

@@ -192,7 +192,7 @@ impl Play {
         world.armed = None;
         for sight in &mut world.sights {
             // Of whom the life before let in the next one knows only what HAProxy shows.
-            sight.asked = None;
+            sight.marked_down_at = None;
         }
         world.note(clock::elapsed(), format_args!("lb begins"));
         drop(world);

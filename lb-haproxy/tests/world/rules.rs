@@ -207,7 +207,9 @@ impl World {
                     used: server.admin != AdminState::Maint
                         || old.is_some_and(|old| old.used && old.address == server.address),
                     told: old.and_then(|old| old.told),
-                    asked: old.and_then(|old| old.asked).filter(|at| *at >= since),
+                    marked_down_at: old
+                        .and_then(|old| old.marked_down_at)
+                        .filter(|at| *at >= since),
                     served: server.takes_requests
                         || old.is_some_and(|old| old.served && old.since == since),
                 }
@@ -435,7 +437,7 @@ impl World {
                 let rests = |sight: &Sight| sight.admin == AdminState::Maint;
                 // One that was let in and does not pass its check is waited for no longer than so.
                 let enters = |sight: &Sight| {
-                    let since = sight.asked.unwrap_or(sight.since);
+                    let since = sight.marked_down_at.unwrap_or(sight.since);
                     !sight.served && now + Duration::from_millis(20) < since + ADMISSION
                 };
                 let possible = match own().find(|sight| has_it(sight) && !rests(sight)) {

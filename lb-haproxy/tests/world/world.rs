@@ -119,8 +119,8 @@ pub(crate) struct Sight {
     pub(crate) adopted: bool,
     /// It has been ready or draining with this address.
     pub(crate) used: bool,
-    /// When `lb` last said in this life that its check has to pass first.
-    pub(crate) asked: Option<Duration>,
+    /// When `lb`, in this life, last marked it down until its check passes.
+    pub(crate) marked_down_at: Option<Duration>,
     /// It has served since it was made ready.
     pub(crate) served: bool,
     /// When `lb` was last told of its backend, and whether it served then.
