@@ -175,6 +175,14 @@ fn check_tells_every_problem_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agent.toml");
     std::fs::write(directory.path().join("plain"), "").unwrap();
+    let mut mkfifo = std::process::Command::new("mkfifo");
+    assert!(
+        mkfifo
+            .arg(directory.path().join("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     let here = directory.path().display();
     let text = format!(
         r#"resync = 0.001
@@ -186,6 +194,10 @@ path = "{here}/absent.toml"
 [[sources]]
 kind = "file"
 path = "{here}/plain"
+[[sources]]
+kind = "file"
+name = "third"
+path = "{here}/pipe"
 [[targets]]
 name = "edge"
 socket = "{here}/absent.sock"
@@ -211,14 +223,15 @@ growth = {{ config = "{here}/absent.cfg" }}
         "agent.toml:3:11: warning: agent.metrics: 0.0.0.0:9469 may be reachable from other machines, and everyone may read",
         "agent.toml:6:8: warning: sources[0].path: absent.toml: there is no such file",
         "agent.toml:7:1: error: sources[1].name: source file is there already as sources[0], expected a name of its own",
-        "agent.toml:12:10: warning: targets[0].socket: absent.sock: there is no such file",
-        "agent.toml:14:8: error: targets[1].name: target edge is there already as targets[0], expected a name of its own",
-        "agent.toml:15:10: error: targets[1].socket: plain is not a socket",
-        "agent.toml:18:10: warning: targets[2].socket: absent.sock is the socket of target edge too",
-        "agent.toml:18:10: warning: targets[2].socket: absent.sock: there is no such file",
-        "agent.toml:19:26: warning: targets[2].files.server_state: absent: there is no such folder",
-        "agent.toml:20:10: error: targets[2].growth: needs targets[2].master, which is not there",
-        "agent.toml:20:21: warning: targets[2].growth.config: absent.cfg: there is no such file",
+        "agent.toml:13:8: warning: sources[2].path: pipe is neither a file nor a folder",
+        "agent.toml:16:10: warning: targets[0].socket: absent.sock: there is no such file",
+        "agent.toml:18:8: error: targets[1].name: target edge is there already as targets[0], expected a name of its own",
+        "agent.toml:19:10: error: targets[1].socket: plain is not a socket",
+        "agent.toml:22:10: warning: targets[2].socket: absent.sock is the socket of target edge too",
+        "agent.toml:22:10: warning: targets[2].socket: absent.sock: there is no such file",
+        "agent.toml:23:26: warning: targets[2].files.server_state: absent: there is no such folder",
+        "agent.toml:24:10: error: targets[2].growth: needs targets[2].master, which is not there",
+        "agent.toml:24:21: warning: targets[2].growth.config: absent.cfg: there is no such file",
     ];
     assert_eq!(found, expected);
     assert!(

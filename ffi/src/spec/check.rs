@@ -240,8 +240,17 @@ impl<'s> Findings<'s> {
     }
 
     fn readable(&mut self, field: String, path: &Path) {
-        if let Err(error) = std::fs::File::open(path) {
-            let message = format!("{}: {}", path.display(), plain(&error));
+        let problem = match std::fs::metadata(path) {
+            // A pipe would keep whoever opens it until somebody writes.
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                Some(format!("{} is neither a file nor a folder", path.display()))
+            }
+            Ok(_) => std::fs::File::open(path)
+                .err()
+                .map(|error| format!("{}: {}", path.display(), plain(&error))),
+            Err(error) => Some(format!("{}: {}", path.display(), plain(&error))),
+        };
+        if let Some(message) = problem {
             self.add(Severity::Warning, field, message);
         }
     }
