@@ -6,18 +6,21 @@
     reason = "a test fails by panicking, and reads the clock for its deadlines"
 )]
 
+#[path = "support/echo.rs"]
+mod echo;
 mod support;
 
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use echo::echo;
 use lb_core::{Driver as _, Endpoint, Mode, Name, Notice, Report, Snapshot, UnmetReason};
 use lb_haproxy::{
     HaproxyDriver, Policy, TargetConfig,
@@ -126,26 +129,8 @@ fn master(place: &Place) -> lb_haproxy::SocketAddress {
     path.display().to_string().parse().unwrap()
 }
 
-/// Servers that send back what they get, each on a thread of its own, until the test ends.
 fn echoes(count: usize) -> Vec<SocketAddr> {
-    (0..count)
-        .map(|_| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    thread::spawn(move || {
-                        let mut stream = stream;
-                        let mut byte = [0];
-                        while stream.read_exact(&mut byte).is_ok()
-                            && stream.write_all(&byte).is_ok()
-                        {}
-                    });
-                }
-            });
-            address
-        })
-        .collect()
+    (0..count).map(|_| echo()).collect()
 }
 
 fn wish(addresses: &[SocketAddr]) -> Arc<Snapshot> {

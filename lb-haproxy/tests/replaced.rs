@@ -6,17 +6,19 @@
     reason = "a test fails by panicking, and reads the clock for its deadlines"
 )]
 
+#[path = "support/echo.rs"]
+mod echo;
 mod support;
 
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
+use echo::echo;
 use lb_core::{Driver as _, Endpoint, Mode, Name, Snapshot, model::Changes};
 use lb_haproxy::{
     Client, ClientConfig, HaproxyDriver, TargetConfig,
@@ -97,21 +99,6 @@ fn a_replaced_worker_that_lives_on_is_not_waited_for_without_end() {
 fn an_address_stays_in_its_service_whatever_a_replaced_worker_does() {
     let (_, plan) = waiting("b");
     assert!(lets_in(&plan), "{plan}");
-}
-
-/// A server that sends back what it gets.
-fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut byte = [0];
-                while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
-            });
-        }
-    });
-    address
 }
 
 struct Subject {
