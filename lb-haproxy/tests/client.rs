@@ -401,7 +401,7 @@ async fn the_old_worker_refuses_changes_and_says_why() {
         let mut old = connect(&haproxy).await;
         assert!(!old.info().stopping);
         haproxy.reload().await.unwrap();
-        let new = connect(&haproxy).await;
+        let new = haproxy.connect().await.unwrap();
         assert_ne!(new.epoch(), old.epoch());
         let command = Command::SetState(slot(1), AdminState::Drain);
         timeout(LONG, async {

@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    cell::Cell, fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio,
+    time::Duration,
+};
 
 use lb_haproxy::{
     ClientError,
@@ -13,7 +16,7 @@ use lb_haproxy::{
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use support::{Place, executables};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const CONFIG: &str = "\
 global
@@ -53,7 +56,7 @@ async fn pids(haproxy: &Haproxy) -> Vec<Pid> {
 async fn all_end(pids: &[Pid]) {
     timeout(LONG, async {
         while pids.iter().any(|pid| test_kill_process(*pid).is_ok()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     })
     .await
@@ -91,6 +94,60 @@ async fn a_reload_brings_a_new_worker_and_a_bad_one_changes_nothing() {
             "{error}"
         );
         assert_eq!(haproxy.connect().await.unwrap().epoch(), client.epoch());
+        haproxy.stop().await.unwrap();
+    }
+}
+
+/// What begins after a reload is for the new worker, whoever of the two HAProxy hands it to: the one before it has been
+/// told to stop by then.
+#[tokio::test]
+async fn a_reload_waits_for_the_worker_that_stops() {
+    for executable in executables() {
+        // Who hands on his sockets is needed for that, awake.
+        let place = Place::new(&CONFIG.replace(" expose-fd listeners", ""));
+        let at = |name: &str| place.dir.path().join(name);
+        // The check of the configuration stops the worker that serves, as a busy machine may.
+        let script = format!(
+            "#!/bin/sh\ncase $1 in -c) [ ! -f {old} ] || kill -STOP $(cat {old});; esac\nexec {real} \"$@\"\n",
+            old = at("old").display(),
+            real = executable.path().display(),
+        );
+        std::fs::write(at("haproxy"), script).unwrap();
+        std::fs::set_permissions(at("haproxy"), Permissions::from_mode(0o700)).unwrap();
+        let busy = Executable::find(Some(&at("haproxy"))).unwrap();
+        let mut haproxy = place.start(&busy).await;
+        let old = haproxy.connect().await.unwrap().info().pid;
+        std::fs::write(at("old"), old.to_string()).unwrap();
+        let awake = Cell::new(false);
+        let goes_on = async {
+            sleep(Duration::from_secs(1)).await;
+            awake.set(true);
+            kill_process(raw(old), Signal::CONT).unwrap();
+            sleep(LONG).await;
+        };
+        tokio::select! {
+            done = haproxy.reload() => done.unwrap(),
+            () = goes_on => panic!("the reload has no end"),
+        }
+        assert!(awake.get(), "nobody has told the worker before");
+        haproxy.stop().await.unwrap();
+    }
+}
+
+/// Where the one before is given time to stop, it still takes some of what comes to the socket that both have.
+#[tokio::test]
+async fn a_conversation_is_with_the_worker_that_stays() {
+    for executable in executables() {
+        if !executable.version().await.unwrap().at_least(2, 6) {
+            continue;
+        }
+        let place = Place::new(&CONFIG.replace("global\n", "global\n  grace 2s\n"));
+        let mut haproxy = place.start(&executable).await;
+        haproxy.reload().await.unwrap();
+        let worker = haproxy.processes().await.unwrap().current().unwrap().pid;
+        for _ in 0..20 {
+            assert_eq!(haproxy.connect().await.unwrap().info().pid, worker);
+        }
         haproxy.stop().await.unwrap();
     }
 }
@@ -166,7 +223,7 @@ async fn a_crashed_worker_is_noticed() {
         }
         timeout(LONG, async {
             while haproxy.exited().is_none() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                sleep(Duration::from_millis(5)).await;
             }
         })
         .await
@@ -196,7 +253,7 @@ async fn parent_for_the_orphan_test() {
         .collect();
     let whole = format!("{} {}\n", place.dir.path().display(), all.join(" "));
     std::fs::write(&report, whole).unwrap();
-    tokio::time::sleep(LONG).await;
+    sleep(LONG).await;
 }
 
 #[tokio::test]
@@ -216,7 +273,7 @@ async fn haproxy_ends_when_its_parent_is_killed() {
             loop {
                 match std::fs::read_to_string(&report) {
                     Ok(text) if text.ends_with('\n') => return text,
-                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                    _ => sleep(Duration::from_millis(10)).await,
                 }
             }
         })

@@ -15,7 +15,7 @@ use crate::{
     client::{
         Client, ClientConfig, ClientError, Deadline, MasterClient, SocketAddress, reload, remaining,
     },
-    proto::Processes,
+    proto::{Command, Info, Processes},
 };
 
 /// Between two looks at what is waited for.
@@ -172,11 +172,13 @@ impl Haproxy {
         self.processes_within(self.options.start).await
     }
 
-    /// Reloads the configuration, seamlessly, and waits until the new worker answers.
+    /// Reloads the configuration, seamlessly, and waits until the new worker answers and the one before it has been
+    /// told to stop.
     ///
     /// # Errors
     /// [`ProcessError::Config`] or [`ProcessError::Reload`] where it does not load: what ran before still runs.
     pub async fn reload(&mut self) -> Result<(), ProcessError> {
+        let before = self.talk(self.options.start).await.ok();
         check_config(&self.options.executable, &self.options.config).await?;
         let address = SocketAddress::Unix(self.options.master.clone());
         let limit = self.options.start;
@@ -191,7 +193,11 @@ impl Haproxy {
             stderr: self.stderr(),
         })?;
         self.replaced = reloaded.before;
-        self.wait_until_ready(Some(reloaded.worker)).await
+        self.wait_until_ready(Some(reloaded.worker)).await?;
+        if let Some(before) = before {
+            self.wait_until_stopping(before).await;
+        }
+        Ok(())
     }
 
     /// Lets it finish what it has, takes nothing new, and waits for its end; kills it after `limit`.
@@ -232,11 +238,7 @@ impl Haproxy {
         let limit = self.options.start;
         let deadline = Deadline::after(limit);
         loop {
-            let config = ClientConfig {
-                connect: remaining(&deadline).min(LOOK),
-                ..ClientConfig::default()
-            };
-            match Client::connect(&self.options.admin, config).await {
+            match self.talk(remaining(&deadline)).await {
                 Ok(client) if worker.is_none_or(|pid| client.info().pid == pid) => return Ok(()),
                 Ok(_)
                 | Err(
@@ -247,6 +249,27 @@ impl Haproxy {
                 Err(error) => return Err(ProcessError::Admin(error)),
             }
             self.pause("ready", limit, &deadline).await?;
+        }
+    }
+
+    /// A conversation with whoever answers within this time, and soon.
+    async fn talk(&self, limit: Duration) -> Result<Client, ClientError> {
+        let config = ClientConfig {
+            connect: limit.min(LOOK),
+            ..ClientConfig::default()
+        };
+        Client::connect(&self.options.admin, config).await
+    }
+
+    /// Until a worker says that it is to stop, or says nothing: until then it may take some of what is new.
+    async fn wait_until_stopping(&self, mut worker: Client) {
+        let deadline = Deadline::after(self.options.start);
+        while !remaining(&deadline).is_zero() {
+            let said = worker.exec(&Command::ShowInfo).await;
+            match said.map(|reply| Info::parse(reply.text())) {
+                Ok(Ok(info)) if !info.stopping => sleep(PAUSE).await,
+                _ => return,
+            }
         }
     }
 
