@@ -16,12 +16,13 @@ use lb_haproxy::{
 };
 
 /// The first bytes choose version, policy and slots; then each operation is a byte and its arguments: wishes, time,
-/// sessions, edits by somebody else, restarts of `lb`, reloads of HAProxy, and passes that are whole, cut, refused or late.
+/// sessions, edits by somebody else, restarts of `lb`, reloads of HAProxy, answers that are heard late, and passes that are
+/// whole, cut, refused or late.
 ///
 /// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
 /// of the parking place; none is made ready but where its service wishes it, and nobody is made ready at an address
-/// that another service has not left, or that a replaced worker serves for another. When nothing goes wrong any more, planning ends within a bounded number of
-/// rounds, and every ready wish is served or told to be unmet.
+/// that another service has not left, or that a replaced worker serves for another. When nothing goes wrong any more,
+/// planning ends within a bounded number of rounds, and every ready wish is served or told to be unmet.
 pub fn planner(data: &[u8]) {
     let mut bytes = Bytes(data.get(..MOST_BYTES).unwrap_or(data));
     let mut world = World::new(&mut bytes);
@@ -39,6 +40,7 @@ pub fn planner(data: &[u8]) {
             _ => match operation >> 4 & 3 {
                 1 => world.reload(),
                 2 => world.replaced_is_gone(),
+                3 => world.hear_late(bytes.pick(&STEPS)),
                 _ => {
                     // What the one before knew is forgotten.
                     world.replaced.clear();
@@ -291,6 +293,17 @@ impl World {
         self.observe();
     }
 
+    /// What HAProxy showed is heard some time later. Meanwhile what was sent before takes effect.
+    fn hear_late(&mut self, by: Duration) {
+        let (asked, shown) = (self.now, self.backends.clone());
+        self.now += by;
+        self.settle();
+        self.planner.asked(asked);
+        for (backend, servers) in shown {
+            self.planner.observe(&backend, servers, self.now);
+        }
+    }
+
     /// What was sent takes effect.
     fn settle(&mut self) {
         for (server, address) in std::mem::take(&mut self.late) {
@@ -469,6 +482,7 @@ impl World {
     }
 
     fn observe(&mut self) {
+        self.planner.asked(self.now);
         for (backend, servers) in &self.backends {
             self.planner.observe(backend, servers.clone(), self.now);
         }
