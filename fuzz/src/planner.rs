@@ -202,6 +202,10 @@ impl World {
     /// A new worker begins as the one before is, which lives on for a while.
     fn reload(&mut self) {
         self.settle();
+        if self.now >= self.replaced_until {
+            // Nobody waits any more for those before.
+            self.replaced.clear();
+        }
         for (backend, servers) in &self.backends {
             let serving = servers
                 .iter()
