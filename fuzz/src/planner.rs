@@ -220,7 +220,7 @@ impl World {
         let before = self.planner.clone();
         self.restart();
         let served = before.serving().into_iter();
-        let all = served.chain(before.served_by_replaced());
+        let all = served.chain(before.served_by_replaced(self.now));
         self.planner.replaced_serves(all, self.replaced_until);
     }
 

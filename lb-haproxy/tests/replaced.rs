@@ -95,6 +95,15 @@ fn a_replaced_worker_that_lives_on_is_not_waited_for_without_end() {
     assert!(lets_in(&planner.plan(HOUR + Duration::from_secs(2))));
 }
 
+/// Whoever is given up says nothing of what the next one that is replaced serves, however late that is noticed.
+#[test]
+fn a_worker_that_was_given_up_is_no_longer_said_to_serve() {
+    let (planner, _) = waiting("a");
+    let still = |seconds| planner.served_by_replaced(HOUR + Duration::from_secs(seconds));
+    assert_eq!(still(1).count(), 1);
+    assert_eq!(still(2).count(), 0);
+}
+
 #[test]
 fn an_address_stays_in_its_service_whatever_a_replaced_worker_does() {
     let (_, plan) = waiting("b");

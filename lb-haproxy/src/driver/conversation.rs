@@ -112,9 +112,10 @@ impl HaproxyDriver {
                 Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
             let mut planner = Planner::new(self.config.policy.clone(), capabilities);
             if let Some(before) = &self.knowledge {
+                let now = self.elapsed();
                 let served = before.planner.serving().into_iter();
-                let all = served.chain(before.planner.served_by_replaced());
-                planner.replaced_serves(all, self.elapsed() + self.replaced_wait());
+                let all = served.chain(before.planner.served_by_replaced(now));
+                planner.replaced_serves(all, now + self.replaced_wait());
             }
             self.knowledge = Some(Knowledge {
                 epoch,

@@ -65,9 +65,10 @@ impl Planner {
         }
     }
 
-    /// What a replaced worker still serves, as far as it is waited for.
-    pub fn served_by_replaced(&self) -> impl Iterator<Item = (SocketAddr, Name)> {
-        let all = self.replaced.serving.iter();
+    /// What a replaced worker still serves, as far as it is waited for at `now`.
+    pub fn served_by_replaced(&self, now: Duration) -> impl Iterator<Item = (SocketAddr, Name)> {
+        let waits = now < self.replaced.until;
+        let all = self.replaced.serving.iter().filter(move |_| waits);
         all.flat_map(|(address, services)| {
             services.iter().map(move |name| (*address, name.clone()))
         })
