@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::model::{Name, Snapshot};
+use crate::{
+    condition::Condition,
+    model::{Name, Snapshot},
+};
 
 /// Keeps one target (one data-plane process) converged on the snapshot it is given.
 ///
@@ -51,6 +54,9 @@ pub struct Report {
     pub applied: usize,
     /// Wishes that could not be met, each with its reason.
     pub unmet: Vec<Unmet>,
+    /// What an operator should know of at this target beside `unmet`: fixed servers, contention, foreign holds. The
+    /// core fills in the target and since when.
+    pub conditions: Vec<Condition>,
     /// Ask for another pass after this time even if nothing changes: something is on its way (a drain, a check).
     pub again: Option<Duration>,
     /// Whether everything wished for is in effect and verified, but for `unmet` and endpoints that leave.
@@ -127,6 +133,8 @@ pub struct Unmet {
     pub endpoint: Option<Name>,
     /// Why, for programs.
     pub reason: UnmetReason,
+    /// If `true`, it is expected to pass by itself within seconds, so that a wait goes on. Defaults to `false`.
+    pub transient: bool,
     /// Why, for people: names what is missing and what would help, as a lower-case fragment.
     pub detail: String,
 }
@@ -139,8 +147,16 @@ impl Unmet {
             service,
             endpoint,
             reason,
+            transient: false,
             detail,
         }
+    }
+
+    /// The same unmet condition, expected to pass by itself.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
     }
 }
 
@@ -159,6 +175,8 @@ pub enum UnmetReason {
     NeedsReload,
     /// The target cannot do this at all.
     Unsupported,
+    /// The change is on its way and not yet verified.
+    Pending,
 }
 
 /// Why a pass failed.

@@ -68,7 +68,7 @@
 //! - [`reconciler`]: decides when which target makes a pass
 //! - [`backoff`]: growing pauses with jitter
 //! - [`engine`]: all of these as one value
-//! - [`event`], [`status`]: what subscribers and readers of the status see
+//! - [`condition`], [`event`], [`status`]: what subscribers and readers of the status see
 //!
 //! At the edge:
 //! - [`source`]: the [`Source`] trait, what a source may say, and the feed and file sources
@@ -84,6 +84,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod condition;
 pub mod driver;
 pub mod duration;
 pub mod engine;
@@ -101,6 +102,7 @@ pub mod status;
 pub mod testkit;
 mod time;
 
+pub use condition::{Condition, ConditionKind};
 pub use driver::{DriveError, Driver, Notice, Preview, Report, Unmet, UnmetReason};
 pub use event::{Event, Stamped};
 pub use guard::{Confirm, GuardConfig, GuardPolicy};

@@ -229,7 +229,7 @@ impl Engine {
             return;
         };
         entry.heard = Some(received);
-        if !matches!(update, Update::Diagnostic(_)) {
+        if !matches!(update, Update::Diagnostic(_) | Update::Resolved { .. }) {
             entry.said(matches!(update, Update::Reset { .. }));
         }
         let name = entry.descriptor.name.clone();
@@ -246,6 +246,10 @@ impl Engine {
                     let source = name;
                     self.tell(now, Event::SourceDiagnostic { source, diagnostic });
                 }
+                return;
+            }
+            Update::Resolved { object } => {
+                entry.resolve(&object);
                 return;
             }
         };

@@ -129,6 +129,11 @@ impl SourceEntry {
         fresh
     }
 
+    /// Drops every diagnostic of an object.
+    pub(super) fn resolve(&mut self, object: &str) {
+        self.diagnostics.retain(|(known, _)| known.object != object);
+    }
+
     /// The source said something other than a diagnostic. A reset drops all diagnostics but those told right
     /// before it.
     pub(super) fn said(&mut self, reset: bool) {

@@ -93,7 +93,7 @@ impl Protocol {
     /// [`Violation`] when the attempt must end.
     pub fn admit(&mut self, update: &Update) -> Result<Admission, Violation> {
         match update {
-            Update::Diagnostic(_) => Ok(Admission::Apply),
+            Update::Diagnostic(_) | Update::Resolved { .. } => Ok(Admission::Apply),
             Update::Reset { at, .. } => {
                 if let Some(applied) = self
                     .applied

@@ -144,9 +144,15 @@ pub enum Update {
     },
     /// One object could not be understood or honoured; the others go on.
     ///
-    /// The status lists it until a later diagnostic of the same object and field replaces it, or a reset comes
-    /// that it was not told right before. So tell what is wrong with a listing before its reset.
+    /// The status lists it until a later diagnostic of the same object and field replaces it, the object is
+    /// [resolved](Self::Resolved), or a reset comes that it was not told right before. So tell what is wrong with a
+    /// listing before its reset, and what is wrong with an object that changed after its `Resolved`.
     Diagnostic(Diagnostic),
+    /// Ends every diagnostic of one object: it was fixed, or is gone.
+    Resolved {
+        /// The object, as the diagnostics named it.
+        object: String,
+    },
 }
 
 /// What a source found wrong with one object.

@@ -9,7 +9,7 @@ use crate::source::{Admission, Cursor, Protocol, Update};
 pub(super) fn order(log: &[Update]) -> Checked {
     let first = log
         .iter()
-        .find(|update| !matches!(update, Update::Diagnostic(_)));
+        .find(|update| !matches!(update, Update::Diagnostic(_) | Update::Resolved { .. }));
     if !matches!(first, Some(Update::Reset { .. } | Update::Progress { .. })) {
         return Err(format!("the story begins with {first:?}, expected a reset"));
     }

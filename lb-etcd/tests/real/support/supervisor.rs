@@ -176,6 +176,9 @@ impl Seen {
                 self.cursor = Some(at);
             }
             Update::Diagnostic(diagnostic) => self.diagnostics.push(diagnostic),
+            Update::Resolved { object } => {
+                self.diagnostics.retain(|known| known.object != object);
+            }
         }
         if self.resets > 0 {
             let now = self.records.len();
