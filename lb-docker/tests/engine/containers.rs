@@ -287,8 +287,7 @@ async fn compose_replicas_need_no_label_and_keep_their_identity() {
         return;
     }
     if !exists("docker-compose") {
-        println!("SKIPPED: docker-compose is not in PATH");
-        return;
+        panic!("cannot run: docker-compose is not in PATH");
     }
     let engine = Engine::start();
     let file = engine.dir().join("compose.yml");

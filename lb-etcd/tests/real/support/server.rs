@@ -25,7 +25,7 @@ pub(crate) fn binaries() -> Vec<PathBuf> {
         .map(|directory| directory.join("etcd"))
         .find(|candidate| candidate.is_file());
     if found.is_none() {
-        println!("SKIPPED: no etcd; name binaries in LB_ETCD_MATRIX or install etcd-server");
+        panic!("cannot run: no etcd; name binaries in LB_ETCD_MATRIX or install etcd-server");
     }
     found.into_iter().collect()
 }
