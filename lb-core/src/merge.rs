@@ -14,7 +14,9 @@
 //! without an endpoint; a route lives while any counting record asks for it.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -45,7 +47,7 @@ pub struct Merge {
     /// How many counting records of each service say which mode, by source.
     services: HashMap<Name, BTreeMap<(SourceId, Mode), usize>>,
     /// How many counting records ask for each place, by source and service.
-    routes: BTreeMap<Place, BTreeMap<(SourceId, Name), usize>>,
+    routes: BTreeMap<Place, BTreeMap<(SourceId, Leads), usize>>,
     /// How many places each route of the snapshot holds.
     shown: BTreeMap<Route, usize>,
     conflicts: BTreeSet<Conflict>,
@@ -67,6 +69,15 @@ struct Place {
     priority: i32,
     host: RouteHost,
     path: PathMatch,
+}
+
+/// Where the requests of a place go, and what is done with them before. Of one source's, the first counts: of one service's,
+/// the one that redirects.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Leads {
+    service: Name,
+    redirect_https: Reverse<bool>,
+    strip_prefix: Reverse<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,20 +218,20 @@ impl Merge {
             };
             let claims = self.routes.entry(place.clone()).or_default();
             let before = winner(claims);
-            count(claims, (id, route.service.clone()), add);
+            count(claims, (id, Leads::of(route)), add);
             let after = winner(claims);
             let differ = claims
                 .keys()
-                .any(|(_, service)| Some(service) != after.as_ref());
+                .any(|(_, leads)| Some(leads) != after.as_ref());
             if claims.is_empty() {
                 self.routes.remove(&place);
             }
             if before != after {
-                if let Some(service) = after {
-                    self.show(place.route(service), true, edit);
+                if let Some(leads) = after {
+                    self.show(place.route(leads), true, edit);
                 }
-                if let Some(service) = before {
-                    self.show(place.route(service), false, edit);
+                if let Some(leads) = before {
+                    self.show(place.route(leads), false, edit);
                 }
             }
             mark(&mut self.conflicts, Conflict::Route(place), differ);
@@ -261,15 +272,15 @@ impl Merge {
             }
             Conflict::Route(place) => {
                 let claims = self.routes.get(place)?;
-                let ((id, service), _) = claims.first_key_value()?;
-                let others: BTreeSet<&str> = claims
+                let ((id, leads), _) = claims.first_key_value()?;
+                let others: BTreeSet<String> = claims
                     .keys()
-                    .filter(|(_, other)| other != service)
-                    .map(|(_, other)| other.as_str())
+                    .filter(|(_, other)| other != leads)
+                    .map(|(_, other)| other.to_string())
                     .collect();
-                let others: Vec<&str> = others.into_iter().collect();
+                let others: Vec<String> = others.into_iter().collect();
                 let message = format!(
-                    "wanted by several services: {service} from {} wins, {} do not get it",
+                    "wanted by several services: {leads} from {} wins, {} do not get it",
                     name(id),
                     others.join(", ")
                 );
@@ -319,13 +330,40 @@ impl Claims {
 }
 
 impl Place {
-    fn route(&self, service: Name) -> Route {
-        Route::new(self.host.clone(), self.path.clone(), service).with_priority(self.priority)
+    fn route(&self, leads: Leads) -> Route {
+        Route::new(self.host.clone(), self.path.clone(), leads.service)
+            .with_priority(self.priority)
+            .with_redirect_https(leads.redirect_https.0)
+            .with_strip_prefix(leads.strip_prefix.0)
     }
 }
 
-fn winner(claims: &BTreeMap<(SourceId, Name), usize>) -> Option<Name> {
-    claims.keys().next().map(|(_, service)| service.clone())
+impl Leads {
+    fn of(route: &Route) -> Self {
+        Self {
+            service: route.service.clone(),
+            redirect_https: Reverse(route.redirect_https),
+            strip_prefix: Reverse(route.strip_prefix),
+        }
+    }
+}
+
+impl fmt::Display for Leads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.service.fmt(f)?;
+        let options = [
+            ("redirect_https", self.redirect_https.0),
+            ("strip_prefix", self.strip_prefix.0),
+        ];
+        for (option, _) in options.iter().filter(|(_, set)| *set) {
+            write!(f, " with {option}")?;
+        }
+        Ok(())
+    }
+}
+
+fn winner(claims: &BTreeMap<(SourceId, Leads), usize>) -> Option<Leads> {
+    claims.keys().next().map(|(_, leads)| leads.clone())
 }
 
 fn count<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K, add: bool) {

@@ -306,3 +306,32 @@ proptest! {
         prop_assert_eq!(world.merge.conflict_count(), 0);
     }
 }
+
+/// Of two records of one service that differ in a route's options only, the stricter is in effect, whichever came first.
+#[test]
+fn a_route_that_redirects_goes_before_the_same_route_that_does_not() {
+    let plain = route("shop.example", "shop");
+    let strict = plain
+        .clone()
+        .with_redirect_https(true)
+        .with_strip_prefix(true);
+    for first in [&plain, &strict] {
+        let second = if *first == plain { &strict } else { &plain };
+        let mut world = World::new(1);
+        for (id, route) in [("a", first), ("b", second)] {
+            world.set(0, record("shop", id, 1).with_routes(vec![route.clone()]));
+        }
+        assert_eq!(world.snapshot.routes().collect::<Vec<_>>(), [&strict]);
+        assert_eq!(
+            world.merge.conflicts(9)[0].to_string(),
+            "shop.example/: routes: wanted by several services: shop with redirect_https with strip_prefix from s0 wins, shop \
+             do not get it",
+        );
+    }
+    let json = serde_json::to_value(&plain).unwrap();
+    assert_eq!(
+        json.get("redirect_https"),
+        None,
+        "said only where it is set"
+    );
+}

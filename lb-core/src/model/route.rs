@@ -8,8 +8,9 @@ use super::Name;
 
 /// One rule: requests for this host and path belong to this service.
 ///
-/// Routes order from the most specific to the least: priority, then exact host before wildcard before any,
-/// exact path before prefix, longer before shorter. The first that matches wins.
+/// Routes order by priority, the greater first, across all hosts and paths. Of equal priority, the more specific goes
+/// first: exact host before wildcard before any, exact path before prefix, longer before shorter. The first route that
+/// matches a request gets it.
 ///
 /// ```
 /// use lb_core::{PathMatch, Route, RouteHost};
@@ -30,9 +31,27 @@ pub struct Route {
     pub path: PathMatch,
     /// Who serves them.
     pub service: Name,
-    /// Greater goes first, whatever the host and path say.
+    /// The greater goes first, whatever the hosts and paths are: a path of any host goes before the route of one host if
+    /// its priority is greater. Defaults to 0. Routes of a scheme that ranks by the length of a rule (Traefik) have that
+    /// length here.
     #[serde(default)]
     pub priority: i32,
+    /// If `true`, the matched path prefix is taken off before the request goes to the service: with `/api`, a request for
+    /// `/api/v1` becomes one for `/v1`, and one for `/api` becomes `/`. Defaults to `false`. Not for TCP services.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub strip_prefix: bool,
+    /// If `true`, a request that came without TLS is redirected to the same URL with `https`. Defaults to `false`. Not for
+    /// TCP services.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub redirect_https: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_false(option: &bool) -> bool {
+    !option
 }
 
 impl Route {
@@ -44,6 +63,8 @@ impl Route {
             path,
             service,
             priority: 0,
+            strip_prefix: false,
+            redirect_https: false,
         }
     }
 
@@ -51,6 +72,20 @@ impl Route {
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// The same route, which takes its path prefix off requests or does not.
+    #[must_use]
+    pub fn with_strip_prefix(mut self, strip_prefix: bool) -> Self {
+        self.strip_prefix = strip_prefix;
+        self
+    }
+
+    /// The same route, which redirects requests without TLS or does not.
+    #[must_use]
+    pub fn with_redirect_https(mut self, redirect_https: bool) -> Self {
+        self.redirect_https = redirect_https;
         self
     }
 }
@@ -63,6 +98,9 @@ impl Ord for Route {
             .then_with(|| self.host.cmp(&other.host))
             .then_with(|| self.path.cmp(&other.path))
             .then_with(|| self.service.cmp(&other.service))
+            // The stricter first: where two of one service differ in it only, the one that redirects is in effect.
+            .then_with(|| other.redirect_https.cmp(&self.redirect_https))
+            .then_with(|| other.strip_prefix.cmp(&self.strip_prefix))
     }
 }
 

@@ -68,6 +68,10 @@ struct RouteEntry {
     path: PathMatch,
     #[serde(default)]
     priority: i32,
+    #[serde(default)]
+    strip_prefix: bool,
+    #[serde(default)]
+    redirect_https: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +111,8 @@ impl Document {
                 .map(|Short(route)| {
                     Route::new(route.host, route.path, service.clone())
                         .with_priority(route.priority)
+                        .with_strip_prefix(route.strip_prefix)
+                        .with_redirect_https(route.redirect_https)
                 })
                 .collect();
             // One record of the file declares the service, so that its routes live however its endpoints come and
@@ -160,8 +166,7 @@ impl FromShort for EndpointEntry {
 }
 
 impl FromShort for RouteEntry {
-    const EXPECTED: &'static str =
-        "a route such as shop.example/api, or a table with `host`, `path`, `priority`";
+    const EXPECTED: &'static str = "a route such as shop.example/api, or a table with `host`, `path`, `priority`, `strip_prefix`, `redirect_https`";
 
     fn from_short(text: &str) -> Result<Self, String> {
         let border = text.find(['/', '=']).unwrap_or(text.len());
@@ -171,6 +176,8 @@ impl FromShort for RouteEntry {
             host: host.parse().map_err(|error| format!("{error}"))?,
             path: path.parse().map_err(|error| format!("{error}"))?,
             priority: 0,
+            strip_prefix: false,
+            redirect_https: false,
         })
     }
 }

@@ -29,7 +29,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(250);
 /// ```toml
 /// [services.web]
 /// mode = "http"                    # or "tcp"
-/// routes = ["shop.example/api"]    # or tables with host, path, priority
+/// routes = ["shop.example/api"]    # or tables with host, path, priority, strip_prefix, redirect_https
 /// endpoints = [
 ///     "10.0.0.7:8080",
 ///     { address = "10.0.0.8:8080", id = "web-2", weight = 50, state = "draining", check_port = 9000 },
