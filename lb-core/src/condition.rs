@@ -298,6 +298,7 @@ impl From<UnmetReason> for ConditionKind {
             UnmetReason::NeedsReload => Self::NeedsReload,
             UnmetReason::Unsupported => Self::Unsupported,
             UnmetReason::Pending => Self::Pending,
+            UnmetReason::Conflict => Self::Conflict,
         }
     }
 }

@@ -177,6 +177,8 @@ pub enum UnmetReason {
     Unsupported,
     /// The change is on its way and not yet verified.
     Pending,
+    /// Another service has what this one asks for.
+    Conflict,
 }
 
 /// Why a pass failed.

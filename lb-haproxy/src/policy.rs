@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Policy {
-    /// Backends of services that are not named like their service.
+    /// Backends of services that are not named like their service. No other service gets such a backend.
     pub backends: BTreeMap<Name, Name>,
     /// What stands before a service's name in its backend's name.
     pub backend_prefix: String,
@@ -56,10 +56,12 @@ pub struct Policy {
     pub dynamic_backends: DynamicBackends,
     /// The named `defaults` section that such a backend is made from. Without it none is made.
     pub backend_defaults: Option<Name>,
-    /// What stands before the service in the name of such a backend.
+    /// What stands before the service in the name of such a backend. Where such backends are made, no other service may
+    /// have a backend whose name begins so, unless [`backends`](Self::backends) maps it.
     pub dynamic_backend_prefix: String,
     /// What stands before the number in the names of spare backends: HTTP ones that belong to no service yet and are
-    /// given to services without a backend of their own.
+    /// given to services without a backend of their own. A service whose own backend would have such a name gets none,
+    /// unless [`backends`](Self::backends) maps it.
     pub spare_http: String,
     /// The same for spare TCP backends.
     pub spare_tcp: String,

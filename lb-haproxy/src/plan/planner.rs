@@ -3,6 +3,7 @@
 mod bindings;
 mod need;
 mod order;
+mod ownership;
 mod replaced;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use lb_core::{Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
 
-use self::replaced::Replaced;
+use self::{ownership::Withheld, replaced::Replaced};
 use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
@@ -48,6 +49,8 @@ pub struct Planner {
     pub(super) services: BTreeMap<Name, Mode>,
     /// Services whose backend HAProxy does not have.
     homeless: BTreeSet<Name>,
+    /// Services that have no backend because it is another's.
+    withheld: BTreeMap<Name, Withheld>,
     pub(super) routes: Routes,
     maps_known: bool,
     /// Whether the wish is partial: a source has not been heard yet.
@@ -94,6 +97,7 @@ impl Planner {
             bindings: BTreeMap::new(),
             services: BTreeMap::new(),
             homeless: BTreeSet::new(),
+            withheld: BTreeMap::new(),
             routes: Routes::default(),
             maps_known: false,
             partial: false,
@@ -123,6 +127,7 @@ impl Planner {
             Changes::Only { routes, .. } => *routes,
             Changes::Everything => true,
         };
+        self.note_services(new, changes);
         match changes {
             Changes::Only { endpoints, .. } => {
                 for (service, ids) in endpoints {
@@ -150,6 +155,26 @@ impl Planner {
         }
     }
 
+    /// Updates which services there are, before any of them is given a backend.
+    fn note_services(&mut self, new: &Snapshot, changes: &Changes) {
+        match changes {
+            Changes::Only { endpoints, .. } => {
+                for service in endpoints.keys() {
+                    match new.service(service) {
+                        Some(known) => self.services.insert(service.clone(), known.mode()),
+                        None => self.services.remove(service),
+                    };
+                }
+            }
+            Changes::Everything => {
+                let all = new.services();
+                self.services = all
+                    .map(|(name, service)| (name.clone(), service.mode()))
+                    .collect();
+            }
+        }
+    }
+
     fn desire_service<'a>(
         &mut self,
         service: &Name,
@@ -157,17 +182,19 @@ impl Planner {
         new: &Snapshot,
         ids: impl Iterator<Item = &'a Name>,
     ) {
-        let mode = new.service(service).map(|known| known.mode());
-        match mode {
-            Some(mode) => self.services.insert(service.clone(), mode),
-            None => self.services.remove(service),
+        let (was, is) = (old.service(service), new.service(service));
+        let Some(name) = self.bind(service) else {
+            for id in ids {
+                let before = was.and_then(|known| known.endpoint(id));
+                let after = is.and_then(|known| known.endpoint(id));
+                self.want_withheld(service, id, before, after);
+            }
+            return;
         };
-        let name = self.bind(service);
         let backend = self
             .backends
             .entry(name.clone())
             .or_insert_with(|| Backend::new(name.clone()));
-        let (was, is) = (old.service(service), new.service(service));
         for id in ids {
             let before = was.and_then(|known| known.endpoint(id));
             let after = is.and_then(|known| known.endpoint(id));
@@ -472,6 +499,7 @@ impl Planner {
         }
         plan.again_at = try_again;
         plan.unmet.append(&mut self.routes.unmet(now));
+        plan.unmet.extend(self.unmet_withheld());
         plan.stages = [prepare, admit, route, leave]
             .into_iter()
             .filter(|stage| !stage.is_empty())

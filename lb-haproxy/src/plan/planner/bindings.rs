@@ -13,8 +13,14 @@ use crate::{policy::DynamicBackends, proto::AdminState};
 impl Planner {
     /// The backend of a service: its own, else the one made for it at run time, else the spare one it has, else a free
     /// spare one or one to be made at run time, else its own all the same, which is then missing.
-    pub(super) fn bind(&mut self, service: &Name) -> Name {
+    ///
+    /// `None` where its own is another service's or reserved: it has no backend then, and waits.
+    pub(super) fn bind(&mut self, service: &Name) -> Option<Name> {
         let own = self.policy.backend_of(service);
+        if let Some(taken) = self.taken(service, &own) {
+            self.withhold(service, taken);
+            return None;
+        }
         let has_servers = |name: &Name| {
             self.backends
                 .get(name)
@@ -24,14 +30,17 @@ impl Planner {
             .routes
             .services()
             .backend_of(service)
-            .filter(|name| has_servers(name));
+            .filter(|name| has_servers(name) && self.owner_but(service, name).is_none());
         let assigned = assigned.cloned();
         let made = self.policy.dynamic_backend_of(service);
-        let dynamic = self.dynamic_backend(service);
+        let made_is_its = has_servers(&made) && self.owner_but(service, &made).is_none();
+        let dynamic = self
+            .dynamic_backend(service)
+            .filter(|name| self.owner_but(service, name).is_none());
         let first = self.policy.dynamic_backends == DynamicBackends::Always;
         let bound = if has_servers(&own) {
             own
-        } else if has_servers(&made) {
+        } else if made_is_its {
             made
         } else if let Some(spare) = assigned {
             spare
@@ -58,14 +67,19 @@ impl Planner {
             self.homeless.insert(service.clone());
         }
         let before = self.bindings.insert(service.clone(), bound.clone());
+        let withheld = self.withheld.remove(service).map(|withheld| withheld.wants);
         if before.as_ref() != Some(&bound) {
             self.routes.recompile();
-            if let Some(before) = before
-                && let Some(left) = self.backends.get_mut(&before)
-            {
-                let wants = std::mem::take(&mut left.wants);
+            let left = before.and_then(|before| {
+                let left = self.backends.get_mut(&before)?;
+                if left.service.as_ref() != Some(service) {
+                    return None;
+                }
                 left.service = None;
                 self.dirty.insert(before);
+                Some(std::mem::take(&mut left.wants))
+            });
+            if let Some(wants) = withheld.or(left) {
                 let entered = self
                     .backends
                     .entry(bound.clone())
@@ -75,7 +89,7 @@ impl Planner {
                 self.dirty.insert(bound.clone());
             }
         }
-        bound
+        Some(bound)
     }
 
     /// A spare backend of the service's mode that serves nobody, rests no more, and to which no route leads any more.
@@ -94,7 +108,9 @@ impl Planner {
             .backends
             .iter()
             .filter(|(name, backend)| {
-                name.as_str().starts_with(prefix.as_str())
+                !prefix.is_empty()
+                    && name.as_str().starts_with(prefix.as_str())
+                    && !self.is_configured(name)
                     && !taken.contains(name)
                     && backend.service.is_none()
                     && !self.routes.lead_to(name)
@@ -107,7 +123,7 @@ impl Planner {
         free.get(place).map(|name| (*name).clone())
     }
 
-    fn is_vacant(&self, backend: &Backend) -> bool {
+    pub(super) fn is_vacant(&self, backend: &Backend) -> bool {
         let roles = backend.roles(&self.policy);
         backend
             .slots
@@ -149,6 +165,10 @@ impl Planner {
         }
         let homeless: Vec<Name> = self.homeless.iter().cloned().collect();
         for service in homeless {
+            self.bind(&service);
+        }
+        let withheld: Vec<Name> = self.withheld.keys().cloned().collect();
+        for service in withheld {
             self.bind(&service);
         }
     }
