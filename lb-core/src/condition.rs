@@ -177,6 +177,8 @@ pub enum ConditionKind {
     Unsupported,
     /// The change is on its way and not yet verified.
     Pending,
+    /// An exclusive service has another endpoint that serves, or that is not surely out yet.
+    Exclusive,
     /// An endpoint has an address that no target can serve.
     InvalidAddress,
     /// An object of a source, or a part of it, is not honoured.
@@ -226,6 +228,7 @@ impl ConditionKind {
         Self::NeedsReload,
         Self::Unsupported,
         Self::Pending,
+        Self::Exclusive,
         Self::InvalidAddress,
         Self::Diagnostic,
         Self::Withheld,
@@ -257,6 +260,7 @@ impl ConditionKind {
             Self::NeedsReload => "needs_reload",
             Self::Unsupported => "unsupported",
             Self::Pending => "pending",
+            Self::Exclusive => "exclusive",
             Self::InvalidAddress => "invalid_address",
             Self::Diagnostic => "diagnostic",
             Self::Withheld => "withheld",
@@ -299,6 +303,7 @@ impl From<UnmetReason> for ConditionKind {
             UnmetReason::Unsupported => Self::Unsupported,
             UnmetReason::Pending => Self::Pending,
             UnmetReason::Conflict => Self::Conflict,
+            UnmetReason::Exclusive => Self::Exclusive,
         }
     }
 }

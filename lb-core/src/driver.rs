@@ -179,6 +179,8 @@ pub enum UnmetReason {
     Pending,
     /// Another service has what this one asks for.
     Conflict,
+    /// The service is exclusive, and another endpoint serves or is not surely out yet.
+    Exclusive,
 }
 
 /// Why a pass failed.

@@ -107,7 +107,8 @@ pub use driver::{DriveError, Driver, Notice, Preview, Report, Unmet, UnmetReason
 pub use event::{Event, Stamped};
 pub use guard::{Confirm, GuardConfig, GuardPolicy};
 pub use model::{
-    Endpoint, EndpointState, Mode, Name, PathMatch, Route, RouteHost, Service, Snapshot, Weight,
+    Endpoint, EndpointState, Mode, Name, OnDown, PathMatch, Route, RouteHost, Service,
+    ServiceOptions, Snapshot, Weight,
 };
 pub use plane::{BuildError, ControlPlane, Events, Handle, PlaneError, Running};
 #[cfg(feature = "file")]

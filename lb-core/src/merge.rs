@@ -7,11 +7,15 @@
 //!   comes back when the earlier's goes;
 //! - a service whose records disagree about its mode: the earlier source's word counts (within one source,
 //!   HTTP before TCP);
+//! - records that disagree about an option of their service: the earliest source that states it counts (within one
+//!   source, what narrows: exclusive before not, sessions shut down before kept);
 //! - one host, path and priority asked for by two services: the earlier source's service gets it (within one
 //!   source, the first by name).
 //!
 //! Each such conflict is reported by [`Merge::conflicts`]. A service lives while any record declares it, with or
 //! without an endpoint; a route lives while any counting record asks for it.
+
+mod options;
 
 use std::{
     cmp::Reverse,
@@ -46,6 +50,7 @@ pub struct Merge {
     claims: HashMap<RecordKey, Claims>,
     /// How many counting records of each service say which mode, by source.
     services: HashMap<Name, BTreeMap<(SourceId, Mode), usize>>,
+    options: options::Options,
     /// How many counting records ask for each place, by source and service.
     routes: BTreeMap<Place, BTreeMap<(SourceId, Leads), usize>>,
     /// How many places each route of the snapshot holds.
@@ -83,6 +88,7 @@ struct Leads {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Conflict {
     Mode(Name),
+    Options(Name),
     Record(RecordKey),
     Route(Place),
 }
@@ -138,6 +144,8 @@ impl Merge {
             return urgent;
         };
         edit.set_service(&key.service, mode);
+        edit.set_exclusive(&key.service, self.options.exclusive(&key.service).0);
+        edit.set_on_down(&key.service, self.options.on_down(&key.service).0);
         match after {
             Some(endpoint) => edit.set_endpoint(&key.service, &key.id, endpoint),
             None if before.is_some() => edit.remove_endpoint(&key.service, &key.id),
@@ -206,6 +214,15 @@ impl Merge {
         if gone {
             self.services.remove(service);
         }
+        if !record.options.is_empty() {
+            self.options.count(id, record, add);
+            let differ = !self.options.disagreements(service).is_empty();
+            mark(
+                &mut self.conflicts,
+                Conflict::Options(service.clone()),
+                differ,
+            );
+        }
     }
 
     fn count_routes(&mut self, id: SourceId, record: &Record, add: bool, edit: &mut SnapshotEdit) {
@@ -269,6 +286,24 @@ impl Merge {
                 let ((id, mode), _) = self.services.get(service)?.first_key_value()?;
                 let message = format!("records disagree: {mode:?} from {} wins", name(id));
                 (service.to_string(), Some("mode".to_owned()), message)
+            }
+            Conflict::Options(service) => {
+                let fields = self.options.disagreements(service);
+                let (exclusive, by) = self.options.exclusive(service);
+                let (on_down, closes) = self.options.on_down(service);
+                let wins: Vec<String> = fields
+                    .iter()
+                    .map(|field| match *field {
+                        "exclusive" => (format!("exclusive = {exclusive}"), by),
+                        _ => (format!("on_down = {on_down:?}"), closes),
+                    })
+                    .map(|(value, id)| {
+                        let id = id.as_ref().map_or("no source", name);
+                        format!("{value} from {id} wins")
+                    })
+                    .collect();
+                let message = format!("records disagree: {}", wins.join(", "));
+                (service.to_string(), Some(fields.join(", ")), message)
             }
             Conflict::Route(place) => {
                 let claims = self.routes.get(place)?;

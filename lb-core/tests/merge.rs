@@ -8,7 +8,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lb_core::{
-    Endpoint, EndpointState, Mode, Name, Record, RecordKey, Route, RouteHost, Snapshot, Weight,
+    Endpoint, EndpointState, Mode, Name, OnDown, Record, RecordKey, Route, RouteHost,
+    ServiceOptions, Snapshot, Weight,
     merge::{Merge, RecordChange, SourceId},
 };
 use proptest::prelude::*;
@@ -201,6 +202,51 @@ fn what_takes_traffic_away_is_urgent() {
     assert!(!world.remove(0, key("web", "a")));
 }
 
+#[test]
+fn case_p06_exclusive_is_never_widened_by_a_record_that_says_less() {
+    let mut world = World::new(2);
+    let service = |world: &World| world.snapshot.service(&name("db")).unwrap().clone();
+    world.set(0, record("db", "a", 1));
+    assert!(!service(&world).is_exclusive());
+    // A record that states nothing does not speak against one that does, of whatever source.
+    world.set(1, record("db", "b", 2).with_exclusive(true));
+    assert!(service(&world).is_exclusive());
+    assert_eq!(world.merge.conflict_count(), 0);
+    // The earlier source's word counts, and within it the one that narrows.
+    world.set(0, record("db", "a", 1).with_exclusive(false));
+    assert!(!service(&world).is_exclusive());
+    assert_eq!(world.merge.conflict_count(), 1);
+    world.set(0, record("db", "c", 3).with_exclusive(true));
+    assert!(service(&world).is_exclusive());
+    let told = &world.merge.conflicts(1)[0];
+    assert_eq!(told.field.as_deref(), Some("exclusive"));
+    assert_eq!(
+        told.message,
+        "records disagree: exclusive = true from s0 wins"
+    );
+    world.remove(0, key("db", "a"));
+    assert_eq!(world.merge.conflict_count(), 0);
+}
+
+#[test]
+fn case_p05_the_earliest_source_says_what_becomes_of_sessions() {
+    let mut world = World::new(2);
+    let on_down = |world: &World| world.snapshot.service(&name("db")).unwrap().on_down();
+    world.set(0, record("db", "a", 1));
+    assert_eq!(on_down(&world), OnDown::Keep);
+    world.set(
+        1,
+        record("db", "b", 2).with_on_down(OnDown::ShutdownSessions),
+    );
+    assert_eq!(on_down(&world), OnDown::ShutdownSessions);
+    world.set(0, record("db", "a", 1).with_on_down(OnDown::Keep));
+    assert_eq!(on_down(&world), OnDown::Keep);
+    assert_eq!(world.merge.conflict_count(), 1);
+}
+
+/// What records state of a service's options, each by its source.
+type Stated = (Vec<(usize, bool)>, Vec<(usize, OnDown)>);
+
 /// What the rules say of all records, without any bookkeeping.
 fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snapshot {
     let winners: Vec<(usize, &Record)> = records
@@ -210,6 +256,7 @@ fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snaps
         .collect();
     let mut edit = Snapshot::default().edit();
     let mut modes: BTreeMap<&Name, (usize, Mode)> = BTreeMap::new();
+    let mut options: BTreeMap<&Name, Stated> = BTreeMap::new();
     let mut places: BTreeMap<(Mode, i32, String, String), (usize, Route)> = BTreeMap::new();
     for (source, record) in &winners {
         let mode = (*source, record.mode);
@@ -217,6 +264,9 @@ fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snaps
             .entry(&record.key.service)
             .and_modify(|known| *known = (*known).min(mode))
             .or_insert(mode);
+        let (exclusive, on_down) = options.entry(&record.key.service).or_default();
+        exclusive.extend(record.options.exclusive.map(|stated| (*source, stated)));
+        on_down.extend(record.options.on_down.map(|stated| (*source, stated)));
         for route in record.routes.iter() {
             let place = (
                 record.mode,
@@ -234,6 +284,10 @@ fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snaps
     for (service, (_, mode)) in modes {
         edit.set_service(service, mode);
     }
+    for (service, (exclusive, on_down)) in options {
+        edit.set_exclusive(service, strictest(exclusive));
+        edit.set_on_down(service, strictest(on_down));
+    }
     for (_, record) in &winners {
         if let Some(endpoint) = &record.endpoint {
             edit.set_endpoint(&record.key.service, &record.key.id, endpoint.clone());
@@ -245,6 +299,29 @@ fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snaps
     edit.commit().unwrap_or_default()
 }
 
+/// Of the earliest source, what narrows.
+fn strictest<T: Ord + Copy + Default>(stated: Vec<(usize, T)>) -> T {
+    let first = stated.iter().map(|(source, _)| *source).min();
+    let of_first = stated.iter().filter(|(source, _)| Some(*source) == first);
+    of_first.map(|(_, value)| *value).max().unwrap_or_default()
+}
+
+fn any_options() -> impl Strategy<Value = ServiceOptions> {
+    (
+        prop::option::of(any::<bool>()),
+        prop::option::of(any::<bool>()),
+    )
+        .prop_map(|(exclusive, closes)| {
+            let on_down = closes.map(|closes| match closes {
+                true => OnDown::ShutdownSessions,
+                false => OnDown::Keep,
+            });
+            ServiceOptions::default()
+                .exclusive(exclusive)
+                .on_down(on_down)
+        })
+}
+
 fn any_record() -> impl Strategy<Value = Record> {
     let service = prop::sample::select(vec!["a", "b", "c"]);
     let id = prop::sample::select(vec!["1", "2", "3"]);
@@ -254,9 +331,10 @@ fn any_record() -> impl Strategy<Value = Record> {
         id,
         prop::option::of(0..4_u16),
         any::<bool>(),
+        any_options(),
         routes,
     )
-        .prop_map(|(service, id, port, tcp, routes)| {
+        .prop_map(|(service, id, port, tcp, options, routes)| {
             let key = key(service, id);
             let record = match port {
                 Some(port) => Record::new(
@@ -274,6 +352,7 @@ fn any_record() -> impl Strategy<Value = Record> {
                 .collect();
             record
                 .with_mode(if tcp { Mode::Tcp } else { Mode::Http })
+                .with_options(options)
                 .with_routes(routes)
         })
 }

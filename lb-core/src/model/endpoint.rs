@@ -80,7 +80,10 @@ pub enum EndpointState {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grace: Option<Duration>,
     },
-    /// It does not serve, and nothing in flight can be saved. It may come back.
+    /// It does not serve, and gets no new traffic. It may come back.
+    ///
+    /// Sessions that are open stay open until they end by themselves, which for a raw TCP session may be never. A service
+    /// with [`OnDown::ShutdownSessions`](super::OnDown::ShutdownSessions) has them shut down at once.
     Down,
 }
 

@@ -5,12 +5,14 @@
 
 mod endpoint;
 mod name;
+mod options;
 mod route;
 mod service;
 mod snapshot;
 
 pub use endpoint::{Endpoint, EndpointState, InvalidWeight, Weight};
 pub use name::{InvalidName, Name};
+pub use options::{OnDown, ServiceOptions};
 pub use route::{InvalidRoute, PathMatch, Route, RouteHost};
 pub use service::{Mode, Service};
 pub use snapshot::{Changes, Snapshot, SnapshotEdit};

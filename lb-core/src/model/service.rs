@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Name};
+use super::{Endpoint, Name, OnDown};
 
 /// How a service's traffic is understood.
 #[derive(
@@ -28,6 +28,8 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
     pub(super) mode: Mode,
+    pub(super) exclusive: bool,
+    pub(super) on_down: OnDown,
     pub(super) endpoints: OrdMap<Name, Arc<Endpoint>>,
 }
 
@@ -37,7 +39,7 @@ impl Service {
     pub fn new(mode: Mode) -> Self {
         Self {
             mode,
-            endpoints: OrdMap::new(),
+            ..Self::default()
         }
     }
 
@@ -45,6 +47,22 @@ impl Service {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Returns `true` if at most one of its endpoints can get traffic at any moment, such as the primary of a database.
+    ///
+    /// A target takes an endpoint out, sees that it is, and shuts its sessions down before it admits another one:
+    /// break before make, with a gap. Of several [ready](super::EndpointState::Ready) endpoints the one that serves
+    /// goes on, else the first by name is admitted; the others wait.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// The fate of sessions to an endpoint that its source reports [`Down`](super::EndpointState::Down).
+    #[must_use]
+    pub fn on_down(&self) -> OnDown {
+        self.on_down
     }
 
     /// One of its endpoints.

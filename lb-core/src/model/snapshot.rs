@@ -8,7 +8,7 @@ use std::{
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Endpoint, Mode, Name, Route, Service};
+use super::{Endpoint, Mode, Name, OnDown, Route, Service};
 
 /// How many generations back [`Snapshot::changes_since`] can tell what changed.
 const HISTORY: usize = 256;
@@ -45,7 +45,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changes {
     /// Only these endpoints, by service, and whether any route changed. A service that was added, removed or
-    /// changed its mode is listed, maybe without endpoints.
+    /// changed its mode or options is listed, maybe without endpoints.
     Only {
         /// The endpoints that were set or removed, by service.
         endpoints: BTreeMap<Name, BTreeSet<Name>>,
@@ -171,6 +171,10 @@ impl Serialize for Snapshot {
         #[derive(Serialize)]
         struct ServiceView<'a> {
             mode: Mode,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            exclusive: bool,
+            #[serde(skip_serializing_if = "is_default")]
+            on_down: OnDown,
             endpoints: BTreeMap<&'a Name, &'a Endpoint>,
         }
         let services: BTreeMap<&Name, ServiceView<'_>> = self
@@ -178,6 +182,8 @@ impl Serialize for Snapshot {
             .map(|(name, service)| {
                 let view = ServiceView {
                     mode: service.mode(),
+                    exclusive: service.is_exclusive(),
+                    on_down: service.on_down(),
                     endpoints: service.endpoints().collect(),
                 };
                 (name, view)
@@ -224,6 +230,32 @@ impl SnapshotEdit {
             return;
         }
         self.service_mut(service).mode = mode;
+        self.touch(service, None);
+    }
+
+    /// Sets whether a service is [exclusive](Service::is_exclusive), adding it where it is new.
+    pub fn set_exclusive(&mut self, service: &Name, exclusive: bool) {
+        if self
+            .next
+            .service(service)
+            .is_some_and(|s| s.exclusive == exclusive)
+        {
+            return;
+        }
+        self.service_mut(service).exclusive = exclusive;
+        self.touch(service, None);
+    }
+
+    /// Sets the fate of sessions to endpoints of a service that are down, adding the service where it is new.
+    pub fn set_on_down(&mut self, service: &Name, on_down: OnDown) {
+        if self
+            .next
+            .service(service)
+            .is_some_and(|s| s.on_down == on_down)
+        {
+            return;
+        }
+        self.service_mut(service).on_down = on_down;
         self.touch(service, None);
     }
 
@@ -288,6 +320,10 @@ impl SnapshotEdit {
         let ids = self.delta.endpoints.entry(service.clone()).or_default();
         ids.extend(id.cloned());
     }
+}
+
+fn is_default(on_down: &OnDown) -> bool {
+    *on_down == OnDown::default()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{Cursor, Descriptor, Record, RecordKey, Sink, Source, SourceError, Update};
-use crate::model::{EndpointState, Mode, Name, Route, Weight};
+use crate::model::{EndpointState, Mode, Name, Route, ServiceOptions, Weight};
 
 /// Makes a push source: what is written to the [`Publisher`] comes out of the [`Feed`].
 ///
@@ -194,9 +194,34 @@ impl Publisher {
         mode: Mode,
         routes: impl IntoIterator<Item = Route>,
     ) -> Result<Cursor, FeedClosed> {
+        self.declare_with_options(service, mode, ServiceOptions::default(), routes)
+    }
+
+    /// Writes that a service is there, as [`declare`](Self::declare) does, and how it is to be served: exclusive, for
+    /// example. Records of its endpoints need not repeat the options.
+    ///
+    /// ```
+    /// use lb_core::{Mode, OnDown, ServiceOptions, feed};
+    ///
+    /// let (publisher, _feed) = feed("app".parse().unwrap());
+    /// let options = ServiceOptions::default().exclusive(true).on_down(OnDown::ShutdownSessions);
+    /// publisher.declare_with_options("db".parse().unwrap(), Mode::Tcp, options, [])?;
+    /// # Ok::<(), lb_core::FeedClosed>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`FeedClosed`] when nobody reads any more.
+    pub fn declare_with_options(
+        &self,
+        service: Name,
+        mode: Mode,
+        options: ServiceOptions,
+        routes: impl IntoIterator<Item = Route>,
+    ) -> Result<Cursor, FeedClosed> {
         let routes: Vec<Route> = routes.into_iter().collect();
         let record = Record::declare(Self::declaration(service))
             .with_mode(mode)
+            .with_options(options)
             .with_routes(routes);
         self.set(record)
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Endpoint, Mode, Name, Route};
+use crate::model::{Endpoint, Mode, Name, OnDown, Route, ServiceOptions};
 
 /// Identifies a record within one source: the endpoint's service and its name there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Record {
     pub endpoint: Option<Endpoint>,
     /// How its service's traffic is understood.
     pub mode: Mode,
+    /// What it states of its service beside the mode.
+    pub options: ServiceOptions,
     /// Routes it asks for; each names its own service.
     pub routes: Arc<[Route]>,
 }
@@ -54,6 +56,7 @@ impl Record {
             key,
             endpoint: Some(endpoint),
             mode: Mode::Http,
+            options: ServiceOptions::default(),
             routes: Arc::default(),
         }
     }
@@ -65,6 +68,7 @@ impl Record {
             key,
             endpoint: None,
             mode: Mode::Http,
+            options: ServiceOptions::default(),
             routes: Arc::default(),
         }
     }
@@ -73,6 +77,27 @@ impl Record {
     #[must_use]
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// The same record, stating whether its service is [exclusive](crate::Service::is_exclusive).
+    #[must_use]
+    pub fn with_exclusive(mut self, exclusive: bool) -> Self {
+        self.options.exclusive = Some(exclusive);
+        self
+    }
+
+    /// The same record, stating the fate of sessions to an endpoint of its service that is down.
+    #[must_use]
+    pub fn with_on_down(mut self, on_down: OnDown) -> Self {
+        self.options.on_down = Some(on_down);
+        self
+    }
+
+    /// The same record, stating these options of its service.
+    #[must_use]
+    pub fn with_options(mut self, options: ServiceOptions) -> Self {
+        self.options = options;
         self
     }
 

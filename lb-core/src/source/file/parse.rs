@@ -210,7 +210,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EndpointState, Mode};
+    use crate::model::{EndpointState, Mode, OnDown, ServiceOptions};
 
     const TOML: &str = r#"
         [services.web]
@@ -283,6 +283,21 @@ services:
         }
     }
 
+    #[test]
+    fn case_p06_a_service_of_a_file_may_be_exclusive() {
+        let text = "[services.db]\nmode = \"tcp\"\nexclusive = true\non_down = \"shutdown_sessions\"\n\
+                    endpoints = [\"10.0.0.7:5432\"]";
+        let records = parse("a.toml", text.as_bytes()).unwrap();
+        let stated: Vec<_> = records.iter().map(|record| record.options).collect();
+        let options = ServiceOptions::default()
+            .exclusive(true)
+            .on_down(OnDown::ShutdownSessions);
+        assert_eq!(stated, [options, ServiceOptions::default()]);
+        // What is not understood is never taken for less: the last good file stays in effect.
+        let text = text.replace("true", "\"yes\"");
+        assert!(parse("a.toml", text.as_bytes()).is_err());
+    }
+
     /// A file, and the diagnostic that it must give.
     #[test]
     fn what_is_wrong_is_told_with_file_line_column_field_value_and_expectation() {
@@ -306,7 +321,7 @@ services:
             (
                 "a.toml",
                 "[services.web]\nendpoint = []",
-                "d/a.toml:2:1: services.web.endpoint = \"endpoint\": unknown field `endpoint`, expected one of `mode`, `endpoints`, `routes`",
+                "d/a.toml:2:1: services.web.endpoint = \"endpoint\": unknown field `endpoint`, expected one of `mode`, `exclusive`, `on_down`, `endpoints`, `routes`",
             ),
             (
                 "a.toml",

@@ -13,7 +13,10 @@ use serde::{
 };
 
 use crate::{
-    model::{Endpoint, EndpointState, Mode, Name, PathMatch, Route, RouteHost, Weight},
+    model::{
+        Endpoint, EndpointState, Mode, Name, OnDown, PathMatch, Route, RouteHost, ServiceOptions,
+        Weight,
+    },
     source::{Record, RecordKey},
 };
 
@@ -31,11 +34,15 @@ struct Services(BTreeMap<Name, ServiceEntry>);
 #[derive(Debug, Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a service: a table with `mode`, `endpoints`, `routes`"
+    expecting = "a service: a table with `mode`, `exclusive`, `on_down`, `endpoints`, `routes`"
 )]
 struct ServiceEntry {
     #[serde(default)]
     mode: Mode,
+    #[serde(default)]
+    exclusive: Option<bool>,
+    #[serde(default)]
+    on_down: Option<OnDown>,
     #[serde(default)]
     endpoints: Endpoints,
     #[serde(default)]
@@ -105,6 +112,9 @@ impl Document {
     pub(super) fn records(self, file: &str) -> Vec<Record> {
         let mut records = Vec::new();
         for (service, entry) in self.services.0 {
+            let options = ServiceOptions::default()
+                .exclusive(entry.exclusive)
+                .on_down(entry.on_down);
             let routes: Vec<Route> = entry
                 .routes
                 .into_iter()
@@ -121,6 +131,7 @@ impl Document {
             records.push(
                 Record::declare(key)
                     .with_mode(entry.mode)
+                    .with_options(options)
                     .with_routes(routes),
             );
             records.extend(entry.endpoints.0.into_iter().map(|(id, endpoint)| {
