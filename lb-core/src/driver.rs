@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::{
-    condition::Condition,
+    condition::{Condition, ConditionKind},
     model::{Name, Snapshot},
+    plane::chain,
 };
 
 /// Keeps one target (one data-plane process) converged on the snapshot it is given.
@@ -57,6 +58,8 @@ pub struct Report {
     /// What an operator should know of at this target beside `unmet`: fixed servers, contention, foreign holds. The
     /// core fills in the target and since when.
     pub conditions: Vec<Condition>,
+    /// The program at the other end, where it is known.
+    pub about: Option<About>,
     /// Ask for another pass after this time even if nothing changes: something is on its way (a drain, a check).
     pub again: Option<Duration>,
     /// Whether everything wished for is in effect and verified, but for `unmet` and endpoints that leave.
@@ -67,6 +70,27 @@ pub struct Report {
     pub gauges: BTreeMap<&'static str, u64>,
     /// What happened since the last report that someone should hear of: each is told once, as an event.
     pub notices: Vec<Notice>,
+}
+
+/// The program that a target is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct About {
+    /// The program's name, such as `HAProxy`.
+    pub program: String,
+    /// The version in the program's own words.
+    pub version: String,
+}
+
+impl About {
+    /// A program of a version.
+    #[must_use]
+    pub fn new(program: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            version: version.into(),
+        }
+    }
 }
 
 /// Something that happened at a target and that is no change of an endpoint: a reload, a shortage that comes near.
@@ -205,4 +229,62 @@ pub enum DriveError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Something else than expected is at the other end: another program, a version or a socket that cannot be driven.
+    #[error("target {target} is not what it should be")]
+    WrongTarget {
+        /// The target's name.
+        target: Name,
+        /// The cause below, which says what was found and what was expected.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another control plane manages this target. Nothing was changed.
+    #[error("target {target} is managed by another control plane")]
+    Owned {
+        /// The target's name.
+        target: Name,
+        /// The cause below, which names the other.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl DriveError {
+    /// The kind of the condition that lasts until a pass succeeds.
+    #[must_use]
+    pub fn kind(&self) -> ConditionKind {
+        match self {
+            Self::Unreachable { .. } | Self::Unusable { .. } => ConditionKind::TargetDown,
+            Self::WrongTarget { .. } => ConditionKind::WrongTarget,
+            Self::Owned { .. } => ConditionKind::Owned,
+        }
+    }
+}
+
+/// The failure of a pass, as the engine keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassFailure {
+    /// The kind of the condition that lasts until a pass succeeds.
+    pub kind: ConditionKind,
+    /// The reason, for people.
+    pub error: String,
+}
+
+impl From<String> for PassFailure {
+    fn from(error: String) -> Self {
+        Self {
+            kind: ConditionKind::TargetDown,
+            error,
+        }
+    }
+}
+
+impl From<&DriveError> for PassFailure {
+    fn from(error: &DriveError) -> Self {
+        Self {
+            kind: error.kind(),
+            error: chain(error),
+        }
+    }
 }

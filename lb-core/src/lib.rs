@@ -103,7 +103,9 @@ pub mod testkit;
 mod time;
 
 pub use condition::{Condition, ConditionKind};
-pub use driver::{DriveError, Driver, Notice, Preview, Report, Unmet, UnmetReason};
+pub use driver::{
+    About, DriveError, Driver, Notice, PassFailure, Preview, Report, Unmet, UnmetReason,
+};
 pub use event::{Event, Stamped};
 pub use guard::{Confirm, GuardConfig, GuardPolicy};
 pub use model::{

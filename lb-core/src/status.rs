@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    driver::Unmet,
+    condition::ConditionKind,
+    driver::{About, Unmet},
     model::Name,
     source::{Cursor, Diagnostic},
 };
@@ -157,6 +158,10 @@ pub struct TargetStatus {
     pub failures: u32,
     /// Why the last failed pass failed, until a pass succeeds.
     pub last_error: Option<String>,
+    /// The kind of that failure.
+    pub failure: Option<ConditionKind>,
+    /// The program at the other end, as the last successful pass found it.
+    pub about: Option<About>,
     /// When the next try is made after a failure.
     pub retry_in_ms: Option<u64>,
     /// From receipt to verification of the last change.

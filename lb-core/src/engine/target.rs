@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Engine, view::millis};
 use crate::{
-    driver::Report,
+    condition::ConditionKind,
+    driver::{PassFailure, Report},
     event::{Cause, Event},
     model::Name,
     reconciler::{Outcome, Pass, TargetId, TargetState},
@@ -16,6 +17,8 @@ pub(super) struct TargetEntry {
     pub(super) name: Name,
     pub(super) report: Report,
     pub(super) last_error: Option<String>,
+    /// The kind of the last failure, until a pass succeeds.
+    pub(super) failure: Option<ConditionKind>,
     pub(super) passes: u64,
     pub(super) last_latency_micros: Option<u64>,
     /// Since when it is behind the newest snapshot.
@@ -31,6 +34,7 @@ impl TargetEntry {
             name,
             report: Report::default(),
             last_error: None,
+            failure: None,
             passes: 0,
             last_latency_micros: None,
             behind_since: None,
@@ -47,7 +51,13 @@ impl TargetEntry {
 
 impl Engine {
     /// A pass ended. `result` is the driver's report, or why it failed. Ignored when it is not the pass that runs.
-    pub fn pass_ended(&mut self, now: Time, pass: Pass, result: Result<Report, String>) {
+    pub fn pass_ended(
+        &mut self,
+        now: Time,
+        pass: Pass,
+        result: Result<Report, impl Into<PassFailure>>,
+    ) {
+        let result = result.map_err(Into::into);
         let verified_before = self.reconciler.verified(pass.target);
         let outcome = match &result {
             Ok(report) => Outcome::Done {
@@ -72,7 +82,8 @@ impl Engine {
         let pass_micros = now.since(entry.began).as_micros() as u64;
         let mut notices = Vec::new();
         let event = match result {
-            Err(error) => {
+            Err(PassFailure { kind, error }) => {
+                entry.failure = Some(kind);
                 entry.last_error = Some(error.clone());
                 let retry_in_ms = match self.reconciler.state(pass.target) {
                     Some(TargetState::Waiting { until }) => millis(until.since(now)),
@@ -87,6 +98,7 @@ impl Engine {
             }
             Ok(mut report) => {
                 entry.last_error = None;
+                entry.failure = None;
                 notices = std::mem::take(&mut report.notices);
                 let (applied, unmet) = (report.applied, report.unmet.len());
                 let converged = report.converged;
@@ -123,6 +135,7 @@ impl Engine {
             self.pass_ended(now, pass, Err(why));
         } else if let Some(entry) = self.targets.get_mut(&id) {
             entry.last_error = Some(why);
+            entry.failure = Some(ConditionKind::TargetDown);
         }
     }
 

@@ -80,6 +80,8 @@ impl Engine {
             passes: entry.passes,
             failures: self.reconciler.failures(id),
             last_error: entry.last_error.clone(),
+            failure: entry.failure,
+            about: entry.report.about.clone(),
             retry_in_ms: match state {
                 Some(TargetState::Waiting { until }) => Some(millis(until.since(now))),
                 _ => None,

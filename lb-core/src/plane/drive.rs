@@ -5,12 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
-use super::{
-    error::chain,
-    shared::{Job, Shared},
-};
+use super::shared::{Job, Shared};
 use crate::{
-    driver::{DriveError, Driver, Preview},
+    driver::{DriveError, Driver, PassFailure, Preview},
     model::Snapshot,
     reconciler::TargetId,
 };
@@ -73,8 +70,8 @@ impl Drive {
         let work = self.driver.converge(&desired).instrument(span);
         let result = match tokio::time::timeout(self.limit, work).await {
             Ok(Ok(report)) => Ok(report),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("the pass did not end within {:?}", self.limit)),
+            Ok(Err(error)) => Err(PassFailure::from(&error)),
+            Err(_) => Err(format!("the pass did not end within {:?}", self.limit).into()),
         };
         self.shared
             .with(|engine, now| engine.pass_ended(now, pass, result));

@@ -11,6 +11,7 @@ mod shared;
 mod supervise;
 
 pub use builder::Builder;
+pub(crate) use error::chain;
 pub use error::{BuildError, PlaneError};
 pub use events::Events;
 pub use handle::{Handle, Lagging, Reconciled};

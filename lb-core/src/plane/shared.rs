@@ -122,7 +122,7 @@ impl Shared {
                 .is_some_and(|mailbox| mailbox.try_send(Job { pass, desired }).is_ok());
             if !sent {
                 let why = "the target's task is not running".to_owned();
-                state.engine.pass_ended(now, pass, Err(why));
+                state.engine.pass_ended(now, pass, Err::<_, String>(why));
             }
         }
         while let Some(event) = state.engine.poll_event() {

@@ -37,7 +37,7 @@ pub struct TargetConfig {
     /// `master` and `files.server_state`. Without it, what only a reload could give stays unmet and is reported.
     #[serde(default)]
     pub growth: Option<GrowthConfig>,
-    /// The longest wait for one answer, in seconds.
+    /// The longest wait for one answer, in seconds. Defaults to 4 s.
     #[serde(default = "default_timeout", with = "crate::policy::seconds")]
     pub timeout: Duration,
 }
@@ -81,5 +81,5 @@ impl TargetConfig {
 }
 
 fn default_timeout() -> Duration {
-    Duration::from_secs(5)
+    Duration::from_secs(4)
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lb_core::{Snapshot, model::Changes};
+use lb_core::{Name, Snapshot, model::Changes};
 use tracing::info;
 
 use super::{error::DriverError, haproxy_driver::HaproxyDriver, live};
@@ -197,6 +197,16 @@ pub(super) fn client_config(timeout: Duration) -> ClientConfig {
         reply: timeout,
         ..ClientConfig::default()
     }
+}
+
+/// A number that differs between targets, for what they must not do at the same time.
+pub(super) fn seed(target: &Name) -> u64 {
+    target
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 /// What the socket's path is now; `None` for TCP and for a path that is not there.

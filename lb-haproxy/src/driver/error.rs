@@ -1,5 +1,7 @@
 //! Why a pass failed.
 
+use std::time::Duration;
+
 use lb_core::{DriveError, Name};
 
 use crate::{
@@ -32,6 +34,14 @@ pub enum DriverError {
         /// The process that answered.
         pid: u32,
     },
+    /// HAProxy accepts connections and does not answer: it was stopped, or one of its threads does not go on.
+    #[error(
+        "HAProxy does not answer: no reply within {limit:?}, although connections are accepted"
+    )]
+    Hung {
+        /// For how long it was asked.
+        limit: Duration,
+    },
     /// HAProxy refused a change for a reason that concerns all changes.
     #[error("HAProxy refused to change {server}")]
     Forbidden {
@@ -49,6 +59,7 @@ impl DriverError {
         let target = target.clone();
         match self {
             Self::StaleWorker { .. }
+            | Self::Hung { .. }
             | Self::Client(
                 ClientError::Connect { .. }
                 | ClientError::ConnectTimeout { .. }

@@ -7,14 +7,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lb_core::{DriveError, Driver, Name, Notice, Preview, Report, Snapshot};
+use lb_core::{About, DriveError, Driver, Name, Notice, Preview, Report, Snapshot};
 use tracing::{info, warn};
 
 use super::{
     apply::apply,
+    attention::Absence,
     certificates::Certificates,
     config::TargetConfig,
-    conversation::{Knowledge, Session, client_config},
+    conversation::{Knowledge, Session, client_config, seed},
     counters::Counters,
     disk::Disk,
     error::DriverError,
@@ -23,7 +24,7 @@ use super::{
     workers::OldWorkers,
 };
 use crate::{
-    client::{Client, ClientError, Counters as ClientCounters},
+    client::{ClientError, Counters as ClientCounters, Interruption},
     plan::Plan,
 };
 
@@ -33,10 +34,6 @@ const MAX_ROUNDS: usize = 64;
 /// The pause after a pass that found no end.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How often somebody new who connects is asked who answers: after a reload that is another worker, though the socket and
-/// the connections to the old one stay as they were.
-const ASK_WHO: Duration = Duration::from_secs(1);
-
 /// Keeps one HAProxy converged through its runtime socket.
 ///
 /// HAProxy is the store of what was applied: a driver that begins adopts what it finds. See the
@@ -44,7 +41,7 @@ const ASK_WHO: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct HaproxyDriver {
     pub(super) config: TargetConfig,
-    began: Instant,
+    pub(super) began: Instant,
     pub(super) session: Option<Session>,
     /// What is known of a worker; kept while the same worker answers.
     pub(super) knowledge: Option<Knowledge>,
@@ -59,13 +56,16 @@ pub struct HaproxyDriver {
     pub(super) old_workers: OldWorkers,
     pub(super) notices: Vec<Notice>,
     pub(super) certificates: Certificates,
+    pub(super) absence: Absence,
+    /// If `true`, a new connection got no answer: the session is asked before anything else.
+    pub(super) silent: bool,
 }
 
 impl HaproxyDriver {
     /// A driver for one target. It connects at its first pass.
     #[must_use]
     pub fn new(config: TargetConfig) -> Self {
-        let ladder = Ladder::new(&config.name);
+        let seed = seed(&config.name);
         Self {
             config,
             began: now(),
@@ -76,10 +76,12 @@ impl HaproxyDriver {
             ever_connected: false,
             disk: Disk::default(),
             behind: false,
-            ladder,
+            ladder: Ladder::new(seed ^ u64::from(std::process::id())),
             old_workers: OldWorkers::default(),
             notices: Vec::new(),
             certificates: Certificates::default(),
+            absence: Absence::new(seed),
+            silent: false,
         }
     }
 
@@ -105,6 +107,7 @@ impl HaproxyDriver {
 
     async fn pass(&mut self, desired: &Arc<Snapshot>) -> Result<(Plan, usize), DriverError> {
         let begun_at = self.elapsed();
+        self.ask_after_silence().await?;
         self.connect().await?;
         self.take_in(desired).await?;
         let clock = self.clock();
@@ -249,12 +252,17 @@ impl Driver for HaproxyDriver {
         let used = self.session.as_ref().is_some_and(|session| session.used);
         let replaced = match &outcome {
             Err(DriverError::StaleWorker { .. }) => true,
+            // One that stands still is not asked again at once: that would only take as long again to notice.
+            Err(DriverError::Client(ClientError::Unknown {
+                source: Interruption::Timeout { .. },
+                ..
+            })) => false,
             Err(DriverError::Client(ClientError::Unknown { .. } | ClientError::Ended)) => used,
             _ => false,
         };
         if replaced {
             // Whoever was spoken to is gone, most likely for a newer worker: that one is asked at once.
-            info!(target_name = %self.config.name, "the conversation is over; asking the newest worker");
+            info!(target_name = %self.config.name, "HAProxy worker was replaced, reconnecting");
             self.disconnect();
             outcome = self.pass(desired).await;
         }
@@ -276,6 +284,7 @@ impl Driver for HaproxyDriver {
         }
         match outcome {
             Ok((mut plan, applied)) => {
+                self.absence.ended();
                 self.watch_old_workers(&mut plan).await;
                 self.ladder.explain(&mut plan);
                 let mut report = Report::default();
@@ -284,6 +293,10 @@ impl Driver for HaproxyDriver {
                 report.converged = plan.settled;
                 report.again = plan.again_at.map(|at| at.saturating_sub(self.elapsed()));
                 report.unmet = plan.unmet;
+                report.about = self.session.as_ref().map(|session| {
+                    let version = session.client.info().version.to_string();
+                    About::new("HAProxy", version)
+                });
                 report.counters = self.counters.read();
                 let traffic = self.traffic();
                 report
@@ -298,7 +311,10 @@ impl Driver for HaproxyDriver {
             Err(error) => {
                 warn!(target_name = %self.config.name, error = &error as &dyn std::error::Error, "a pass failed");
                 self.disconnect();
-                Err(error.into_core(&self.config.name))
+                let error = error.into_core(&self.config.name);
+                let unreachable = matches!(error, DriveError::Unreachable { .. });
+                self.absence.failed(unreachable);
+                Err(error)
             }
         }
     }
@@ -335,31 +351,10 @@ impl Driver for HaproxyDriver {
     }
 
     async fn attention(&mut self) {
-        let Some(session) = &mut self.session else {
-            return std::future::pending().await;
-        };
-        let known_at = self.knowledge.as_ref().map(|known| known.read_all_at);
-        let resync_at = self.began + known_at.unwrap_or_default() + self.config.policy.resync;
-        let resync = tokio::time::sleep_until(resync_at.into());
-        tokio::pin!(resync);
-        let config = client_config(self.config.timeout);
-        loop {
-            tokio::select! {
-                // In one order, so that a simulation repeats exactly.
-                biased;
-                () = session.client.closed() => return,
-                () = &mut resync => return,
-                () = tokio::time::sleep(ASK_WHO) => {
-                    // A connection of its own, so that giving up half-way leaves the session as it is.
-                    let other = Client::connect(&self.config.socket, config).await;
-                    if other.is_ok_and(|other| other.epoch() != session.client.epoch()) {
-                        break;
-                    }
-                }
-            }
+        match self.session {
+            Some(_) => self.await_end().await,
+            None => self.await_return().await,
         }
-        info!(target_name = %self.config.name, "a new worker has taken over");
-        self.disconnect();
     }
 }
 

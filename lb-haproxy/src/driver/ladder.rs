@@ -2,7 +2,7 @@
 
 #[cfg(feature = "process")]
 use lb_core::Notice;
-use lb_core::{Name, UnmetReason};
+use lb_core::UnmetReason;
 
 #[cfg(feature = "process")]
 use super::conversation::identity;
@@ -32,16 +32,10 @@ pub(super) struct Ladder {
 }
 
 impl Ladder {
-    /// No reload yet. Targets of different names reload at different times.
-    pub(super) fn new(target: &Name) -> Self {
-        let seed = target
-            .as_str()
-            .bytes()
-            .fold(0xcbf2_9ce4, |hash: u64, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+    /// No reload yet. Targets of different seeds reload at different times.
+    pub(super) fn new(seed: u64) -> Self {
         Self {
-            schedule: Schedule::new(seed ^ u64::from(std::process::id())),
+            schedule: Schedule::new(seed),
             problem: None,
             #[cfg(feature = "process")]
             told: false,

@@ -3,6 +3,7 @@
 mod apply;
 mod apply_backend;
 mod apply_map;
+mod attention;
 mod certificates;
 mod config;
 mod conversation;

@@ -204,6 +204,23 @@ fn targets(text: &mut String, status: &Status) -> fmt::Result {
     }
     head(
         text,
+        "target_info",
+        "gauge",
+        "The program that the target is, and its version; always 1.",
+    )?;
+    for target in &status.targets {
+        if let Some(about) = &target.about {
+            writeln!(
+                text,
+                "lb_target_info{{target=\"{}\",program=\"{}\",version=\"{}\"}} 1",
+                target.name,
+                label(&about.program),
+                label(&about.version)
+            )?;
+        }
+    }
+    head(
+        text,
         "driver_total",
         "counter",
         "What the driver of a target has done, by what.",
@@ -283,6 +300,17 @@ fn for_ms(health: &Health) -> u64 {
         | Health::Ended { for_ms, .. } => *for_ms,
         _ => 0,
     }
+}
+
+/// A text as the value of a label.
+fn label(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| {
+            let escape = matches!(c, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([c])
+        })
+        .collect()
 }
 
 fn flag(value: bool) -> f64 {

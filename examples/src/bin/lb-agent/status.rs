@@ -84,6 +84,8 @@ struct Target {
     passes: u64,
     failures: u32,
     last_error: Option<String>,
+    #[serde(default)]
+    about: Option<About>,
     retry_in_ms: Option<u64>,
     last_latency_micros: Option<u64>,
     unmet: Vec<Unmet>,
@@ -91,6 +93,12 @@ struct Target {
     counters: BTreeMap<String, u64>,
     #[serde(default)]
     gauges: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct About {
+    program: String,
+    version: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -251,6 +259,9 @@ fn targets(targets: &[Target]) -> String {
     let mut table = Table::new(head);
     for target in targets {
         let mut notes = Vec::new();
+        if let Some(About { program, version }) = &target.about {
+            notes.push(format!("{program} {version}"));
+        }
         if let Some(error) = &target.last_error {
             let retry = target
                 .retry_in_ms
