@@ -16,6 +16,8 @@ pub struct SlotUse {
     pub quarantined: u32,
     /// How many servers were made at run time because there was no slot.
     pub dynamic: u32,
+    /// How many servers of backends with a service are no slots and are never changed.
+    pub fixed: u32,
 }
 
 impl SlotUse {
@@ -27,6 +29,7 @@ impl SlotUse {
             free: self.free.saturating_add(other.free),
             quarantined: self.quarantined.saturating_add(other.quarantined),
             dynamic: self.dynamic.saturating_add(other.dynamic),
+            fixed: self.fixed.saturating_add(other.fixed),
         }
     }
 
@@ -38,6 +41,7 @@ impl SlotUse {
             free: self.free.saturating_sub(other.free),
             quarantined: self.quarantined.saturating_sub(other.quarantined),
             dynamic: self.dynamic.saturating_sub(other.dynamic),
+            fixed: self.fixed.saturating_sub(other.fixed),
         }
     }
 

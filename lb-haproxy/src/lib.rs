@@ -9,7 +9,8 @@
 //! - HAProxy 2.2 or later, one process (`nbproc` 1), and a master (`-W -S SOCKET`) where reloads shall be seamless;
 //! - `stats socket PATH level admin mode 600 expose-fd listeners`, a `stats timeout` of minutes and a
 //!   `stats maxconn` of 16 or more: the connection beyond that waits without a word;
-//! - in every backend `server-template slot 1-N … disabled`, the same order and names at every reload, its options
+//! - in every backend `server-template slot 1-N … disabled` (another prefix is configured, see
+//!   [`Policy::slot_prefix`](policy::Policy::slot_prefix)), the same order and names at every reload, its options
 //!   written there and not in a `default-server` line;
 //! - `balance` one of `roundrobin`, `leastconn`, `random`, or a hash with `hash-type consistent`: the others compute
 //!   everything anew at each change;

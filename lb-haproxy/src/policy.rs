@@ -15,10 +15,12 @@ pub struct Policy {
     pub backends: BTreeMap<Name, Name>,
     /// What stands before a service's name in its backend's name.
     pub backend_prefix: String,
-    /// What stands before the number in the names of slots. Occupied slots of this name are `lb`'s own even in a
-    /// backend that no service asks for; in a backend of a service, every numbered server that is declared
-    /// `disabled` is a slot too.
+    /// Name prefix of slot servers, e.g. `slot` for `slot1` to `slot20` of `server-template slot 1-20`. A server of
+    /// another name is fixed: it is shown and never changed. See also `slot_prefixes` and
+    /// [`TargetConfig::config_file`](crate::TargetConfig::config_file). Defaults to `slot`.
     pub slot_prefix: String,
+    /// Further name prefixes of slot servers, for backends whose `server-template` has another one. Defaults to none.
+    pub slot_prefixes: Vec<String>,
     /// How long requests in flight may keep a leaving endpoint, where its source sets no limit.
     #[serde(with = "seconds")]
     pub drain_timeout: Duration,
@@ -82,6 +84,7 @@ impl Default for Policy {
             backends: BTreeMap::new(),
             backend_prefix: String::new(),
             slot_prefix: "slot".to_owned(),
+            slot_prefixes: Vec::new(),
             drain_timeout: Duration::from_secs(60),
             cut_at_deadline: true,
             admission_timeout: Duration::from_secs(10),
@@ -140,19 +143,22 @@ impl Policy {
         backend.as_str().starts_with(&self.dynamic_backend_prefix)
     }
 
-    /// Whether a server was made at run time.
+    /// Returns `true` if a server was made at run time: its name is the prefix and an address.
     #[must_use]
     pub fn is_dynamic_name(&self, server: &Name) -> bool {
-        server.as_str().starts_with(&self.dynamic_prefix)
-    }
-
-    /// Whether a server's name is the slot prefix and a number.
-    #[must_use]
-    pub fn is_slot_name(&self, server: &Name) -> bool {
         server
             .as_str()
-            .strip_prefix(self.slot_prefix.as_str())
-            .is_some_and(is_number)
+            .strip_prefix(self.dynamic_prefix.as_str())
+            .is_some_and(is_address)
+    }
+
+    /// Returns `true` if a server's name is a slot prefix and a number.
+    #[must_use]
+    pub fn is_slot_name(&self, server: &Name) -> bool {
+        std::iter::once(&self.slot_prefix)
+            .chain(&self.slot_prefixes)
+            .filter_map(|prefix| server.as_str().strip_prefix(prefix.as_str()))
+            .any(is_number)
     }
 }
 
@@ -220,9 +226,26 @@ pub enum HttpReuse {
     Safe,
 }
 
-/// Whether a server's name ends in a number, as those of `server-template` do.
-pub(crate) fn is_numbered(server: &Name) -> bool {
-    server.as_str().ends_with(|c: char| c.is_ascii_digit())
+/// The name's prefix and number, if it is like those of `server-template`.
+pub(crate) fn numbered(server: &Name) -> Option<(&str, u32)> {
+    let name = server.as_str();
+    let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = name.get(prefix.len()..)?;
+    // A template writes no leading zero.
+    (!number.starts_with('0')).then(|| Some((prefix, number.parse().ok()?)))?
+}
+
+/// Returns `true` for `IP:PORT`, with the number that makes a name unique or without it.
+fn is_address(text: &str) -> bool {
+    let Some((ip, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let port = match port.split_once('-') {
+        Some((port, number)) if is_number(number) => port,
+        Some(_) => return false,
+        None => port,
+    };
+    ip.parse::<std::net::IpAddr>().is_ok() && port.parse::<u16>().is_ok()
 }
 
 fn is_number(text: &str) -> bool {

@@ -1,6 +1,9 @@
 //! What a target's owner configures.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lb_core::Name;
 use serde::{Deserialize, Serialize};
@@ -37,6 +40,11 @@ pub struct TargetConfig {
     /// `master` and `files.server_state`. Without it, what only a reload could give stays unmet and is reported.
     #[serde(default)]
     pub growth: Option<GrowthConfig>,
+    /// HAProxy's configuration file, which is only read: the servers of its `server-template` lines that are declared
+    /// `disabled` are slots, whatever their prefix. Defaults to the file of `growth`, if any; without a file the prefixes
+    /// of the policy alone tell slots from fixed servers.
+    #[serde(default)]
+    pub config_file: Option<PathBuf>,
     /// The longest wait for one answer, in seconds. Defaults to 4 s.
     #[serde(default = "default_timeout", with = "crate::policy::seconds")]
     pub timeout: Duration,
@@ -53,6 +61,7 @@ impl TargetConfig {
             files: Files::default(),
             master: None,
             growth: None,
+            config_file: None,
             timeout: default_timeout(),
         }
     }
@@ -70,6 +79,19 @@ impl TargetConfig {
         self.master = Some(master);
         self.growth = Some(growth);
         self
+    }
+
+    /// The same target, whose slots are learned from the `server-template` lines of this file too.
+    #[must_use]
+    pub fn with_config_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config_file = Some(file.into());
+        self
+    }
+
+    /// The file that slots are learned from.
+    pub(super) fn slots_file(&self) -> Option<&Path> {
+        let growth = self.growth.as_ref().map(|growth| growth.config.as_path());
+        self.config_file.as_deref().or(growth)
     }
 
     /// The same target driven by another policy.

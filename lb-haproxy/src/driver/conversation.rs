@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lb_core::{Name, Snapshot, model::Changes};
+use lb_core::{Condition, Name, Snapshot, model::Changes};
 use tracing::info;
 
 use super::{error::DriverError, haproxy_driver::HaproxyDriver, live};
@@ -35,6 +35,10 @@ pub(super) struct Knowledge {
     pub(super) read_all_at: Duration,
     /// Whether what HAProxy shows must be read again before anything is planned.
     pub(super) doubtful: bool,
+    /// Whether the slots of the configuration file are known.
+    pub(super) learned: bool,
+    /// Why they are not.
+    pub(super) file_problem: Option<Condition>,
 }
 
 /// For so long, at most, no address changes its service because a worker that was replaced may not be gone: where a
@@ -123,6 +127,8 @@ impl HaproxyDriver {
                 desired: None,
                 read_all_at: Duration::ZERO,
                 doubtful: true,
+                learned: false,
+                file_problem: None,
             });
             self.counters.add("workers_seen", 1);
             if self.config.master.is_some() {
@@ -152,6 +158,7 @@ impl HaproxyDriver {
             return Ok(());
         };
         if known.doubtful || now >= known.read_all_at.saturating_add(self.config.policy.resync) {
+            known.learn_slots(self.config.slots_file()).await;
             live::observe_all(&mut session.client, &mut known.planner, &clock).await?;
             live::observe_maps(&mut session.client, &mut known.planner).await?;
             known.read_all_at = now;

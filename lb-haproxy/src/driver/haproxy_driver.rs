@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     client::{ClientError, Counters as ClientCounters, Interruption},
-    plan::Plan,
+    plan::{Plan, Read},
 };
 
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
@@ -229,6 +229,7 @@ impl HaproxyDriver {
             gauges.insert("slots", u64::from(used.slots));
             gauges.insert("slots_free", u64::from(used.free));
             gauges.insert("slots_quarantined", u64::from(used.quarantined));
+            gauges.insert("fixed_servers", u64::from(used.fixed));
             gauges.insert("dynamic_servers", u64::from(used.dynamic));
             gauges.insert("spare_backends", known.planner.spare_backends());
         }
@@ -297,6 +298,12 @@ impl Driver for HaproxyDriver {
                     let version = session.client.info().version.to_string();
                     About::new("HAProxy", version)
                 });
+                report.conditions = plan.conditions;
+                let problem = self
+                    .knowledge
+                    .as_ref()
+                    .and_then(|known| known.file_problem.clone());
+                report.conditions.extend(problem);
                 report.counters = self.counters.read();
                 let traffic = self.traffic();
                 report
@@ -337,7 +344,13 @@ impl Driver for HaproxyDriver {
                 known.doubtful = true;
             }
             self.take_in(desired).await?;
-            let now = self.elapsed();
+            let (now, clock) = (self.elapsed(), self.clock());
+            if let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) {
+                // What only a look tells, such as which servers are backups.
+                let mut reads = known.planner.clone().plan(now).reads;
+                reads.retain(|read| matches!(read, Read::Backups(_)));
+                live::read(&mut session.client, &mut known.planner, &reads, &clock).await?;
+            }
             Ok(self
                 .knowledge
                 .as_ref()

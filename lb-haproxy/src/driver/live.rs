@@ -7,7 +7,7 @@ use std::{
 
 use lb_core::Name;
 
-use super::error::DriverError;
+use super::{error::DriverError, known_slots::read_backups};
 use crate::{
     client::{Client, ClientError},
     observed::{Gauges, Server},
@@ -121,6 +121,7 @@ pub(super) async fn read(
             Read::States(backend) => {
                 states.insert(backend.clone());
             }
+            Read::Backups(backend) => read_backups(client, planner, backend).await?,
             Read::Gauges(backend, ids) => read_gauges(client, planner, backend, ids, clock).await?,
         }
     }

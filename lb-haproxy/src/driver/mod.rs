@@ -13,6 +13,7 @@ mod error;
 #[cfg(feature = "process")]
 mod grow;
 mod haproxy_driver;
+mod known_slots;
 mod ladder;
 mod live;
 mod maps;

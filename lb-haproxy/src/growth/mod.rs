@@ -11,9 +11,11 @@ mod edit;
 mod need;
 mod schedule;
 mod section;
+mod templates;
 
 pub use carry::carry;
 pub use config::GrowthConfig;
 pub use edit::{CannotGrow, Grown, NewSlots, grow};
 pub use need::{BackendNeed, Need};
 pub use schedule::{Decision, Schedule};
+pub use templates::{SlotTemplate, slot_templates};

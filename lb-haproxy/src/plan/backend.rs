@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     forecast::SlotUse,
+    growth::SlotTemplate,
     observed::{Gauges, Server, is_parked},
-    policy::{Policy, is_numbered},
+    policy::Policy,
     proto::AdminState,
 };
 
@@ -43,12 +44,14 @@ pub(super) struct Backend {
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
     pub(super) check_port: u16,
+    /// Lines of the configuration file that declare slots, where that file is known.
+    pub(super) templates: Vec<SlotTemplate>,
 }
 
 /// A server's part in its backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Not ours to touch.
+    /// A fixed server: no slot, never changed.
     Foreign,
     /// Can take an endpoint.
     Free,
@@ -96,11 +99,12 @@ impl Backend {
             no_such_change: None,
             read_at: Duration::ZERO,
             check_port: 0,
+            templates: Vec::new(),
         }
     }
 
     /// Takes in what HAProxy shows of all its servers.
-    pub(super) fn observe(&mut self, servers: Vec<Server>, moment: Moment) {
+    pub(super) fn observe(&mut self, servers: Vec<Server>, moment: Moment, policy: &Policy) {
         self.read_at = moment.asked;
         let first = self.slots.is_empty();
         let mut old: Vec<Option<Slot>> = std::mem::take(&mut self.slots)
@@ -131,7 +135,7 @@ impl Backend {
             self.slots.push(slot);
         }
         if first {
-            self.check_port = self.usual_check_port();
+            self.check_port = self.usual_check_port(policy);
         }
     }
 
@@ -182,7 +186,10 @@ impl Backend {
 
     /// How its slots are used.
     pub(super) fn slot_use(&self, policy: &Policy, roles: &[Role]) -> SlotUse {
-        let mut used = SlotUse::default();
+        let mut used = SlotUse {
+            fixed: self.fixed_count(roles),
+            ..SlotUse::default()
+        };
         for (slot, role) in self.slots.iter().zip(roles) {
             if policy.is_dynamic_name(&slot.server.name) {
                 used.dynamic += u32::from(*role != Role::Foreign);
@@ -273,15 +280,19 @@ impl Backend {
             .collect()
     }
 
-    fn is_slot(&self, policy: &Policy, server: &Server) -> bool {
-        policy.is_slot_name(&server.name)
-            || policy.is_dynamic_name(&server.name)
-            || (self.service.is_some() && server.declared_disabled && is_numbered(&server.name))
+    /// Returns `true` if a server is a slot: known by its name, by the configuration file, or made by lb itself.
+    pub(super) fn is_slot(&self, policy: &Policy, server: &Server) -> bool {
+        let name = &server.name;
+        policy.is_slot_name(name)
+            || (policy.is_dynamic_name(name) && !server.declared_disabled)
+            || (server.declared_disabled
+                && self.templates.iter().any(|template| template.makes(name)))
     }
 
-    fn usual_check_port(&self) -> u16 {
+    fn usual_check_port(&self, policy: &Policy) -> u16 {
         let mut counts: HashMap<u16, usize> = HashMap::new();
-        for slot in &self.slots {
+        let slots = |slot: &&Slot| self.is_slot(policy, &slot.server);
+        for slot in self.slots.iter().filter(slots) {
             *counts.entry(slot.server.check_port).or_default() += 1;
         }
         counts

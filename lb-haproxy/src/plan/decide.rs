@@ -5,10 +5,11 @@ mod place;
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use lb_core::{EndpointState, Name, Unmet, UnmetReason, Weight};
+use lb_core::{Condition, EndpointState, Name, Unmet, UnmetReason, Weight};
 
 use super::{
     backend::{Backend, Role},
+    fixed::Fixed,
     slot::{Slot, poll_interval},
     step::{Expect, Read, Stage, Step, Why},
     want::Want,
@@ -55,6 +56,8 @@ pub(super) struct Decision {
     pub(super) settled: bool,
     /// Addresses that endpoints wait for to leave another service.
     pub(super) waits_for: BTreeSet<SocketAddr>,
+    /// What an operator should know of the backend.
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// Decides for one backend. `blocked` tells whether an address has still to leave another service, `contested`
@@ -76,7 +79,9 @@ pub(super) fn decide(
         gauges: Vec::new(),
         entering: Entering::default(),
         serving: Serving::of(backend, roles),
+        fixed: backend.fixed(roles),
     };
+    decider.fixed_servers(roles);
     for (slot, role) in backend.slots.iter().zip(roles) {
         match *role {
             Role::Tenant(address, want) => {
@@ -123,6 +128,8 @@ struct Decider<'a> {
     gauges: Vec<u32>,
     entering: Entering,
     serving: Serving,
+    /// Fixed servers that serve.
+    fixed: Fixed<'a>,
 }
 
 /// Who serves now, counted once for all who are to leave.
@@ -148,7 +155,8 @@ impl Serving {
         };
         let mut own = 0;
         for (slot, role) in backend.slots.iter().zip(roles) {
-            let serves = serves(slot);
+            // A backup takes over from nobody: it serves when all others are gone.
+            let serves = serves(slot) && !(*role == Role::Foreign && slot.backup == Some(true));
             let leaves = role.is_to_leave() && !backend.is_out(*role);
             all.leavers += usize::from(serves && leaves);
             all.stayers += usize::from(serves && role.is_to_serve());
@@ -162,6 +170,36 @@ impl Serving {
 }
 
 impl Decider<'_> {
+    /// Shows the fixed servers, and the endpoints that they serve against the wish.
+    fn fixed_servers(&mut self, roles: &[Role]) {
+        let backend = self.backend;
+        if backend.backups_are_unknown(roles) {
+            let read = Read::Backups(backend.name.clone());
+            self.out.reads.push(read);
+            self.again(self.context.now + UNREAD);
+        }
+        self.out.conditions = backend.fixed_conditions(roles, self.context.policy);
+        let mut against: Vec<(SocketAddr, Name)> = self
+            .fixed
+            .iter()
+            .filter(|(at, _)| {
+                backend
+                    .wants
+                    .get(at)
+                    .is_some_and(|want| !want.state.is_ready())
+            })
+            .map(|(at, slot)| (*at, slot.server.name.clone()))
+            .collect();
+        against.sort_unstable();
+        for (at, server) in against {
+            let detail = format!(
+                "the source wants it out, and server {}/{server} serves its address: it is no slot and never changed",
+                backend.name
+            );
+            self.unmet_at(at, UnmetReason::Unsupported, detail);
+        }
+    }
+
     /// A server that holds a wanted address.
     fn tenant(
         &mut self,

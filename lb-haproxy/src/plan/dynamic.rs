@@ -31,11 +31,7 @@ impl Planner {
         }
         for name in names {
             if self.policy.is_dynamic_backend_name(name) {
-                let known = self
-                    .backends
-                    .entry(name.clone())
-                    .or_insert_with(|| Backend::new(name.clone()));
-                known.listed = true;
+                self.backend_mut(name).listed = true;
                 self.dirty.insert(name.clone());
             }
         }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
+use lb_core::{Condition, Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
 
 use self::{ownership::Withheld, replaced::Replaced};
 use super::{
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     capability::Capabilities,
+    growth::SlotTemplate,
     observed::{Gauges, Server},
     policy::Policy,
     proto::{MapEntry, MapName, ServerRef},
@@ -72,6 +73,10 @@ pub struct Planner {
     /// What a worker that was replaced may still serve.
     replaced: Replaced,
     pub(super) usage: Usage,
+    /// Lines of the configuration file that declare slots.
+    pub(super) templates: BTreeMap<Name, Vec<SlotTemplate>>,
+    /// What an operator should know of each backend.
+    conditions: BTreeMap<Name, Vec<Condition>>,
     /// Spare backends given to services, not counted yet.
     spares_given: u64,
 }
@@ -110,6 +115,8 @@ impl Planner {
             blocking: BTreeMap::new(),
             replaced: Replaced::default(),
             usage: Usage::default(),
+            templates: BTreeMap::new(),
+            conditions: BTreeMap::new(),
             spares_given: 0,
         }
     }
@@ -191,10 +198,7 @@ impl Planner {
             }
             return;
         };
-        let backend = self
-            .backends
-            .entry(name.clone())
-            .or_insert_with(|| Backend::new(name.clone()));
+        let backend = self.backend_mut(&name);
         for id in ids {
             let before = was.and_then(|known| known.endpoint(id));
             let after = is.and_then(|known| known.endpoint(id));
@@ -268,10 +272,10 @@ impl Planner {
     /// Takes in what HAProxy shows of all servers of one backend.
     pub fn observe(&mut self, backend: &Name, servers: Vec<Server>, now: Duration) {
         let moment = self.observed(now);
-        self.backends
-            .entry(backend.clone())
-            .or_insert_with(|| Backend::new(backend.clone()))
-            .observe(servers, moment);
+        self.backend_mut(backend);
+        if let Some(known) = self.backends.get_mut(backend) {
+            known.observe(servers, moment, &self.policy);
+        }
         self.dirty.insert(backend.clone());
     }
 
@@ -384,7 +388,9 @@ impl Planner {
         self.dirty
             .extend(backends.map(|step| step.backend().clone()));
         self.dirty.extend(plan.reads.iter().map(|read| match read {
-            Read::Gauges(backend, _) | Read::States(backend) => backend.clone(),
+            Read::Gauges(backend, _) | Read::States(backend) | Read::Backups(backend) => {
+                backend.clone()
+            }
         }));
     }
 
@@ -458,6 +464,12 @@ impl Planner {
                 relying.push((name.clone(), decision.relying));
             }
             plan.reads.append(&mut decision.reads);
+            match decision.conditions.is_empty() {
+                true => self.conditions.remove(name),
+                false => self
+                    .conditions
+                    .insert(name.clone(), std::mem::take(&mut decision.conditions)),
+            };
             let waiting = Waiting {
                 again_at: earlier(decision.again_at, self.replaced_until(&decision.waits_for)),
                 unmet: decision.unmet,
@@ -510,6 +522,7 @@ impl Planner {
             plan.settled &= !waiting.unsettled;
             plan.come_back(waiting.again_at);
         }
+        plan.conditions = self.conditions.values().flatten().cloned().collect();
         plan.need = self.need();
         if !self.dirty.is_empty() {
             plan.again_at = Some(now);

@@ -31,6 +31,8 @@ pub(super) struct Slot {
     doubt: Option<(SocketAddr, Refused)>,
     /// When what is known of it was asked for.
     pub(super) read_at: Duration,
+    /// If `true`, it serves only while no other server does; asked of fixed servers alone.
+    pub(super) backup: Option<bool>,
 }
 
 /// When something was observed: it was so some time between the question and the answer.
@@ -100,6 +102,7 @@ impl Slot {
             refused: None,
             doubt: None,
             read_at: asked,
+            backup: None,
         }
     }
 

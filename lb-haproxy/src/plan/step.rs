@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use lb_core::{Mode, Name, Unmet};
+use lb_core::{Condition, Mode, Name, Unmet};
 use serde::Serialize;
 
 use crate::{
@@ -22,6 +22,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Wishes that no step can meet.
     pub unmet: Vec<Unmet>,
+    /// What an operator should know beside `unmet`, such as fixed servers.
+    pub conditions: Vec<Condition>,
     /// What a reload would have to bring for them: see [`growth`](crate::growth).
     pub need: Need,
     /// Leaving endpoints that are kept for now because their service would have none.
@@ -87,6 +89,9 @@ impl fmt::Display for Plan {
                 write!(f, "/{endpoint}")?;
             }
             writeln!(f, ": {}", unmet.detail)?;
+        }
+        for condition in &self.conditions {
+            writeln!(f, "{condition}")?;
         }
         if !self.need.is_empty() {
             writeln!(f, "only a reload gives more: {}", self.need)?;
@@ -226,6 +231,8 @@ pub enum Read {
     Gauges(Name, Vec<u32>),
     /// The states of a backend's servers.
     States(Name),
+    /// Which servers of a backend are backups.
+    Backups(Name),
 }
 
 /// Why a step is taken.

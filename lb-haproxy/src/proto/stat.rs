@@ -42,6 +42,8 @@ pub struct StatRow {
     pub max_sessions: Option<u64>,
     /// Sessions since the start.
     pub total_sessions: Option<u64>,
+    /// If `true`, it is a backup server.
+    pub backup: bool,
     /// Requests waiting for a connection to it.
     pub queued: Option<u64>,
     /// Its status.
@@ -234,6 +236,7 @@ struct Columns {
     sessions: Column,
     max_sessions: Option<Column>,
     total_sessions: Option<Column>,
+    backup: Option<Column>,
     queued: Option<Column>,
     status: Column,
     weight: Option<Column>,
@@ -262,6 +265,7 @@ impl Columns {
             sessions: header.column("scur")?,
             max_sessions: header.optional("smax"),
             total_sessions: header.optional("stot"),
+            backup: header.optional("bck"),
             queued: header.optional("qcur"),
             status: header.column("status")?,
             weight: header.optional("weight"),
@@ -298,6 +302,7 @@ impl Columns {
             sessions: line.maybe(Some(self.sessions))?.unwrap_or(0),
             max_sessions: line.maybe(self.max_sessions)?,
             total_sessions: line.maybe(self.total_sessions)?,
+            backup: line.maybe_text(self.backup) == Some("1"),
             queued: line.maybe(self.queued)?,
             status: Status::of(line.text(self.status)?),
             weight: line.maybe(self.weight)?,

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod fixed;
 mod model;
 
 use std::{

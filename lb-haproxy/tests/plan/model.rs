@@ -182,6 +182,7 @@ impl Model {
                         planner.observe_gauges(backend, *id, gauges, self.now);
                     }
                 }
+                Read::Backups(backend) => planner.observe_backups(backend, &BTreeSet::new()),
                 Read::States(backend) => {
                     planner.observe(backend, self.backends[backend].clone(), self.now);
                 }

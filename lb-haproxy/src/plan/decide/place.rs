@@ -34,7 +34,8 @@ impl Decider<'_> {
         if tenants.clone().count() == self.backend.wants.len() {
             return;
         }
-        let held: HashSet<SocketAddr> = tenants.collect();
+        // Served by a fixed server, an endpoint would get its share twice.
+        let held: HashSet<SocketAddr> = tenants.chain(self.fixed.keys().copied()).collect();
         let mut free: BTreeSet<usize> = self
             .backend
             .slots
@@ -211,11 +212,19 @@ impl Decider<'_> {
             .filter(|role| matches!(role, Role::Leaving(_)))
             .count();
         self.entering.without_slot += 1;
-        let detail = format!(
-            "backend {} has no free slot: {slots} in all, {resting} of them resting or leaving; no server is made at \
+        let servers = roles.len();
+        let detail = match slots {
+            0 if servers > 0 => format!(
+                "backend {} has no slots: none of its {servers} servers has a name of `slot_prefix`; no server is made at \
+                 run time: {no_server}",
+                self.backend.name
+            ),
+            _ => format!(
+                "backend {} has no free slot: {slots} in all, {resting} of them resting or leaving; no server is made at \
              run time: {no_server}",
-            self.backend.name
-        );
+                self.backend.name
+            ),
+        };
         self.unmet(Some(id.clone()), UnmetReason::NoCapacity, detail);
     }
 }

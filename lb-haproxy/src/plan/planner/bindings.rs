@@ -80,10 +80,7 @@ impl Planner {
                 Some(std::mem::take(&mut left.wants))
             });
             if let Some(wants) = withheld.or(left) {
-                let entered = self
-                    .backends
-                    .entry(bound.clone())
-                    .or_insert_with(|| Backend::new(bound.clone()));
+                let entered = self.backend_mut(&bound);
                 entered.wants = wants;
                 entered.service = Some(service.clone());
                 self.dirty.insert(bound.clone());
