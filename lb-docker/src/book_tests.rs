@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lb_core::{EndpointState, Record, RecordKey};
+use lb_schemes::Options;
 use proptest::prelude::*;
 
 use crate::{
@@ -17,7 +18,7 @@ const BRIDGE: &str = "bridge-id";
 
 fn book() -> Book {
     let rules = Rules {
-        schemes: vec![LabelScheme::Lb],
+        options: Options::new(&[LabelScheme::Lb], &["docker"]),
         services: vec![ComposeService::new("echo")],
         one_off: false,
         own_project: None,

@@ -3,6 +3,8 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use lb_core::{Name, Weight, duration::optional as optional_duration};
+use lb_schemes::{EntryPoints, Options, Unprotected};
+pub use lb_schemes::{LabelScheme, Spread};
 use serde::{Deserialize, Serialize};
 
 use crate::duration;
@@ -31,6 +33,17 @@ pub struct DockerConfig {
     /// Which label schemes are read; of a container that carries several, the first listed here counts.
     /// Default `["lb"]`.
     pub labels: Vec<LabelScheme>,
+    /// Traefik's default rule: the rule of routers without one, and of the only service of an object without routers.
+    /// Default: Traefik's own for objects with `traefik.enable=true`, none for others.
+    pub default_rule: Option<String>,
+    /// If `false`, only objects with the label `lb.enable=true` or `traefik.enable=true` count. Default `true`.
+    pub exposed_by_default: bool,
+    /// The entry points of Traefik that the target serves, each as `"http"`, `"tcp"` or `"both"`; a router of others is
+    /// left out. Default `web`, `websecure`, `http` and `https`, each `"both"`.
+    pub entrypoints: EntryPoints,
+    /// Keys that restrict who may reach a route, such as `"basicauth"` or `"users"`, which cannot be honoured and are
+    /// given up: their routes are served without them. Default none: such routes answer 503.
+    pub allow_unprotected: Unprotected,
     /// Services chosen by their compose service, without any label. Default none.
     pub services: Vec<ComposeService>,
     /// From where the load balancer reaches containers.
@@ -58,6 +71,17 @@ pub struct SwarmConfig {
     /// Which label schemes are read; of a service that carries several, the first listed here counts.
     /// Default `["lb"]`.
     pub labels: Vec<LabelScheme>,
+    /// Traefik's default rule: the rule of routers without one, and of the only service of an object without routers.
+    /// Default: Traefik's own for objects with `traefik.enable=true`, none for others.
+    pub default_rule: Option<String>,
+    /// If `false`, only objects with the label `lb.enable=true` or `traefik.enable=true` count. Default `true`.
+    pub exposed_by_default: bool,
+    /// The entry points of Traefik that the target serves, each as `"http"`, `"tcp"` or `"both"`; a router of others is
+    /// left out. Default `web`, `websecure`, `http` and `https`, each `"both"`.
+    pub entrypoints: EntryPoints,
+    /// Keys that restrict who may reach a route, such as `"basicauth"` or `"users"`, which cannot be honoured and are
+    /// given up: their routes are served without them. Default none: such routes answer 503.
+    pub allow_unprotected: Unprotected,
     /// From where the load balancer reaches tasks.
     pub reach: ReachConfig,
     /// What a service's endpoints are where its labels do not say. Default `tasks`.
@@ -143,37 +167,6 @@ pub enum Family {
     V6Only,
 }
 
-/// What the endpoints of a Swarm service are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Spread {
-    /// One endpoint for each task: each is drained before it stops.
-    #[default]
-    Tasks,
-    /// The service's virtual address: Swarm spreads connections, and nothing can be drained.
-    Vip,
-    /// The published ingress port of each node that is up: Swarm spreads connections.
-    Nodes,
-}
-
-/// A scheme of labels: who invented it and which keys it claims.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum LabelScheme {
-    /// `lb.*`: our own.
-    Lb,
-    /// `com.df.*`: docker-flow-proxy.
-    DockerFlow,
-    /// `traefik.*`: the subset that routes by host and path.
-    Traefik,
-    /// `easyhaproxy.*`.
-    EasyHaproxy,
-    /// The variables `VIRTUAL_HOST`, `VIRTUAL_PORT` and `VIRTUAL_PATH`.
-    VirtualHost,
-}
-
 /// A service whose endpoints are the containers of a compose service, with no label needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -228,6 +221,10 @@ impl Default for DockerConfig {
             name: Name::from_text("docker"),
             connection: ConnectionConfig::default(),
             labels: vec![LabelScheme::Lb],
+            default_rule: None,
+            exposed_by_default: true,
+            entrypoints: EntryPoints::default(),
+            allow_unprotected: Unprotected::default(),
             services: Vec::new(),
             reach: ReachConfig::default(),
             one_off: false,
@@ -243,11 +240,44 @@ impl Default for SwarmConfig {
             name: Name::from_text("swarm"),
             managers: vec![ConnectionConfig::default()],
             labels: vec![LabelScheme::Lb],
+            default_rule: None,
+            exposed_by_default: true,
+            entrypoints: EntryPoints::default(),
+            allow_unprotected: Unprotected::default(),
             reach: ReachConfig::default(),
             spread: Spread::default(),
             converge_interval: Duration::from_millis(100),
             poll_interval: Duration::from_secs(5),
             ping_interval: Duration::from_secs(3),
+        }
+    }
+}
+
+impl DockerConfig {
+    /// What labels mean.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            schemes: self.labels.clone(),
+            entrypoints: self.entrypoints.clone(),
+            default_rule: self.default_rule.clone(),
+            exposed_by_default: self.exposed_by_default,
+            allow_unprotected: self.allow_unprotected.clone(),
+            providers: &["docker"],
+        }
+    }
+}
+
+impl SwarmConfig {
+    /// What labels mean.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            schemes: self.labels.clone(),
+            entrypoints: self.entrypoints.clone(),
+            default_rule: self.default_rule.clone(),
+            exposed_by_default: self.exposed_by_default,
+            allow_unprotected: self.allow_unprotected.clone(),
+            // Before Traefik 3, Swarm was a mode of the provider of Docker.
+            providers: &["swarm", "docker"],
         }
     }
 }

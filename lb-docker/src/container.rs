@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use lb_schemes::Compose;
+
 use crate::api::{InspectedContainer, ListedContainer, NetworkSettings};
 
 /// What is known of one container.
@@ -77,16 +79,6 @@ pub(crate) struct Published {
 pub(crate) struct Stop {
     pub(crate) signal: i32,
     pub(crate) timeout: Option<Duration>,
-}
-
-/// A container's place in a compose project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Compose<'a> {
-    pub(crate) project: &'a str,
-    pub(crate) service: &'a str,
-    /// Which replica; none for one-off containers.
-    pub(crate) number: Option<&'a str>,
-    pub(crate) one_off: bool,
 }
 
 impl Container {

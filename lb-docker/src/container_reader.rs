@@ -22,7 +22,7 @@ pub(crate) struct Listed {
 /// All running containers that concern us. One call, and one more for each that a listing tells too little of.
 pub(crate) async fn list(engine: &Engine, rules: &Rules) -> Result<Listed, EngineError> {
     let (listed, unread) = engine.list::<ListedContainer>("/containers/json").await?;
-    let inspect_all = rules.schemes.contains(&LabelScheme::VirtualHost);
+    let inspect_all = rules.options.schemes.contains(&LabelScheme::VirtualHost);
     let (short, full): (Vec<Container>, Vec<Container>) = listed
         .into_iter()
         .map(Container::from_list)

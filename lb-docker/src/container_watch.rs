@@ -350,7 +350,7 @@ pub(crate) fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
         .and_then(|own| own.compose())
         .map(|compose| compose.project.to_owned());
     Rules {
-        schemes: config.labels.clone(),
+        options: config.options(),
         services: config.services.clone(),
         one_off: config.one_off,
         own_project,

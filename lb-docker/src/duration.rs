@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-pub(crate) use lb_core::duration::{deserialize, parse};
+pub(crate) use lb_core::duration::deserialize;
+#[cfg(test)]
+use lb_core::duration::parse;
 use serde::Serializer;
 
-/// `duration` in the form that [`parse`] reads.
+/// `duration` in the form that [`lb_core::duration::parse`] reads.
 pub(crate) fn print(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{}s", duration.as_secs())

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_core::{Diagnostic, Record, RecordKey};
+use lb_schemes::Options;
 
 use crate::{
     address::{Network, Networks, Reach, Viewpoint},
@@ -99,7 +100,7 @@ impl Follower {
     #[must_use]
     pub fn of_cluster(schemes: &[LabelScheme], spread: Spread) -> Self {
         let rules = SwarmRules {
-            schemes: schemes.to_vec(),
+            options: Options::new(schemes, &["docker"]),
             spread,
         };
         let inside = Viewpoint::Container {
@@ -223,7 +224,7 @@ fn translated(container: Container, schemes: &[LabelScheme]) -> (Vec<Record>, Ve
 
 fn book(schemes: &[LabelScheme]) -> Book {
     let rules = Rules {
-        schemes: schemes.to_vec(),
+        options: Options::new(schemes, &["docker"]),
         services: Vec::new(),
         one_off: false,
         own_project: None,

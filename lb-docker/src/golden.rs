@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use lb_core::{Diagnostic, Mode, Record};
+use lb_schemes::Options;
 
 use crate::{
     address::{Network, Networks, Reach, Viewpoint},
@@ -103,7 +104,7 @@ fn inside(version: &str) -> Reach {
 
 fn rules() -> Rules {
     Rules {
-        schemes: vec![LabelScheme::Lb],
+        options: Options::new(&[LabelScheme::Lb], &["docker"]),
         services: vec![ComposeService::new("echo")],
         one_off: false,
         own_project: None,
@@ -175,7 +176,7 @@ fn swarm(version: &str, viewpoint: Reach) -> SwarmBook {
     assert_eq!(unread, []);
     assert!(cluster.set_tasks(tasks));
     let rules = SwarmRules {
-        schemes: vec![LabelScheme::Lb],
+        options: Options::new(&[LabelScheme::Lb], &["docker"]),
         spread: Spread::Tasks,
     };
     SwarmBook::new(rules, cluster, networks(version), viewpoint)

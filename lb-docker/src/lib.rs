@@ -74,7 +74,7 @@
 //! # Layout
 //! - `config`, `connection`: what a user says; which engine is meant
 //! - `api`, `container`, `refresh`: the engine's answers and events; `swarm`: the managers' answers
-//! - `labels`: one file for each scheme; `address`: which address, and why
+//! - the crate `lb-schemes` reads labels; `address`: which address, and why
 //! - `translate`, `book`: facts to records, and what of them was told already
 //! - `engine`, `surroundings`, `surveyor`, `container_reader`, `readings`, `liveness`, `self_test`, `tell`: the edge
 //! - `container_source` and `container_watch`, `swarm_source`: what the crate offers
@@ -105,7 +105,6 @@ mod explain;
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
-mod labels;
 mod liveness;
 mod moment;
 mod readings;

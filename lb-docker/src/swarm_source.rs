@@ -160,7 +160,7 @@ impl<'a> Watch<'a> {
         read_tasks(&tasks_text, &mut cluster, &mut unread)?;
         read_locals(&engine, &mut cluster).await?;
         let rules = SwarmRules {
-            schemes: config.labels.clone(),
+            options: config.options(),
             spread: config.spread,
         };
         let reach_text = found.reach.viewpoint.to_string();

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use lb_core::{Diagnostic, Endpoint, EndpointState, Mode, Name, Record, RecordKey};
+use lb_schemes::{Definition, Diagnostics, Options, Reading, ServiceSpec, Subject};
 
 use crate::{
     address::{self, AddressChoice, Networks, Place, Reach, Want},
-    config::{ComposeService, LabelScheme},
+    config::ComposeService,
     container::{Container, Phase, short},
-    labels::{self, Complaints, Subject, Wish, Wishes},
 };
 
 /// What a source is configured to take from containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
-    pub(crate) schemes: Vec<LabelScheme>,
+    /// What labels mean.
+    pub(crate) options: Options,
     pub(crate) services: Vec<ComposeService>,
     pub(crate) one_off: bool,
     /// The compose project that this program runs in.
@@ -40,6 +41,8 @@ pub(crate) struct Translation {
     pub(crate) complaints: Vec<Diagnostic>,
     /// How each service's address was chosen.
     pub(crate) choices: Vec<(Name, AddressChoice)>,
+    /// Definitions that must not differ between containers.
+    pub(crate) definitions: Vec<Definition>,
 }
 
 impl Rules {
@@ -55,7 +58,7 @@ impl Rules {
                     .iter()
                     .any(|chosen| chosen.compose_service == value)
         });
-        composed || labels::claims(&self.schemes, labels.map(|(key, _)| key))
+        composed || lb_schemes::claims(&self.options.schemes, labels.map(|(key, _)| key))
     }
 
     /// The configured services that `container` belongs to, by their place, not regarding which project owns
@@ -107,16 +110,18 @@ pub(crate) fn translate(
         env,
         compose,
         stack: None,
+        exposed: &container.exposed,
     };
-    let Wishes {
-        mut wishes,
-        mut complaints,
-    } = labels::wishes(&rules.schemes, &subject);
+    let Reading {
+        services: mut wishes,
+        definitions,
+        diagnostics: mut complaints,
+    } = lb_schemes::read(&rules.options, &subject);
     for (index, chosen) in rules.chosen(container) {
         let project = compose.map(|compose| compose.project);
         match owner(index) {
             Some(owner) if Some(owner.as_str()) != project => {
-                let mut foreign = Complaints::new(&object);
+                let mut foreign = Diagnostics::new(&object);
                 foreign.refuse(
                     "com.docker.compose.project",
                     project.unwrap_or_default(),
@@ -138,6 +143,7 @@ pub(crate) fn translate(
 
     let mut translation = Translation {
         complaints,
+        definitions,
         ..Translation::default()
     };
     let Some(id) = endpoint_id(container) else {
@@ -156,7 +162,10 @@ pub(crate) fn translate(
             port: wish.port,
             network: wish.network.as_deref(),
         };
-        let choice = address::choose(&place, want, networks, reach);
+        let mut choice = address::choose(&place, want, networks, reach);
+        if wish.without_endpoint {
+            choice.address = None;
+        }
         let record = match (state(container, fate, &wish), choice.address) {
             (None, _) => None,
             (Some(state), Some(address)) => Some(Record::new(
@@ -168,9 +177,11 @@ pub(crate) fn translate(
             )),
             // Its routes stay: they answer "unavailable", not "not found".
             (Some(_), None) => {
-                let mut unreachable = Complaints::new(&object);
-                unreachable.refuse("address", "", choice.reason.clone());
-                translation.complaints.extend(unreachable.into_inner());
+                if !wish.without_endpoint {
+                    let mut unreachable = Diagnostics::new(&object);
+                    unreachable.refuse("address", "", choice.reason.clone());
+                    translation.complaints.extend(unreachable.into_inner());
+                }
                 (!wish.routes.is_empty())
                     .then(|| Record::declare(RecordKey::new(wish.service.clone(), id.clone())))
             }
@@ -195,7 +206,7 @@ fn endpoint_id(container: &Container) -> Option<Name> {
     (!text.is_empty()).then(|| Name::from_text(&text))
 }
 
-fn state(container: &Container, fate: Fate, wish: &Wish) -> Option<EndpointState> {
+fn state(container: &Container, fate: Fate, wish: &ServiceSpec) -> Option<EndpointState> {
     match (fate, container.phase) {
         (Fate::Died, _) => Some(EndpointState::Down),
         (_, Phase::Stopped) => None,
@@ -218,22 +229,22 @@ fn state(container: &Container, fate: Fate, wish: &Wish) -> Option<EndpointState
 }
 
 impl ComposeService {
-    fn wish(&self, object: &str) -> (Wish, Vec<Diagnostic>) {
-        let mut complaints = Complaints::new(object);
+    fn wish(&self, object: &str) -> (ServiceSpec, Vec<Diagnostic>) {
+        let mut complaints = Diagnostics::new(object);
         let service = self
             .service
             .clone()
             .unwrap_or_else(|| Name::from_text(&self.compose_service));
-        let mut wish = Wish::new(service);
+        let mut wish = ServiceSpec::new(service);
         for text in &self.routes {
-            for (written, parsed) in labels::parse_routes(text) {
+            for (written, parsed) in lb_schemes::parse_routes(text) {
                 match parsed {
                     Ok((host, path)) => wish.route(host, path, 0),
                     Err(error) => complaints.warn("services.routes", written, error),
                 }
             }
         }
-        wish.drop_repeated_routes();
+        wish.settle_routes();
         wish.port = self.port;
         wish.weight = self.weight;
         wish.network.clone_from(&self.network);

@@ -25,7 +25,6 @@ fn the_pure_parts_are_pure() {
                 "src/container.rs",
                 "src/duration.rs",
                 "src/explain.rs",
-                "src/labels",
                 "src/moment.rs",
                 "src/refresh.rs",
                 "src/swarm",

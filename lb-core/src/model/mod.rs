@@ -9,6 +9,7 @@ mod options;
 mod route;
 mod service;
 mod snapshot;
+mod withheld;
 
 pub use endpoint::{Endpoint, EndpointState, InvalidWeight, Weight};
 pub use name::{InvalidName, Name};
@@ -16,3 +17,4 @@ pub use options::{OnDown, ServiceOptions};
 pub use route::{InvalidRoute, PathMatch, Route, RouteHost};
 pub use service::{Mode, Service};
 pub use snapshot::{Changes, Snapshot, SnapshotEdit};
+pub use withheld::withheld;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use lb_core::{Diagnostic, EndpointState, Record, RecordKey, Severity};
+use lb_schemes::ServiceSpec;
 
 use super::{
     cluster::{Cluster, TASK_LABEL},
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     address::{Networks, Reach},
     book::Changes,
-    labels::Wish,
     refresh::{Event, Step},
     translate::{Fate, Translation},
 };
@@ -41,7 +41,7 @@ pub(crate) struct SwarmBook {
     networks: Networks,
     reach: Reach,
     /// The last wishes of each service that were valid.
-    good: BTreeMap<String, Vec<Wish>>,
+    good: BTreeMap<String, Vec<ServiceSpec>>,
     told: BTreeMap<RecordKey, Record>,
     complained: Vec<Diagnostic>,
 }
@@ -177,15 +177,15 @@ impl SwarmBook {
         for (id, known) in services {
             let found = self.rules.wishes(&known.listed);
             let broken = found
-                .complaints
+                .diagnostics
                 .iter()
                 .any(|complaint| complaint.severity == Severity::Error);
-            complaints.extend(found.complaints);
+            complaints.extend(found.diagnostics);
             // A label that was broken by hand must not take away what served before.
             if !broken || !self.good.contains_key(id) {
-                match found.wishes.is_empty() {
+                match found.services.is_empty() {
                     true => self.good.remove(id),
-                    false => self.good.insert(id.clone(), found.wishes),
+                    false => self.good.insert(id.clone(), found.services),
                 };
             }
             let Some(wishes) = self.good.get(id) else {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
 use lb_core::{Endpoint, EndpointState, Name, Record, RecordKey};
+use lb_schemes::{Diagnostics, Options, Reading, ServiceSpec, Subject};
 
 use super::{
     api::{ListedService, ListedTask},
@@ -10,30 +11,31 @@ use super::{
 };
 use crate::{
     address::{self, AddressChoice, Network, Networks, Place, Reach, Viewpoint, Want},
-    config::{LabelScheme, Spread},
+    config::Spread,
     container::{Attached, NetworkMode, Phase, Published, address, short},
-    labels::{self, Complaints, Subject, Wish, Wishes},
     translate::{ENGINE_STOP_TIMEOUT, Fate, Translation},
 };
 
 /// What a source is configured to take from services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SwarmRules {
-    pub(crate) schemes: Vec<LabelScheme>,
+    /// What labels mean.
+    pub(crate) options: Options,
     pub(crate) spread: Spread,
 }
 
 impl SwarmRules {
     /// What a service's labels ask for.
-    pub(crate) fn wishes(&self, service: &ListedService) -> Wishes {
+    pub(crate) fn wishes(&self, service: &ListedService) -> Reading {
         let object = object(service);
         let stack = service
             .spec
             .labels
             .get("com.docker.stack.namespace")
             .map(String::as_str);
-        labels::wishes(
-            &self.schemes,
+        let exposed = target_ports(service);
+        lb_schemes::read(
+            &self.options,
             &Subject {
                 object: &object,
                 name: &service.spec.name,
@@ -41,6 +43,7 @@ impl SwarmRules {
                 env: &[],
                 compose: None,
                 stack,
+                exposed: &exposed,
             },
         )
     }
@@ -54,14 +57,14 @@ pub(crate) fn object(service: &ListedService) -> String {
 /// The records of one service that asks for `wishes`.
 pub(crate) fn translate(
     known: &KnownService,
-    wishes: &[Wish],
+    wishes: &[ServiceSpec],
     cluster: &Cluster,
     rules: &SwarmRules,
     networks: &Networks,
     reach: &Reach,
 ) -> Translation {
     let object = object(&known.listed);
-    let mut complaints = Complaints::new(&object);
+    let mut complaints = Diagnostics::new(&object);
     let mut translation = Translation::default();
     let service = Service {
         known,
@@ -83,9 +86,10 @@ pub(crate) fn translate(
         };
         let before = translation.records.len();
         match spread {
-            Spread::Tasks => service.tasks(wish, &mut translation, &mut complaints),
+            _ if wish.without_endpoint => {}
             Spread::Vip => service.vip(wish, &mut translation, &mut complaints),
             Spread::Nodes => service.nodes(wish, &mut translation, &mut complaints),
+            _ => service.tasks(wish, &mut translation, &mut complaints),
         }
         // With no endpoint its routes answer "unavailable", not "not found".
         let silent = translation.records.len() == before;
@@ -112,7 +116,12 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
-    fn tasks(&self, wish: &Wish, translation: &mut Translation, complaints: &mut Complaints<'_>) {
+    fn tasks(
+        &self,
+        wish: &ServiceSpec,
+        translation: &mut Translation,
+        complaints: &mut Diagnostics<'_>,
+    ) {
         let mut said = BTreeSet::new();
         for task in self.cluster.tasks_of(&self.known.listed.id) {
             let local = self.cluster.locals.get(&task.id);
@@ -141,7 +150,7 @@ impl Service<'_> {
         &self,
         task: &ListedTask,
         local: Option<&Local>,
-        wish: &Wish,
+        wish: &ServiceSpec,
     ) -> Option<EndpointState> {
         let node_down = self
             .cluster
@@ -175,7 +184,12 @@ impl Service<'_> {
         }
     }
 
-    fn task_address(&self, task: &ListedTask, local: Option<&Local>, wish: &Wish) -> AddressChoice {
+    fn task_address(
+        &self,
+        task: &ListedTask,
+        local: Option<&Local>,
+        wish: &ServiceSpec,
+    ) -> AddressChoice {
         let mut networks = self.networks.clone();
         let mut attachments = Vec::new();
         for attachment in &task.attachments {
@@ -290,7 +304,12 @@ impl Service<'_> {
         }
     }
 
-    fn vip(&self, wish: &Wish, translation: &mut Translation, complaints: &mut Complaints<'_>) {
+    fn vip(
+        &self,
+        wish: &ServiceSpec,
+        translation: &mut Translation,
+        complaints: &mut Diagnostics<'_>,
+    ) {
         if self.known.listed.endpoint.virtual_ips.is_empty() {
             // Swarm gives it one in a moment.
             return;
@@ -333,7 +352,12 @@ impl Service<'_> {
         translation.choices.push((wish.service.clone(), choice));
     }
 
-    fn nodes(&self, wish: &Wish, translation: &mut Translation, complaints: &mut Complaints<'_>) {
+    fn nodes(
+        &self,
+        wish: &ServiceSpec,
+        translation: &mut Translation,
+        complaints: &mut Diagnostics<'_>,
+    ) {
         let exposed = self.target_ports();
         let published = address::port(wish.port, &exposed).and_then(|(port, _)| {
             self.known
@@ -402,17 +426,8 @@ impl Service<'_> {
         }
     }
 
-    /// The ports that its publications lead to: the only ones that managers know of.
     fn target_ports(&self) -> BTreeSet<u16> {
-        self.known
-            .listed
-            .endpoint
-            .ports
-            .iter()
-            .filter(|config| matches!(config.protocol.as_str(), "tcp" | ""))
-            .map(|config| config.target_port)
-            .filter(|port| *port != 0)
-            .collect()
+        target_ports(&self.known.listed)
     }
 
     fn stack(&self) -> Option<&str> {
@@ -424,7 +439,7 @@ impl Service<'_> {
             .map(String::as_str)
     }
 
-    fn record(&self, wish: &Wish, id: String, endpoint: Endpoint) -> Record {
+    fn record(&self, wish: &ServiceSpec, id: String, endpoint: Endpoint) -> Record {
         Record::new(
             RecordKey::new(wish.service.clone(), Name::from_text(&id)),
             endpoint
@@ -436,7 +451,19 @@ impl Service<'_> {
     }
 }
 
-fn want(wish: &Wish) -> Want<'_> {
+/// The ports that a service's publications lead to: the only ones that managers know of.
+fn target_ports(service: &ListedService) -> BTreeSet<u16> {
+    service
+        .endpoint
+        .ports
+        .iter()
+        .filter(|config| matches!(config.protocol.as_str(), "tcp" | ""))
+        .map(|config| config.target_port)
+        .filter(|port| *port != 0)
+        .collect()
+}
+
+fn want(wish: &ServiceSpec) -> Want<'_> {
     Want {
         port: wish.port,
         network: wish.network.as_deref(),

@@ -1,6 +1,7 @@
 //! Tasks, nodes and services in every state, and what becomes of them.
 
 use lb_core::{EndpointState, Record, Severity};
+use lb_schemes::Options;
 use serde_json::{Value, json};
 
 use super::{Cluster, Local, SwarmBook, SwarmRules};
@@ -49,7 +50,7 @@ fn book(services: Value, tasks: Value, nodes: Value, viewpoint: Viewpoint) -> Sw
     )]
     .into();
     let rules = SwarmRules {
-        schemes: vec![LabelScheme::Lb],
+        options: Options::new(&[LabelScheme::Lb], &["docker"]),
         spread: Spread::Tasks,
     };
     let reach = Reach {

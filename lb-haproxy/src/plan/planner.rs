@@ -484,7 +484,12 @@ impl Planner {
         prepare.maps = self.routes.record(&self.capabilities, now);
         prepare.backends = create;
         leave.backends = remove;
+        let nobody = lb_core::model::withheld();
         let known = |service: &Name| {
+            // Whatever a source calls its services: this name is no service's.
+            if *service == nobody {
+                return None;
+            }
             let bound = self.bindings.get(service)?;
             let backend = self.backends.get(bound)?;
             let there = !backend.slots.is_empty() || making.contains(bound);

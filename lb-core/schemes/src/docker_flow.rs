@@ -5,51 +5,52 @@
 
 use lb_core::{Mode, Name, PathMatch, RouteHost};
 
-use super::{
-    Complaints, Subject, Wish, Wishes,
-    reader::{Port, Reader},
+use crate::Spread;
+use crate::{
+    Diagnostics, Options, Reading, ServiceSpec, Subject,
+    labels::{Port, Reader},
 };
-use crate::config::Spread;
 
-pub(super) const PREFIX: &str = "com.df.";
+pub(crate) const PREFIX: &str = "com.df.";
 
-pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
-    let mut complaints = Complaints::new(subject.object);
+pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
+    let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(subject.labels, PREFIX);
     if labels.is_empty() {
-        return Wishes::default();
+        return Reading::default();
     }
-    match labels.flag("notify", &mut complaints) {
+    match labels.flag("notify", &mut diagnostics) {
         Some(true) => {}
-        Some(false) => return Wishes::default(),
+        Some(false) => return Reading::default(),
         None => {
-            complaints.warn(
+            diagnostics.warn(
                 &labels.full("notify"),
                 "",
                 "not set, expected true: the other com.df labels count only then",
             );
-            return Wishes {
-                wishes: Vec::new(),
-                complaints: complaints.into_inner(),
+            return Reading {
+                services: Vec::new(),
+                diagnostics: diagnostics.into_inner(),
+                ..Reading::default()
             };
         }
     }
     // Every target gets every service, however many there are: these hold without doing anything.
     labels.take("distribute");
     labels.take("replicas");
-    let service = service(subject, &mut labels, &mut complaints);
+    let service = service(subject, &mut labels, &mut diagnostics);
     let network = labels.take("scrapeNetwork").map(str::to_owned);
     let spread = match labels.take("discoveryType") {
         Some("DNS") => Some(Spread::Tasks),
         Some(other) if !other.eq_ignore_ascii_case("vip") => {
-            complaints.warn(&labels.full("discoveryType"), other, "expected DNS");
+            diagnostics.warn(&labels.full("discoveryType"), other, "expected DNS");
             None
         }
         _ => None,
     };
-    let default_backend = labels.flag("isDefaultBackend", &mut complaints) == Some(true);
+    let default_backend = labels.flag("isDefaultBackend", &mut diagnostics) == Some(true);
 
-    let mut wishes: Vec<Wish> = Vec::new();
+    let mut services: Vec<ServiceSpec> = Vec::new();
     for index in 0..=MAX_INDEX {
         let suffix = match index {
             0 => String::new(),
@@ -65,46 +66,47 @@ pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
                 _ => break,
             }
         }
-        let Some(mut wish) = destination(&service, &suffix, &mut labels, &mut complaints) else {
+        let Some(mut spec) = destination(&service, &suffix, &mut labels, &mut diagnostics) else {
             break;
         };
-        wish.network.clone_from(&network);
-        wish.spread = spread;
+        spec.network.clone_from(&network);
+        spec.spread = spread;
         // Destinations of one port are one service with the routes of both.
-        match wishes.iter_mut().find(|other| other.port == wish.port) {
+        match services.iter_mut().find(|other| other.port == spec.port) {
             Some(other) => {
-                for route in wish.routes {
+                for route in spec.routes {
                     other.route(route.host, route.path, route.priority);
                 }
             }
             None => {
-                if !wishes.is_empty() {
+                if !services.is_empty() {
                     let name = Name::from_text(&format!("{service}-{index}"));
-                    wish = wish.renamed(name);
+                    spec = spec.renamed(name);
                 }
-                wishes.push(wish);
+                services.push(spec);
             }
         }
     }
-    if default_backend && let Some(first) = wishes.first_mut() {
+    if default_backend && let Some(first) = services.first_mut() {
         first.route(RouteHost::Any, PathMatch::any(), -1);
     }
-    labels.finish(&mut complaints, why_not);
-    Wishes {
-        wishes,
-        complaints: complaints.into_inner(),
+    labels.finish(&mut diagnostics, why_not);
+    Reading {
+        services,
+        diagnostics: diagnostics.into_inner(),
+        ..Reading::default()
     }
 }
 
 fn service(
     subject: &Subject<'_>,
     labels: &mut Reader<'_>,
-    complaints: &mut Complaints<'_>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Name {
     if let Some(text) = labels.take("serviceName") {
         return Name::from_text(text);
     }
-    let short = labels.flag("shortName", complaints) == Some(true);
+    let short = labels.flag("shortName", diagnostics) == Some(true);
     match subject.stack {
         Some(stack) if short => Name::from_text(
             subject
@@ -122,18 +124,18 @@ fn destination(
     service: &Name,
     suffix: &str,
     labels: &mut Reader<'_>,
-    complaints: &mut Complaints<'_>,
-) -> Option<Wish> {
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<ServiceSpec> {
     let key = |name: &str| format!("{name}{suffix}");
-    let mut wish = Wish::new(service.clone());
-    let port = labels.port(&key("port"), complaints);
+    let mut spec = ServiceSpec::new(service.clone());
+    let port = labels.port(&key("port"), diagnostics);
     let paths = labels.take(&key("servicePath"));
     let domains = labels.take(&key("serviceDomain"));
-    wish.mode = match labels.take(&key("reqMode")) {
+    spec.mode = match labels.take(&key("reqMode")) {
         None | Some("http") => Mode::Http,
         Some("tcp" | "sni") => Mode::Tcp,
         Some(other) => {
-            complaints.refuse(
+            diagnostics.refuse(
                 &labels.full(&key("reqMode")),
                 other,
                 "expected http, tcp or sni",
@@ -145,7 +147,7 @@ fn destination(
         None | Some("path_beg" | "path_dir") => false,
         Some("path") => true,
         Some(other) => {
-            complaints.refuse(
+            diagnostics.refuse(
                 &labels.full(&key("pathType")),
                 other,
                 "expected path_beg, path_dir or path",
@@ -156,7 +158,7 @@ fn destination(
     if let Some(algorithm) = labels.take(&key("serviceDomainAlgo"))
         && !matches!(algorithm, "hdr(host)" | "hdr_beg(host)" | "req.ssl_sni")
     {
-        complaints.warn(
+        diagnostics.warn(
             &labels.full(&key("serviceDomainAlgo")),
             algorithm,
             "hosts are compared as a whole, or below *.",
@@ -165,13 +167,13 @@ fn destination(
     if port == Port::Invalid {
         return None;
     }
-    wish.port = port.number();
+    spec.port = port.number();
 
     let mut hosts: Vec<RouteHost> = Vec::new();
     for domain in split(domains) {
         match domain.parse() {
             Ok(host) => hosts.push(host),
-            Err(error) => complaints.warn(
+            Err(error) => diagnostics.warn(
                 &labels.full(&key("serviceDomain")),
                 domain,
                 error.to_string(),
@@ -188,7 +190,7 @@ fn destination(
         match written.parse() {
             Ok(path) => found.push(path),
             Err(error) => {
-                complaints.warn(&labels.full(&key("servicePath")), path, error.to_string());
+                diagnostics.warn(&labels.full(&key("servicePath")), path, error.to_string());
             }
         }
     }
@@ -196,7 +198,7 @@ fn destination(
     let unreadable =
         (domains.is_some() && hosts.is_empty()) || (paths.is_some() && found.is_empty());
     if unreadable || (domains.is_none() && paths.is_none()) {
-        return Some(wish);
+        return Some(spec);
     }
     if hosts.is_empty() {
         hosts.push(RouteHost::Any);
@@ -205,19 +207,19 @@ fn destination(
         found.push(PathMatch::any());
     }
     if hosts.len().saturating_mul(found.len()) > MAX_ROUTES {
-        complaints.warn(
+        diagnostics.warn(
             &labels.full(&key("serviceDomain")),
             domains.unwrap_or_default(),
             format!("with every path these are more than {MAX_ROUTES} routes, none is used"),
         );
-        return Some(wish);
+        return Some(spec);
     }
     for host in &hosts {
         for path in &found {
-            wish.route(host.clone(), path.clone(), 0);
+            spec.route(host.clone(), path.clone(), 0);
         }
     }
-    Some(wish)
+    Some(spec)
 }
 
 fn split(list: Option<&str>) -> impl Iterator<Item = &str> {

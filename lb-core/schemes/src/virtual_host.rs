@@ -5,30 +5,30 @@ use std::collections::BTreeMap;
 
 use lb_core::{Name, PathMatch, RouteHost};
 
-use super::{
-    Complaints, Subject, Wish, Wishes,
-    reader::{Port, Reader},
+use crate::{
+    Diagnostics, Options, Reading, ServiceSpec, Subject,
+    labels::{Port, Reader},
 };
 
-pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
+pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
     let variables: BTreeMap<String, String> = subject
         .env
         .iter()
         .filter(|(_, value)| !value.is_empty())
         .cloned()
         .collect();
-    let mut complaints = Complaints::new(subject.object);
+    let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(&variables, "VIRTUAL_");
     let Some(hosts) = labels.take("HOST") else {
-        return Wishes::default();
+        return Reading::default();
     };
-    let port = labels.port("PORT", &mut complaints);
+    let port = labels.port("PORT", &mut diagnostics);
     let path = match labels.take("PATH") {
         None => Some(PathMatch::any()),
         Some(text) => match text.parse::<PathMatch>() {
             Ok(path) => Some(path),
             Err(error) => {
-                complaints.refuse("VIRTUAL_PATH", text, error.to_string());
+                diagnostics.refuse("VIRTUAL_PATH", text, error.to_string());
                 None
             }
         },
@@ -36,16 +36,16 @@ pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
     let protocol_fits = match labels.take("PROTO") {
         None | Some("http") => true,
         Some(other) => {
-            complaints.refuse("VIRTUAL_PROTO", other, "expected http");
+            diagnostics.refuse("VIRTUAL_PROTO", other, "expected http");
             false
         }
     };
-    labels.finish(&mut complaints, |key| match key {
+    labels.finish(&mut diagnostics, |key| match key {
         "DEST" => "not honoured: paths are never rewritten",
         "HOST_MULTIPORTS" => "not supported, expected VIRTUAL_HOST and VIRTUAL_PORT",
         _ => "unknown variable, expected VIRTUAL_HOST, VIRTUAL_PORT or VIRTUAL_PATH",
     });
-    let mut wishes = Vec::new();
+    let mut services = Vec::new();
     if let Some(path) = path
         && protocol_fits
         && port != Port::Invalid
@@ -61,17 +61,23 @@ pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
                         true => host.to_string(),
                         false => format!("{host}{path}"),
                     };
-                    let mut wish = Wish::new(Name::from_text(&name));
-                    wish.port = port.number();
-                    wish.route(host, path.clone(), 0);
-                    wishes.push(wish);
+                    let mut spec = ServiceSpec::new(Name::from_text(&name));
+                    spec.port = port.number();
+                    spec.route(host, path.clone(), 0);
+                    services.push(spec);
                 }
-                Err(error) => complaints.refuse("VIRTUAL_HOST", text, error.to_string()),
+                Err(error) => diagnostics.refuse("VIRTUAL_HOST", text, error.to_string()),
             }
         }
     }
-    Wishes {
-        wishes,
-        complaints: complaints.into_inner(),
+    Reading {
+        services,
+        diagnostics: diagnostics.into_inner(),
+        ..Reading::default()
     }
+}
+
+/// Returns `true` if an environment variable or label is one of the scheme's.
+pub(crate) fn claims(key: &str) -> bool {
+    key.starts_with("VIRTUAL_")
 }

@@ -4,27 +4,30 @@ use std::collections::BTreeSet;
 
 use lb_core::{Mode, Name, PathMatch, RouteHost};
 
-use super::{
-    Complaints, Subject, Wish, Wishes,
-    reader::{Port, Reader},
+use crate::{
+    Diagnostics, Options, Reading, ServiceSpec, Subject,
+    labels::{Port, Reader},
 };
-use crate::{config::Spread, duration};
+use lb_core::duration;
+
+use crate::Spread;
 
 pub(crate) const PREFIX: &str = "lb.";
 
-pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
-    let mut complaints = Complaints::new(subject.object);
+pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
+    let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(subject.labels, PREFIX);
-    let wishes = groups(&labels)
+    let services = groups(&labels)
         .into_iter()
-        .filter_map(|group| wish(subject, &mut labels, &group, &mut complaints))
+        .filter_map(|group| spec(subject, &mut labels, &group, &mut diagnostics))
         .collect();
-    labels.finish(&mut complaints, |_| {
+    labels.finish(&mut diagnostics, |_| {
         "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp or spread"
     });
-    Wishes {
-        wishes,
-        complaints: complaints.into_inner(),
+    Reading {
+        services,
+        diagnostics: diagnostics.into_inner(),
+        ..Reading::default()
     }
 }
 
@@ -42,12 +45,12 @@ fn groups(labels: &Reader<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-fn wish(
+fn spec(
     subject: &Subject<'_>,
     labels: &mut Reader<'_>,
     group: &str,
-    complaints: &mut Complaints<'_>,
-) -> Option<Wish> {
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<ServiceSpec> {
     let key = |name: &str| format!("{group}{name}");
     let mut valid = true;
     let service = match labels.take(&key("service")) {
@@ -55,71 +58,71 @@ fn wish(
         Some(text) => match text.parse::<Name>() {
             Ok(name) => name,
             Err(error) => {
-                complaints.refuse(&labels.full(&key("service")), text, error.to_string());
+                diagnostics.refuse(&labels.full(&key("service")), text, error.to_string());
                 valid = false;
                 subject.default_service()
             }
         },
     };
-    let mut wish = Wish::new(service);
-    let port = labels.port(&key("port"), complaints);
+    let mut spec = ServiceSpec::new(service);
+    let port = labels.port(&key("port"), diagnostics);
     valid &= port != Port::Invalid;
-    wish.port = port.number();
+    spec.port = port.number();
     if let Some(text) = labels.take(&key("routes")) {
-        for (written, parsed) in routes(text) {
+        for (written, parsed) in parse_routes(text) {
             match parsed {
-                Ok((host, path)) => wish.route(host, path, 0),
-                Err(error) => complaints.warn(&labels.full(&key("routes")), written, error),
+                Ok((host, path)) => spec.route(host, path, 0),
+                Err(error) => diagnostics.warn(&labels.full(&key("routes")), written, error),
             }
         }
     }
-    if let Some(weight) = labels.parse::<u16>(&key("weight"), complaints) {
+    if let Some(weight) = labels.parse::<u16>(&key("weight"), diagnostics) {
         match weight.try_into() {
-            Ok(weight) => wish.weight = weight,
-            Err(error) => complaints.warn(
+            Ok(weight) => spec.weight = weight,
+            Err(error) => diagnostics.warn(
                 &labels.full(&key("weight")),
                 &weight.to_string(),
                 error.to_string(),
             ),
         }
     }
-    wish.network = labels.take(&key("network")).map(str::to_owned);
-    if let Port::Number(port) = labels.port(&key("check"), complaints) {
-        wish.check_port = Some(port);
+    spec.network = labels.take(&key("network")).map(str::to_owned);
+    if let Port::Number(port) = labels.port(&key("check"), diagnostics) {
+        spec.check_port = Some(port);
     }
     if let Some(text) = labels.take(&key("drain")) {
-        wish.drain = duration::parse(text);
-        if wish.drain.is_none() {
-            complaints.warn(
+        spec.drain = duration::parse(text);
+        if spec.drain.is_none() {
+            diagnostics.warn(
                 &labels.full(&key("drain")),
                 text,
                 "expected a duration such as 500ms, 30s or 2m",
             );
         }
     }
-    if labels.flag(&key("tcp"), complaints) == Some(true) {
-        wish.mode = Mode::Tcp;
+    if labels.flag(&key("tcp"), diagnostics) == Some(true) {
+        spec.mode = Mode::Tcp;
     }
     if let Some(text) = labels.take(&key("spread")) {
         match text {
-            "tasks" => wish.spread = Some(Spread::Tasks),
-            "vip" => wish.spread = Some(Spread::Vip),
-            "nodes" => wish.spread = Some(Spread::Nodes),
-            _ => complaints.warn(
+            "tasks" => spec.spread = Some(Spread::Tasks),
+            "vip" => spec.spread = Some(Spread::Vip),
+            "nodes" => spec.spread = Some(Spread::Nodes),
+            _ => diagnostics.warn(
                 &labels.full(&key("spread")),
                 text,
                 "expected tasks, vip or nodes",
             ),
         }
     }
-    valid.then_some(wish)
+    valid.then_some(spec)
 }
 
 /// A route's host and path, or why it is none.
-type ParsedRoute = Result<(RouteHost, PathMatch), String>;
+pub type ParsedRoute = Result<(RouteHost, PathMatch), String>;
 
 /// The routes in a list such as `shop.example/api, *.example, /static, shop.example=/health`.
-pub(crate) fn routes(text: &str) -> impl Iterator<Item = (&str, ParsedRoute)> {
+pub fn parse_routes(text: &str) -> impl Iterator<Item = (&str, ParsedRoute)> {
     text.split([',', ' ', '\n', '\t'])
         .filter(|route| !route.is_empty())
         .map(|route| (route, parse_route(route)))

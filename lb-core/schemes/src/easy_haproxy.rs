@@ -4,34 +4,34 @@ use std::collections::BTreeSet;
 
 use lb_core::{Mode, Name, PathMatch, RouteHost};
 
-use super::{
-    Complaints, Subject, Wish, Wishes,
-    reader::{Port, Reader},
+use crate::{
+    Diagnostics, Options, Reading, ServiceSpec, Subject,
+    labels::{Port, Reader},
 };
 
-pub(super) const PREFIX: &str = "easyhaproxy.";
+pub(crate) const PREFIX: &str = "easyhaproxy.";
 
-pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
-    let mut complaints = Complaints::new(subject.object);
+pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
+    let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(subject.labels, PREFIX);
     let definitions: BTreeSet<&str> = labels
         .keys()
         .into_iter()
         .filter_map(|key| key.split_once('.').map(|(definition, _)| definition))
         .collect();
-    let mut wishes: Vec<Wish> = Vec::new();
+    let mut services: Vec<ServiceSpec> = Vec::new();
     for definition in definitions {
-        for wish in self::definition(subject, definition, &mut labels, &mut complaints) {
-            match wishes
+        for spec in self::definition(subject, definition, &mut labels, &mut diagnostics) {
+            match services
                 .iter_mut()
-                .find(|other| other.service == wish.service && other.port == wish.port)
+                .find(|other| other.service == spec.service && other.port == spec.port)
             {
                 Some(_) => {}
-                None => wishes.push(wish),
+                None => services.push(spec),
             }
         }
     }
-    labels.finish(&mut complaints, |key| {
+    labels.finish(&mut diagnostics, |key| {
         match key.rsplit('.').next().unwrap_or(key) {
             "ssl" | "sslcert" | "ssl-check" | "certbot" | "redirect_ssl" | "clone_to_ssl"
             | "redirect" | "balance" | "proto" | "socket" | "health-check" => {
@@ -40,9 +40,10 @@ pub(super) fn wishes(subject: &Subject<'_>) -> Wishes {
             _ => "unknown label, expected easyhaproxy.DEFINITION.host, localport, port or mode",
         }
     });
-    Wishes {
-        wishes,
-        complaints: complaints.into_inner(),
+    Reading {
+        services,
+        diagnostics: diagnostics.into_inner(),
+        ..Reading::default()
     }
 }
 
@@ -50,17 +51,17 @@ fn definition(
     subject: &Subject<'_>,
     definition: &str,
     labels: &mut Reader<'_>,
-    complaints: &mut Complaints<'_>,
-) -> Vec<Wish> {
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<ServiceSpec> {
     let key = |name: &str| format!("{definition}.{name}");
     let hosts = labels.take(&key("host"));
-    let local = labels.port(&key("localport"), complaints);
-    let front = labels.port(&key("port"), complaints);
+    let local = labels.port(&key("localport"), diagnostics);
+    let front = labels.port(&key("port"), diagnostics);
     let mode = match labels.take(&key("mode")) {
         None | Some("http") => Mode::Http,
         Some("tcp") => Mode::Tcp,
         Some(other) => {
-            complaints.refuse(&labels.full(&key("mode")), other, "expected http or tcp");
+            diagnostics.refuse(&labels.full(&key("mode")), other, "expected http or tcp");
             return Vec::new();
         }
     };
@@ -71,7 +72,7 @@ fn definition(
         && !matches!(port, 80 | 443)
         && mode == Mode::Http
     {
-        complaints.refuse(
+        diagnostics.refuse(
             &labels.full(&key("port")),
             &port.to_string(),
             "not honoured: a port to listen on needs HAProxy's own configuration and a reload",
@@ -82,12 +83,12 @@ fn definition(
     let port = local.number().unwrap_or(80);
     let Some(hosts) = hosts else {
         if mode == Mode::Tcp {
-            let mut wish = Wish::new(subject.default_service());
-            wish.mode = mode;
-            wish.port = Some(port);
-            return vec![wish];
+            let mut spec = ServiceSpec::new(subject.default_service());
+            spec.mode = mode;
+            spec.port = Some(port);
+            return vec![spec];
         }
-        complaints.refuse(
+        diagnostics.refuse(
             &labels.full(&key("host")),
             "",
             "not set, expected a host name",
@@ -100,14 +101,14 @@ fn definition(
         .filter(|host| !host.is_empty())
         .filter_map(|text| match text.parse::<RouteHost>() {
             Ok(host) => {
-                let mut wish = Wish::new(Name::from_text(&host.to_string()));
-                wish.mode = mode;
-                wish.port = Some(port);
-                wish.route(host, PathMatch::any(), 0);
-                Some(wish)
+                let mut spec = ServiceSpec::new(Name::from_text(&host.to_string()));
+                spec.mode = mode;
+                spec.port = Some(port);
+                spec.route(host, PathMatch::any(), 0);
+                Some(spec)
             }
             Err(error) => {
-                complaints.refuse(&labels.full(&key("host")), text, error.to_string());
+                diagnostics.refuse(&labels.full(&key("host")), text, error.to_string());
                 None
             }
         })

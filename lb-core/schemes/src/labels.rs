@@ -2,56 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-use lb_core::{Diagnostic, Severity};
-
-/// What is wrong with one object.
-#[derive(Debug)]
-pub(crate) struct Complaints<'a> {
-    object: &'a str,
-    found: Vec<Diagnostic>,
-}
-
-impl<'a> Complaints<'a> {
-    pub(crate) fn new(object: &'a str) -> Self {
-        Self {
-            object,
-            found: Vec::new(),
-        }
-    }
-
-    /// Something was not honoured; the object is used all the same.
-    pub(crate) fn warn(&mut self, key: &str, value: &str, message: impl Into<String>) {
-        self.add(Severity::Warning, key, value, message.into());
-    }
-
-    /// The object, or one of its wishes, is left out.
-    pub(crate) fn refuse(&mut self, key: &str, value: &str, message: impl Into<String>) {
-        self.add(Severity::Error, key, value, message.into());
-    }
-
-    pub(crate) fn into_inner(self) -> Vec<Diagnostic> {
-        self.found
-    }
-
-    fn add(&mut self, severity: Severity, key: &str, value: &str, message: String) {
-        self.found.push(Diagnostic {
-            object: self.object.to_owned(),
-            field: Some(key.to_owned()),
-            value: (!value.is_empty()).then(|| bounded(value)),
-            message,
-            severity,
-        });
-    }
-}
-
-/// A value cut to a length that fits a log line.
-fn bounded(value: &str) -> String {
-    const MOST: usize = 256;
-    match value.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", value.get(..at).unwrap_or_default()),
-        None => value.to_owned(),
-    }
-}
+use crate::Diagnostics;
 
 /// The labels below one prefix; what is taken counts as understood.
 #[derive(Debug)]
@@ -82,39 +33,36 @@ impl<'a> Reader<'a> {
     pub(crate) fn parse<T: FromStr<Err: Display>>(
         &mut self,
         key: &str,
-        complaints: &mut Complaints<'_>,
+        diagnostics: &mut Diagnostics<'_>,
     ) -> Option<T> {
         let text = self.take(key)?;
         match text.trim().parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                complaints.warn(&self.full(key), text, error.to_string());
+                diagnostics.warn(&self.full(key), text, error.to_string());
                 None
             }
         }
     }
 
     /// Takes one label that says yes or no.
-    pub(crate) fn flag(&mut self, key: &str, complaints: &mut Complaints<'_>) -> Option<bool> {
+    pub(crate) fn flag(&mut self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Option<bool> {
         let text = self.take(key)?;
-        match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" => Some(false),
-            _ => {
-                complaints.warn(&self.full(key), text, "expected true or false");
-                None
-            }
+        let found = flag(text);
+        if found.is_none() {
+            diagnostics.warn(&self.full(key), text, "expected true or false");
         }
+        found
     }
 
     /// Takes one label that is a port.
-    pub(crate) fn port(&mut self, key: &str, complaints: &mut Complaints<'_>) -> Port {
+    pub(crate) fn port(&mut self, key: &str, diagnostics: &mut Diagnostics<'_>) -> Port {
         match self.take(key) {
             None => Port::Absent,
             Some(text) => match text.trim().parse::<u16>() {
                 Ok(port) if port != 0 => Port::Number(port),
                 _ => {
-                    complaints.refuse(&self.full(key), text, "expected a port from 1 to 65535");
+                    diagnostics.refuse(&self.full(key), text, "expected a port from 1 to 65535");
                     Port::Invalid
                 }
             },
@@ -134,11 +82,11 @@ impl<'a> Reader<'a> {
     /// Takes what is left and complains of each with the message that `why` gives.
     pub(crate) fn finish(
         self,
-        complaints: &mut Complaints<'_>,
+        diagnostics: &mut Diagnostics<'_>,
         why: impl Fn(&str) -> &'static str,
     ) {
         for (key, value) in &self.left {
-            complaints.warn(&self.full(key), value, why(key));
+            diagnostics.warn(&self.full(key), value, why(key));
         }
     }
 }
@@ -158,5 +106,14 @@ impl Port {
             Self::Number(port) => Some(port),
             Self::Absent | Self::Invalid => None,
         }
+    }
+}
+
+/// A text that says yes or no.
+pub(crate) fn flag(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
     }
 }

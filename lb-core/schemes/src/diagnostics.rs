@@ -1,0 +1,150 @@
+//! Collects what is wrong with one object: bounded in number and size, and without secrets.
+
+use lb_core::{Diagnostic, Severity};
+
+/// The diagnostics of one object.
+///
+/// At most [`MOST`](Self::MOST) are kept; one more says how many are not shown.
+#[derive(Debug)]
+pub struct Diagnostics<'a> {
+    object: &'a str,
+    found: Vec<Diagnostic>,
+    omitted: usize,
+}
+
+impl<'a> Diagnostics<'a> {
+    /// The most diagnostics that are kept of one object.
+    pub const MOST: usize = 64;
+
+    /// None yet, of `object` as diagnostics name it.
+    #[must_use]
+    pub fn new(object: &'a str) -> Self {
+        Self {
+            object,
+            found: Vec::new(),
+            omitted: 0,
+        }
+    }
+
+    /// Something was not honoured; the object is used all the same.
+    pub fn warn(&mut self, key: &str, value: &str, message: impl Into<String>) {
+        self.add(Severity::Warning, key, Some(value), message.into());
+    }
+
+    /// The object, or one of its services or routes, is left out.
+    pub fn refuse(&mut self, key: &str, value: &str, message: impl Into<String>) {
+        self.add(Severity::Error, key, Some(value), message.into());
+    }
+
+    /// As [`warn`](Self::warn), of a key whose value may be a secret and is never shown.
+    pub fn warn_masked(&mut self, key: &str, message: impl Into<String>) {
+        self.add(Severity::Warning, key, None, message.into());
+    }
+
+    /// As [`refuse`](Self::refuse), of a key whose value may be a secret and is never shown.
+    pub fn refuse_masked(&mut self, key: &str, message: impl Into<String>) {
+        self.add(Severity::Error, key, None, message.into());
+    }
+
+    /// Adds diagnostics that were collected elsewhere.
+    pub fn extend(&mut self, others: impl IntoIterator<Item = Diagnostic>) {
+        for other in others {
+            self.push(other);
+        }
+    }
+
+    /// All of them, in the order in which they were found.
+    #[must_use]
+    pub fn into_inner(mut self) -> Vec<Diagnostic> {
+        if self.omitted > 0 {
+            self.found.push(Diagnostic {
+                object: self.object.to_owned(),
+                field: None,
+                value: None,
+                message: format!("{} more diagnostics are not shown", self.omitted),
+                severity: Severity::Warning,
+            });
+        }
+        self.found
+    }
+
+    fn add(&mut self, severity: Severity, key: &str, value: Option<&str>, message: String) {
+        self.push(Diagnostic {
+            object: self.object.to_owned(),
+            field: Some(bounded(key)),
+            value: value.filter(|value| !value.is_empty()).map(shown),
+            message: bounded(&message),
+            severity,
+        });
+    }
+
+    fn push(&mut self, diagnostic: Diagnostic) {
+        // An error is worth more than a warning that came before it.
+        if self.found.len() < Self::MOST {
+            self.found.push(diagnostic);
+            return;
+        }
+        self.omitted += 1;
+        if diagnostic.severity == Severity::Error
+            && let Some(last) = self
+                .found
+                .iter_mut()
+                .rev()
+                .find(|known| known.severity == Severity::Warning)
+        {
+            *last = diagnostic;
+        }
+    }
+}
+
+/// A value as it is shown: cut to a length that fits a log line, without the credentials of an URL.
+fn shown(value: &str) -> String {
+    let cut = bounded(value);
+    match cut.split_once('@') {
+        Some((before, after)) if before.contains(':') => {
+            let scheme = before.find("://").map_or(0, |at| at + 3);
+            format!("{}***@{after}", before.get(..scheme).unwrap_or_default())
+        }
+        _ => cut,
+    }
+}
+
+/// A text cut to a length that fits a log line.
+fn bounded(text: &str) -> String {
+    const MOST: usize = 256;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h10_diagnostics_of_one_object_are_bounded_and_keep_the_errors() {
+        let mut diagnostics = Diagnostics::new("container c");
+        for number in 0..1000 {
+            diagnostics.warn(&format!("key{number}"), &"x".repeat(5000), "unknown");
+        }
+        diagnostics.refuse("rule", "", "expected a rule");
+        let all = diagnostics.into_inner();
+        assert_eq!(all.len(), Diagnostics::MOST + 1);
+        assert!(all.iter().any(|one| one.severity == Severity::Error));
+        assert!(all.last().unwrap().message.starts_with("937 more"));
+        let value = all.first().unwrap().value.as_deref().unwrap();
+        assert_eq!(value.chars().count(), 257);
+    }
+
+    #[test]
+    fn s05_credentials_of_an_url_are_never_shown() {
+        for (value, expected) in [
+            ("http://joe:secret@10.0.0.1/x", "http://***@10.0.0.1/x"),
+            ("joe:secret@host", "***@host"),
+            ("web@docker", "web@docker"),
+        ] {
+            assert_eq!(shown(value), expected);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Tables of the keys of a scheme, and what becomes of each: the code and the documentation read the same ones.
+
+/// What becomes of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It means what it means there.
+    Honoured,
+    /// It has no effect; a diagnostic names it.
+    Reported,
+    /// It restricts who may reach a route, or what the service is sent, and cannot be honoured: the routes it applies to
+    /// are withheld, and a diagnostic names it.
+    Withheld,
+}
+
+/// One key of a scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The key below the scheme's prefix; `*` stands for a name, `**` for the rest.
+    pub key: &'static str,
+    /// What becomes of it.
+    pub effect: Effect,
+    /// What it does here, or why it does nothing, as a lower-case fragment.
+    pub note: &'static str,
+}
+
+impl Key {
+    pub(crate) const fn honoured(key: &'static str, note: &'static str) -> Self {
+        Self {
+            key,
+            effect: Effect::Honoured,
+            note,
+        }
+    }
+
+    pub(crate) const fn reported(key: &'static str, note: &'static str) -> Self {
+        Self {
+            key,
+            effect: Effect::Reported,
+            note,
+        }
+    }
+
+    pub(crate) const fn withheld(key: &'static str, note: &'static str) -> Self {
+        Self {
+            key,
+            effect: Effect::Withheld,
+            note,
+        }
+    }
+
+    /// Returns `true` if `key` is this one, whatever its letter case.
+    #[must_use]
+    pub fn is(&self, key: &str) -> bool {
+        let mut parts = key.split('.');
+        for wanted in self.key.split('.') {
+            match (wanted, parts.next()) {
+                ("**", _) => return true,
+                ("*", Some(_)) => {}
+                (wanted, Some(part)) if wanted.eq_ignore_ascii_case(part) => {}
+                _ => return false,
+            }
+        }
+        parts.next().is_none()
+    }
+}
+
+/// The first entry of `table` for `key`.
+pub(crate) fn find<'a>(table: &'a [Key], key: &str) -> Option<&'a Key> {
+    table.iter().find(|entry| entry.is(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stand_for_names_and_for_the_rest() {
+        let key = Key::reported("http.routers.*.tls.**", "");
+        assert!(key.is("http.routers.a.tls"));
+        assert!(key.is("HTTP.routers.a.tls.options"));
+        assert!(!key.is("http.routers.a"));
+        assert!(!key.is("http.routers.a.tlsx"));
+        assert!(Key::reported("port", "").is("port"));
+        assert!(!Key::reported("port", "").is("port.1"));
+    }
+}

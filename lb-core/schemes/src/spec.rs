@@ -1,0 +1,175 @@
+//! The object that is read, and what it asks for, whatever scheme it is written in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
+
+use lb_core::{Diagnostic, Mode, Name, PathMatch, Route, RouteHost, Weight};
+use serde::{Deserialize, Serialize};
+
+/// The object whose labels are read, with the facts that its engine knows of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The object as diagnostics name it.
+    pub object: &'a str,
+    /// The name of the container or Swarm service.
+    pub name: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Its environment, where it is known.
+    pub env: &'a [(String, String)],
+    /// Its place in a compose project, if it has one.
+    pub compose: Option<Compose<'a>>,
+    /// The stack that a Swarm service belongs to.
+    pub stack: Option<&'a str>,
+    /// The TCP ports that it exposes, as far as they are known.
+    pub exposed: &'a BTreeSet<u16>,
+}
+
+/// A place in a compose project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compose<'a> {
+    /// The project.
+    pub project: &'a str,
+    /// The service within it.
+    pub service: &'a str,
+    /// Which replica; none for one-off containers.
+    pub number: Option<&'a str>,
+    /// If `true`, it is a container of `docker compose run`.
+    pub one_off: bool,
+}
+
+/// What the endpoints of a Swarm service are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Spread {
+    /// One endpoint for each task: each is drained before it stops.
+    #[default]
+    Tasks,
+    /// The service's virtual address: Swarm spreads connections, and nothing can be drained.
+    Vip,
+    /// The published ingress port of each node that is up: Swarm spreads connections.
+    Nodes,
+}
+
+/// One service that an object asks to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub service: Name,
+    /// The routes it asks for. A withheld one names [`lb_core::model::withheld`].
+    pub routes: Vec<Route>,
+    /// The object's port. None: the only one that it exposes.
+    pub port: Option<u16>,
+    /// The weight of its endpoints.
+    pub weight: Weight,
+    /// The network to use.
+    pub network: Option<String>,
+    /// The port of the target's own health check.
+    pub check_port: Option<u16>,
+    /// The time that requests in flight may take when it leaves. None: as long as its engine waits before it kills.
+    pub drain: Option<Duration>,
+    /// HTTP or TCP.
+    pub mode: Mode,
+    /// For a Swarm service, what its endpoints are.
+    pub spread: Option<Spread>,
+    /// If `true`, the object is no endpoint of it: what it asks for cannot be served here. Its routes are kept, and
+    /// answered as unavailable.
+    pub without_endpoint: bool,
+}
+
+/// A named definition that several objects may make, such as a router of Traefik.
+///
+/// Where two objects define one of them differently, Traefik uses none of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The key that names it: `traefik.http.routers.web`.
+    pub key: String,
+    /// All that it says. Definitions are the same if and only if these are.
+    pub content: String,
+    /// HTTP or TCP.
+    pub mode: Mode,
+    /// The routes that it makes, withheld ones left out.
+    pub routes: Vec<Route>,
+}
+
+/// All that an object asks for, and what was wrong with its labels.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// The services.
+    pub services: Vec<ServiceSpec>,
+    /// Definitions that must not differ between objects.
+    pub definitions: Vec<Definition>,
+    /// What is not honoured.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl ServiceSpec {
+    /// A service of HTTP without routes.
+    #[must_use]
+    pub fn new(service: Name) -> Self {
+        Self {
+            service,
+            routes: Vec::new(),
+            port: None,
+            weight: Weight::default(),
+            network: None,
+            check_port: None,
+            drain: None,
+            mode: Mode::Http,
+            spread: None,
+            without_endpoint: false,
+        }
+    }
+
+    /// The same for a service of another name.
+    #[must_use]
+    pub fn renamed(mut self, service: Name) -> Self {
+        for route in &mut self.routes {
+            if route.service == self.service {
+                route.service = service.clone();
+            }
+        }
+        self.service = service;
+        self
+    }
+
+    /// Adds a route to this service.
+    pub fn route(&mut self, host: RouteHost, path: PathMatch, priority: i32) {
+        let route = Route::new(host, path, self.service.clone()).with_priority(priority);
+        self.routes.push(route);
+    }
+
+    /// Leaves out routes that are there already, and those at a place that is withheld.
+    pub fn settle_routes(&mut self) {
+        let withheld = lb_core::model::withheld();
+        let kept: HashSet<(RouteHost, PathMatch, i32)> = self
+            .routes
+            .iter()
+            .filter(|route| route.service == withheld)
+            .map(place)
+            .collect();
+        let mut known = HashSet::new();
+        self.routes.retain(|route| {
+            (route.service == withheld || !kept.contains(&place(route)))
+                && known.insert(route.clone())
+        });
+    }
+}
+
+fn place(route: &Route) -> (RouteHost, PathMatch, i32) {
+    (route.host.clone(), route.path.clone(), route.priority)
+}
+
+impl Subject<'_> {
+    /// The service's name where no label gives one: compose's project and service, else its own name.
+    #[must_use]
+    pub fn default_service(&self) -> Name {
+        match self.compose {
+            Some(compose) => Name::from_text(&format!("{}-{}", compose.project, compose.service)),
+            None => Name::from_text(self.name),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the middlewares of Traefik do to a router that names them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a middleware means for a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Middleware {
+    /// It calls others in turn.
+    Chain(Vec<String>),
+    /// It changes neither who is served nor what the service is sent; it has no effect here.
+    Harmless {
+        /// Its kind.
+        kind: String,
+    },
+    /// It redirects requests without TLS to https.
+    RedirectHttps,
+    /// It restricts who is served, or changes what the service is sent, and cannot be honoured.
+    Restricts {
+        /// Its kind, if it is known.
+        kind: String,
+    },
+    /// It takes these prefixes off the path.
+    StripPrefix(Vec<String>),
+}
+
+/// The kinds that leave alone who is served and what the service is sent.
+const HARMLESS: [&str; 8] = [
+    "buffering",
+    "circuitbreaker",
+    "compress",
+    "contenttype",
+    "errors",
+    "grpcweb",
+    "redirectregex",
+    "retry",
+];
+
+/// The definitions of middlewares, by name. Keys are compared without regard to letter case.
+#[derive(Debug, Clone, Default)]
+pub struct Middlewares<'a> {
+    keys: BTreeMap<String, Vec<(String, &'a str)>>,
+}
+
+impl<'a> Middlewares<'a> {
+    /// Adds one key of a definition: `basicauth.users` of the middleware `name`.
+    pub fn add(&mut self, name: &str, key: &str, value: &'a str) {
+        self.keys
+            .entry(name.to_ascii_lowercase())
+            .or_default()
+            .push((key.to_ascii_lowercase(), value));
+    }
+
+    /// What the middleware `name` means; `None` where it is not defined here.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Middleware> {
+        let keys = self.keys.get(&name.to_ascii_lowercase())?;
+        let kinds: BTreeSet<&str> = keys
+            .iter()
+            .map(|(key, _)| key.split(['.', '[']).next().unwrap_or(key))
+            .collect();
+        let value = |wanted: &str| {
+            keys.iter()
+                .find(|(key, _)| key == wanted)
+                .map(|(_, value)| *value)
+        };
+        let list = |wanted: &str| list(keys, wanted);
+        let mut kinds = kinds.into_iter();
+        let (Some(kind), None) = (kinds.next(), kinds.next()) else {
+            // Traefik refuses a middleware of two kinds.
+            return Some(Middleware::Restricts {
+                kind: "several kinds at once".to_owned(),
+            });
+        };
+        let restricts = || Middleware::Restricts {
+            kind: kind.chars().take(32).collect(),
+        };
+        Some(match kind {
+            "chain" => Middleware::Chain(list("chain.middlewares")),
+            "redirectscheme" => {
+                let https = value("redirectscheme.scheme")
+                    .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+                let port = value("redirectscheme.port").is_none_or(|port| port.trim() == "443");
+                match https && port {
+                    true => Middleware::RedirectHttps,
+                    false => restricts(),
+                }
+            }
+            "stripprefix" => Middleware::StripPrefix(list("stripprefix.prefixes")),
+            "headers" if keys.iter().all(|(key, _)| is_harmless_header(key)) => {
+                Middleware::Harmless {
+                    kind: kind.to_owned(),
+                }
+            }
+            kind if HARMLESS.contains(&kind) => Middleware::Harmless {
+                kind: kind.to_owned(),
+            },
+            _ => restricts(),
+        })
+    }
+}
+
+/// Headers of answers, and the one of requests that says how a client came here.
+fn is_harmless_header(key: &str) -> bool {
+    let key = key.strip_prefix("headers.").unwrap_or(key);
+    match key.strip_prefix("customrequestheaders.") {
+        Some(header) => header == "x-forwarded-proto",
+        None => ![
+            "allowedhosts",
+            "hostsproxyheaders",
+            "sslredirect",
+            "ssltemporaryredirect",
+            "sslhost",
+            "sslforcehost",
+            "sslproxyheaders",
+        ]
+        .iter()
+        .any(|restricting| key.starts_with(restricting)),
+    }
+}
+
+/// A list: `a,b` under its own key, or one value under each of `key[0]`, `key.0`.
+pub(super) fn list(keys: &[(String, &str)], wanted: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for (key, value) in keys {
+        let Some(rest) = key.strip_prefix(wanted) else {
+            continue;
+        };
+        let index = rest.trim_matches(['.', '[', ']']);
+        if rest.is_empty() || (!index.is_empty() && index.bytes().all(|b| b.is_ascii_digit())) {
+            all.extend(
+                value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .map(str::to_owned),
+            );
+        }
+    }
+    all
+}

@@ -1,0 +1,40 @@
+//! `traefik.*`: routers that match hosts and paths, and the services they lead to.
+//!
+//! The same grammar serves Docker and Swarm labels and keys in etcd: [`RouterKeys`] reads one router out of its keys,
+//! [`Middlewares`] knows what the middlewares do that it names.
+
+mod default_rule;
+mod keys;
+mod middleware;
+mod object;
+mod regexp;
+mod router;
+mod rule;
+mod service;
+
+use std::fmt;
+
+pub use keys::KEYS;
+pub use middleware::{Middleware, Middlewares};
+pub(crate) use object::{PREFIX, read};
+pub use router::{Naming, Outcome, Router, RouterKeys};
+pub use rule::{Alternative, InvalidRule, Rule, default_priority, parse as parse_rule};
+pub use service::{DEFAULT_WEIGHT, own_service, weight};
+
+/// What a router or service is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP requests.
+    Http,
+    /// TCP connections.
+    Tcp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        })
+    }
+}

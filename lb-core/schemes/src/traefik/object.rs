@@ -1,0 +1,340 @@
+//! The labels of one object: all its routers and services.
+
+use std::collections::BTreeMap;
+
+use lb_core::{Mode, Name, model::withheld};
+
+use super::{
+    Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, default_rule, keys::KEYS, service,
+};
+use crate::{
+    Diagnostics, Options, Reading, ServiceSpec, Spread, Subject, keys::find, labels::flag,
+    spec::Definition,
+};
+
+pub(crate) const PREFIX: &str = "traefik.";
+
+const NAMING: Naming<'static> = Naming {
+    prefix: PREFIX,
+    separator: '.',
+};
+
+/// Keys of one router or service, without what names it, in lower case.
+type Keys<'a> = Vec<(String, &'a str)>;
+
+/// An object's labels, sorted by what they are about. Made in one pass.
+#[derive(Default)]
+struct Sorted<'a> {
+    enable: Option<bool>,
+    network: Option<&'a str>,
+    vip: bool,
+    http: Section<'a>,
+    tcp: Section<'a>,
+}
+
+#[derive(Default)]
+struct Section<'a> {
+    routers: BTreeMap<String, Keys<'a>>,
+    services: BTreeMap<String, Keys<'a>>,
+    middlewares: Middlewares<'a>,
+    has_middlewares: bool,
+}
+
+pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
+    let mut diagnostics = Diagnostics::new(subject.object);
+    let Some(sorted) = sort(subject, &mut diagnostics) else {
+        return Reading::default();
+    };
+    let mut reading = Reading::default();
+    let tcp_only = !(sorted.tcp.routers.is_empty() && sorted.tcp.services.is_empty())
+        && sorted.http.routers.is_empty()
+        && sorted.http.services.is_empty()
+        && !sorted.http.has_middlewares;
+    for (protocol, section) in [(Protocol::Http, &sorted.http), (Protocol::Tcp, &sorted.tcp)] {
+        let nothing = section.routers.is_empty() && section.services.is_empty();
+        // Traefik makes a service and a router for each object that names none, unless it is one of TCP.
+        if nothing && (protocol == Protocol::Tcp || tcp_only) {
+            continue;
+        }
+        let part = Part {
+            options,
+            subject,
+            protocol,
+            section,
+            enabled: sorted.enable == Some(true),
+        };
+        part.read(&mut reading, &mut diagnostics);
+    }
+    for spec in &mut reading.services {
+        spec.network = sorted.network.map(str::to_owned);
+        spec.spread = sorted.vip.then_some(Spread::Vip);
+        // Without a port label, Traefik takes the lowest.
+        if spec.port.is_none() && subject.exposed.len() > 1 {
+            spec.port = subject.exposed.first().copied();
+        }
+    }
+    reading.diagnostics = diagnostics.into_inner();
+    reading
+}
+
+fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<Sorted<'a>> {
+    let mut sorted = Sorted::default();
+    let mut any = false;
+    let mut others: Vec<(&str, String)> = Vec::new();
+    for (whole, value) in subject.labels {
+        let Some(key) = whole
+            .get(..PREFIX.len())
+            .filter(|start| start.eq_ignore_ascii_case(PREFIX))
+            .and_then(|_| whole.get(PREFIX.len()..))
+        else {
+            continue;
+        };
+        any = true;
+        let key = key.to_ascii_lowercase();
+        let mut parts = key.splitn(4, '.');
+        let (first, kind, name) = (parts.next(), parts.next(), parts.next());
+        let rest = parts.next().unwrap_or_default().to_owned();
+        let section = match first {
+            Some("http") => &mut sorted.http,
+            Some("tcp") => &mut sorted.tcp,
+            _ => {
+                match key.as_str() {
+                    "enable" => {
+                        sorted.enable = flag(value);
+                        if sorted.enable.is_none() {
+                            diagnostics.warn(whole, value, "expected true or false");
+                        }
+                    }
+                    "docker.network" | "swarm.network" => sorted.network = Some(value),
+                    "docker.lbswarm" | "swarm.lbswarm" => {
+                        sorted.vip = flag(value) == Some(true);
+                    }
+                    _ => others.push((whole, key)),
+                }
+                continue;
+            }
+        };
+        match (kind, name) {
+            (Some("routers"), Some(name)) => {
+                let keys = section.routers.entry(name.to_owned()).or_default();
+                keys.push((rest, value));
+            }
+            (Some("services"), Some(name)) => {
+                let keys = section.services.entry(name.to_owned()).or_default();
+                keys.push((rest, value));
+            }
+            (Some("middlewares"), Some(name)) => {
+                section.has_middlewares = true;
+                section.middlewares.add(name, &rest, value);
+            }
+            _ => others.push((whole, key)),
+        }
+    }
+    if !any || sorted.enable == Some(false) {
+        return None;
+    }
+    for (whole, key) in others {
+        let note = find(KEYS, &key).map_or("unknown label", |entry| entry.note);
+        diagnostics.warn_masked(whole, format!("not honoured: {note}"));
+    }
+    Some(sorted)
+}
+
+/// The labels of one protocol.
+struct Part<'a> {
+    options: &'a Options,
+    subject: &'a Subject<'a>,
+    protocol: Protocol,
+    section: &'a Section<'a>,
+    enabled: bool,
+}
+
+impl Part<'_> {
+    fn read(&self, reading: &mut Reading, diagnostics: &mut Diagnostics<'_>) {
+        let mut services: BTreeMap<String, ServiceSpec> = self
+            .section
+            .services
+            .iter()
+            .map(|(name, keys)| {
+                let spec = service::read(self.protocol, name, keys, NAMING, diagnostics);
+                (name.clone(), spec)
+            })
+            .collect();
+        if services.is_empty() {
+            let name = default_rule::name(self.subject).to_lowercase();
+            let spec = service::read(self.protocol, &name, &[], NAMING, diagnostics);
+            services.insert(name, spec);
+        }
+        let only = match services.len() {
+            1 => services.keys().next().cloned(),
+            _ => None,
+        };
+        let default_rule = self.default_rule(diagnostics);
+        let mut unreachable: Vec<Name> = Vec::new();
+        for (name, keys) in &self.section.routers {
+            let router = RouterKeys {
+                protocol: self.protocol,
+                name,
+                keys,
+                naming: NAMING,
+                default_rule: default_rule.as_deref(),
+            }
+            .read(self.options, &self.section.middlewares, diagnostics);
+            self.place(
+                name,
+                keys,
+                router,
+                only.as_deref(),
+                &mut services,
+                reading,
+                &mut unreachable,
+                diagnostics,
+            );
+        }
+        if self.section.routers.is_empty() && self.protocol == Protocol::Http {
+            self.route_by_default(
+                only.as_deref(),
+                default_rule.as_deref(),
+                &mut services,
+                reading,
+                diagnostics,
+            );
+        }
+        // Nothing of a service is served of which an unknown part is protected.
+        for spec in services.values_mut() {
+            if unreachable.contains(&spec.service) {
+                for route in &mut spec.routes {
+                    route.service = withheld();
+                }
+            }
+        }
+        reading.services.extend(services.into_values());
+    }
+
+    /// Gives a router's routes to its service.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one reading that a router changes"
+    )]
+    fn place(
+        &self,
+        name: &str,
+        keys: &Keys<'_>,
+        router: Router,
+        only: Option<&str>,
+        services: &mut BTreeMap<String, ServiceSpec>,
+        reading: &mut Reading,
+        unreachable: &mut Vec<Name>,
+        diagnostics: &mut Diagnostics<'_>,
+    ) {
+        if router.outcome == Outcome::LeftOut {
+            return;
+        }
+        let key = NAMING.full(self.protocol, "routers", name, "service");
+        let Some(service) = router.service.clone().or_else(|| only.map(str::to_owned)) else {
+            diagnostics.refuse(&key, "", "not set, expected one of the several services");
+            return;
+        };
+        let Some(spec) = services.get_mut(&service) else {
+            diagnostics.refuse(
+                &key,
+                &service,
+                "expected a service that the same object defines",
+            );
+            return;
+        };
+        if router.outcome == Outcome::WithheldService {
+            unreachable.push(spec.service.clone());
+        }
+        let routes = router.routes(&spec.service);
+        let mut content: Vec<String> = keys
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        content.push(format!("service={service}"));
+        content.sort();
+        content.dedup();
+        reading.definitions.push(Definition {
+            key: NAMING.full(self.protocol, "routers", name, ""),
+            content: content.join("\n"),
+            mode: match self.protocol {
+                Protocol::Http => Mode::Http,
+                Protocol::Tcp => Mode::Tcp,
+            },
+            routes: routes
+                .iter()
+                .filter(|route| route.service == spec.service)
+                .cloned()
+                .collect(),
+        });
+        spec.routes.extend(routes);
+    }
+
+    /// The rule of routers without one: the configured one, else Traefik's own where the object asks for it by
+    /// `traefik.enable=true`.
+    fn default_rule(&self, diagnostics: &mut Diagnostics<'_>) -> Option<String> {
+        if self.protocol == Protocol::Tcp {
+            return None;
+        }
+        let template = match &self.options.default_rule {
+            Some(template) => template.as_str(),
+            None if self.enabled => default_rule::DEFAULT,
+            None => return None,
+        };
+        match default_rule::render(template, self.subject) {
+            Ok(rule) => Some(rule),
+            Err(error) => {
+                diagnostics.refuse("default_rule", template, error);
+                None
+            }
+        }
+    }
+
+    /// Traefik gives a router to the only service of an object that names none.
+    fn route_by_default(
+        &self,
+        only: Option<&str>,
+        rule: Option<&str>,
+        services: &mut BTreeMap<String, ServiceSpec>,
+        reading: &mut Reading,
+        diagnostics: &mut Diagnostics<'_>,
+    ) {
+        let key = "traefik.http.routers";
+        let Some(only) = only else {
+            diagnostics.warn(
+                key,
+                "",
+                "no router, and several services: none is routed to, expected a router for each",
+            );
+            return;
+        };
+        let Some(rule) = rule else {
+            diagnostics.warn(
+                key,
+                "",
+                "no router: the service has no route; the option default_rule = \"Host(`{{ normalize .Name }}`)\" gives it the one that Traefik would, and so does traefik.enable=true",
+            );
+            return;
+        };
+        let keys: Keys<'_> = vec![("rule".to_owned(), rule)];
+        let router = RouterKeys {
+            protocol: Protocol::Http,
+            name: only,
+            keys: &keys,
+            naming: NAMING,
+            default_rule: None,
+        }
+        .read(self.options, &self.section.middlewares, diagnostics);
+        let mut unreachable = Vec::new();
+        self.place(
+            only,
+            &keys,
+            router,
+            Some(only),
+            services,
+            reading,
+            &mut unreachable,
+            diagnostics,
+        );
+    }
+}
