@@ -201,6 +201,8 @@ pub enum ConditionKind {
     TargetDown,
     /// A target is not what it should be: another program, a version or a socket that cannot be driven.
     WrongTarget,
+    /// A target is of a newer version than all that were tried.
+    UnknownVersion,
     /// Another control plane owns what this one is to manage.
     Owned,
     /// Another client changes the same value back again and again.
@@ -240,6 +242,7 @@ impl ConditionKind {
         Self::Failed,
         Self::TargetDown,
         Self::WrongTarget,
+        Self::UnknownVersion,
         Self::Owned,
         Self::Contention,
         Self::ForeignHold,
@@ -272,6 +275,7 @@ impl ConditionKind {
             Self::Failed => "failed",
             Self::TargetDown => "target_down",
             Self::WrongTarget => "wrong_target",
+            Self::UnknownVersion => "unknown_version",
             Self::Owned => "owned",
             Self::Contention => "contention",
             Self::ForeignHold => "foreign_hold",
@@ -288,7 +292,11 @@ impl ConditionKind {
     pub fn needs_operator(self) -> bool {
         !matches!(
             self,
-            Self::Pending | Self::Diagnostic | Self::FixedServer | Self::CapacityLow
+            Self::Pending
+                | Self::Diagnostic
+                | Self::FixedServer
+                | Self::CapacityLow
+                | Self::UnknownVersion
         )
     }
 }

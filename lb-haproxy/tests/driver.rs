@@ -216,7 +216,7 @@ async fn a_socket_of_too_low_a_level_is_named() {
         let subject = Subject::start(executable, "operator", backends).await;
         let mut driver = subject.driver("other.sock");
         let error = driver.converge(&wish("web", 1)).await.unwrap_err();
-        assert!(matches!(error, DriveError::Unusable { .. }), "{error:?}");
+        assert!(matches!(error, DriveError::WrongTarget { .. }), "{error:?}");
         let mut text = String::new();
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
         while let Some(error) = cause {

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lb_core::{Condition, Name, Snapshot, model::Changes};
+use lb_core::{Condition, ConditionKind, Name, Snapshot, model::Changes};
 use tracing::info;
 
 use super::{error::DriverError, haproxy_driver::HaproxyDriver, live};
 use crate::{
     capability::Capabilities,
-    client::{Client, ClientConfig, SocketAddress, SocketIdentity, socket_identity},
+    client::{Client, ClientConfig, SocketAddress, SocketIdentity, identify, socket_identity},
     plan::Planner,
-    proto::{Command, Epoch, Info},
+    proto::{Command, Epoch, Info, OtherEnd},
 };
 
 /// One conversation with one worker.
@@ -88,7 +88,23 @@ impl HaproxyDriver {
         let identity = identity(&self.config.socket);
         let asked_at = self.elapsed();
         let config = client_config(self.config.timeout);
-        let client = Client::connect(&self.config.socket, config).await?;
+        let address = &self.config.socket;
+        let wrong = |found| DriverError::WrongTarget {
+            address: address.clone(),
+            found,
+        };
+        let client = match Client::connect(address, config).await {
+            Ok(client) => client,
+            Err(error) => {
+                return Err(match identify(address, &error).await {
+                    Some(found) => wrong(found),
+                    None => error.into(),
+                });
+            }
+        };
+        if let Some(found) = OtherEnd::of_version(&client.info().version) {
+            return Err(wrong(found));
+        }
         if client.info().stopping {
             let pid = client.epoch().pid;
             return Err(DriverError::StaleWorker { pid });
@@ -190,6 +206,20 @@ impl HaproxyDriver {
         }
         known.desired = Some(Arc::clone(desired));
         Ok(())
+    }
+
+    /// What there is to say of a version that is newer than all that were tried: it is driven as the newest known one.
+    pub(super) fn unknown_version(&self) -> Option<Condition> {
+        let version = &self.session.as_ref()?.client.info().version;
+        let (major, minor) = OtherEnd::NEWEST;
+        if (version.major(), version.minor()) <= (major, minor) {
+            return None;
+        }
+        let detail = format!(
+            "HAProxy {version} is newer than {major}.{minor}, the newest version that lb was tried with, and is driven \
+             as that one"
+        );
+        Some(Condition::new(ConditionKind::UnknownVersion, detail))
     }
 
     pub(super) fn disconnect(&mut self) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use lb_core::{DriveError, Name};
 
 use crate::{
-    client::ClientError,
-    proto::{ParseError, Refusal, ServerRef},
+    client::{ClientError, Interruption, SocketAddress},
+    proto::{OtherEnd, ParseError, Refusal, ServerRef, SessionError},
 };
 
 /// Why a pass over one HAProxy failed. What was applied before stays applied; the next pass begins by reading.
@@ -42,6 +42,17 @@ pub enum DriverError {
         /// For how long it was asked.
         limit: Duration,
     },
+    /// The socket leads to something else than a HAProxy that can be driven.
+    #[error(
+        "{address} is {found}, expected the stats socket of HAProxy 2.2 or later with `level admin`: {}",
+        found.help()
+    )]
+    WrongTarget {
+        /// The socket.
+        address: SocketAddress,
+        /// What it leads to.
+        found: OtherEnd,
+    },
     /// HAProxy refused a change for a reason that concerns all changes.
     #[error("HAProxy refused to change {server}")]
     Forbidden {
@@ -63,10 +74,19 @@ impl DriverError {
             | Self::Client(
                 ClientError::Connect { .. }
                 | ClientError::ConnectTimeout { .. }
+                // One that is just ending, or beginning.
+                | ClientError::NotHaproxy {
+                    source: Interruption::Io(_) | Interruption::Session(SessionError::Eof { .. }),
+                    ..
+                }
                 | ClientError::Ended
                 | ClientError::NotSent
                 | ClientError::Unknown { .. },
             ) => DriveError::Unreachable {
+                target,
+                cause: Box::new(self),
+            },
+            Self::WrongTarget { .. } => DriveError::WrongTarget {
                 target,
                 cause: Box::new(self),
             },

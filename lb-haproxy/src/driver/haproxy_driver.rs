@@ -294,6 +294,7 @@ impl Driver for HaproxyDriver {
                 report.converged = plan.settled;
                 report.again = plan.again_at.map(|at| at.saturating_sub(self.elapsed()));
                 report.unmet = plan.unmet;
+                report.conditions.extend(self.unknown_version());
                 report.about = self.session.as_ref().map(|session| {
                     let version = session.client.info().version.to_string();
                     About::new("HAProxy", version)
