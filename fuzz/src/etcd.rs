@@ -151,21 +151,28 @@ fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
 
 fn chosen(choice: u8) -> LayoutConfig {
     let (prefix, root) = ("/p".to_owned(), "t".to_owned());
-    match choice % 6 {
+    match choice % 7 {
         0 => LayoutConfig::Lb { prefix },
         1 => LayoutConfig::Confd {
             prefix,
             service: None,
         },
         2 => LayoutConfig::Registrator { prefix },
-        3 => LayoutConfig::Skydns { prefix },
+        3 => LayoutConfig::Skydns { prefix, port: None },
         4 => LayoutConfig::Traefik { root },
-        _ => LayoutConfig::Vulcand { prefix },
+        5 => LayoutConfig::Patroni { prefix },
+        _ => LayoutConfig::Vulcand {
+            prefix,
+            allow_unprotected: Vec::new(),
+        },
     }
 }
 
 fn add_up(told: &mut BTreeMap<RecordKey, Record>, step: Step) {
-    assert!(step.diagnostics.len() <= 129, "diagnostics are bounded");
+    assert!(
+        step.diagnostics.len() <= 1024 * 17 + 2,
+        "diagnostics are bounded"
+    );
     for key in step.remove {
         assert!(told.remove(&key).is_some(), "{key} was there");
     }

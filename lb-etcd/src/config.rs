@@ -37,8 +37,8 @@ pub struct EtcdConfig {
     /// How many keys are listed at first at once; more while their answers are small. Default 1000.
     #[serde(default = "default_page_keys")]
     pub page_keys: u32,
-    /// The most keys below the layouts' prefix; with more, the source fails rather than fill the memory.
-    /// Default 1,000,000.
+    /// The most keys that are taken. Further keys are left out, with a diagnostic, and taken when there is room
+    /// again: those that were known before stay. Default 1,000,000.
     #[serde(default = "default_max_keys")]
     pub max_keys: usize,
 }
@@ -80,8 +80,9 @@ pub struct ConnectionConfig {
         deserialize_with = "lb_core::duration::deserialize"
     )]
     pub keepalive_timeout: Duration,
-    /// The largest message that is taken from the server, in bytes, and the most of one revision that is gathered
-    /// from fragments. Default 64 MiB.
+    /// The largest message that is taken from the server, in bytes. Pages of a listing shrink to fit, a key whose
+    /// value alone is larger is left out with a diagnostic, and changes that are larger in total are listed instead.
+    /// Default 16 MiB.
     #[serde(default = "default_max_message_bytes")]
     pub max_message_bytes: usize,
 }
@@ -243,5 +244,5 @@ fn default_keepalive_timeout() -> Duration {
 }
 
 fn default_max_message_bytes() -> usize {
-    64 * 1024 * 1024
+    16 * 1024 * 1024
 }

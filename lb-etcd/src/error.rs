@@ -80,6 +80,14 @@ pub enum EtcdError {
         /// How long was waited.
         after: Duration,
     },
+    /// An answer is larger than `max_message_bytes`.
+    #[error("{call} at {endpoint} has an answer larger than max_message_bytes")]
+    TooLarge {
+        /// What was asked.
+        call: &'static str,
+        /// Who was asked.
+        endpoint: Arc<str>,
+    },
     /// No member could be used.
     #[error("no endpoint can be used: {}", tried.join("; "))]
     Unreachable {
@@ -92,7 +100,7 @@ impl From<EtcdError> for SourceError {
     fn from(error: EtcdError) -> Self {
         let what = "etcd cannot be followed";
         match error {
-            EtcdError::Compacted { .. } => Self::CursorGone {
+            EtcdError::Compacted { .. } | EtcdError::TooLarge { .. } => Self::CursorGone {
                 what: error.to_string(),
             },
             EtcdError::Config { .. } | EtcdError::File { .. } | EtcdError::Layout(_) => {

@@ -56,7 +56,7 @@ impl V2Reader {
             Said::Listing(changes) => {
                 let mut view = View::new(Arc::clone(&self.layout));
                 view.load(changes, Some(&self.view));
-                view.incomplete();
+                view.diagnostics();
                 self.view = view;
                 Heard::Listing(self.view.records())
             }

@@ -26,6 +26,7 @@
 //! - [`layout`]: what keys and values mean; pure
 //! - `client`: the calls of etcd's version 3 interface that are needed, and sessions with its members
 //! - `progress`: from answers of a watch to batches, and when to list again; pure
+//! - `pager`, `patience`: the size of pages, and how long an answer is waited for; pure
 //! - `listing`, `source`, `status`: the source
 //! - [`registration`]: endpoints under leases, their health, and the events of serf
 #![cfg_attr(
@@ -51,6 +52,8 @@ mod error;
 pub mod fuzzing;
 pub mod layout;
 mod listing;
+mod pager;
+mod patience;
 mod progress;
 #[cfg(feature = "register")]
 pub mod register;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_core::{Diagnostic, Sink, SourceError, Update};
+use lb_core::{Sink, SourceError, Update};
 use prost::Message;
 
 use crate::{
@@ -10,30 +10,38 @@ use crate::{
     config::EtcdConfig,
     error::EtcdError,
     layout::{Change, Layout, View},
+    pager::Pager,
     progress::{Changed, Position, Witness, cluster_name, revision},
 };
 
 /// How often a listing begins anew when the revision it is pinned to is compacted under it.
 const ATTEMPTS: u32 = 3;
 
-/// The smallest page that a slow link is asked for.
-const MIN_PAGE: i64 = 16;
-
-/// The most values of one listing that are told to be unusable.
-const MAX_DIAGNOSTICS: usize = 256;
-
-/// Pages grow while they are smaller than this, in bytes: for each page, etcd walks over all keys of the range.
-const GROW_BELOW: usize = 1024 * 1024;
-
-/// How often the first page's size they may become.
-const GROWTH: i64 = 32;
-
 /// Everything there is at one revision.
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) view: View,
     pub(crate) position: Position,
-    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// A listing that goes on.
+struct Listing<'l> {
+    session: &'l Session,
+    pager: &'l mut Pager,
+    known: Option<&'l View>,
+    view: View,
+    position: Option<Position>,
+    newest: Option<(u64, Witness)>,
+    /// The first key that is still to come.
+    key: Vec<u8>,
+    range_end: Vec<u8>,
+}
+
+/// What the next question is about.
+enum Asked {
+    Page,
+    /// The next key without its value, which is larger than what is taken.
+    OneKey,
 }
 
 /// Lists all keys of the layout at one revision. A value that cannot be used keeps its meaning in `known`.
@@ -42,54 +50,98 @@ pub(crate) async fn list(
     config: &EtcdConfig,
     layout: &Arc<Layout>,
     known: Option<&View>,
+    pager: &mut Pager,
     sink: &Sink,
 ) -> Result<Listed, SourceError> {
     let mut attempt = 1;
     loop {
-        match pages(session, config, layout, known, sink).await {
+        let (key, range_end) = range(layout.prefix());
+        let listing = Listing {
+            session,
+            pager: &mut *pager,
+            known,
+            view: View::limited(Arc::clone(layout), config.max_keys),
+            position: None,
+            newest: None,
+            key,
+            range_end,
+        };
+        match listing.run(sink).await {
             Err(SourceError::CursorGone { .. }) if attempt < ATTEMPTS => attempt += 1,
             result => return result,
         }
     }
 }
 
-async fn pages(
-    session: &Session,
-    config: &EtcdConfig,
-    layout: &Arc<Layout>,
-    known: Option<&View>,
-    sink: &Sink,
-) -> Result<Listed, SourceError> {
-    let (mut key, range_end) = range(layout.prefix());
-    let mut view = View::new(Arc::clone(layout));
-    let mut diagnostics = Vec::new();
-    let mut position: Option<Position> = None;
-    let mut newest: Option<(u64, Witness)> = None;
-    let mut limit = i64::from(config.page_keys);
-    loop {
-        let request = wire::RangeRequest {
-            key: key.clone(),
-            range_end: range_end.clone(),
-            limit,
-            revision: position.as_ref().map_or(0, |position| {
+impl Listing<'_> {
+    async fn run(mut self, sink: &Sink) -> Result<Listed, SourceError> {
+        let mut asked = Asked::Page;
+        loop {
+            match self.session.range(self.request(&asked)).await {
+                Ok(answer) => {
+                    if answer.kvs.iter().any(|kv| kv.key < self.key) {
+                        // Never asked for, and a listing that goes back does not end.
+                        let what = "etcd answers with keys that were not asked for";
+                        return Err(SourceError::transient(what));
+                    }
+                    let more = self.take(answer, &asked);
+                    asked = Asked::Page;
+                    if !more {
+                        break;
+                    }
+                }
+                Err(EtcdError::TooLarge { .. }) if matches!(asked, Asked::Page) => {
+                    if !self.pager.too_much() {
+                        asked = Asked::OneKey;
+                    }
+                }
+                // A slow link may still carry less at once. The first page is asked for anew by the next attempt: it
+                // may be the member that is slow.
+                Err(error @ EtcdError::Silent { .. }) => {
+                    if !self.pager.too_much() || self.position.is_none() {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(position) = &self.position {
+                // A long listing is no silence.
+                let at = position.cursor(position.revision);
+                sink.send(Update::Progress { at }).await?;
+            }
+        }
+        let mut position = self.position.unwrap_or_else(|| Position {
+            cluster: cluster_name(0),
+            history: 0,
+            revision: 0,
+            term: 0,
+            witness: None,
+        });
+        position.witness = self.newest.map(|(_, witness)| witness);
+        Ok(Listed {
+            view: self.view,
+            position,
+        })
+    }
+
+    fn request(&self, asked: &Asked) -> wire::RangeRequest {
+        let one = matches!(asked, Asked::OneKey);
+        wire::RangeRequest {
+            key: self.key.clone(),
+            range_end: self.range_end.clone(),
+            limit: if one { 1 } else { self.pager.limit() },
+            revision: self.position.as_ref().map_or(0, |position| {
                 i64::try_from(position.revision).unwrap_or_default()
             }),
+            keys_only: one,
             ..wire::RangeRequest::default()
-        };
-        let answer = match session.range(request).await {
-            // A slow link may still carry less at once.
-            Err(EtcdError::Silent { .. }) if limit > MIN_PAGE && position.is_some() => {
-                limit = (limit / 4).max(MIN_PAGE);
-                continue;
-            }
-            answer => answer?,
-        };
-        let most = i64::from(config.page_keys) * GROWTH;
-        if answer.encoded_len() < GROW_BELOW && limit >= i64::from(config.page_keys) {
-            limit = (limit * 2).min(most);
         }
+    }
+
+    /// Takes one answer; returns `true` if there is more.
+    fn take(&mut self, answer: wire::RangeResponse, asked: &Asked) -> bool {
         let header = answer.header.unwrap_or_default();
-        let at = position.get_or_insert_with(|| Position {
+        let at = self.position.get_or_insert_with(|| Position {
             cluster: cluster_name(header.cluster_id),
             history: 0,
             revision: revision(header.revision),
@@ -97,14 +149,23 @@ async fn pages(
             witness: None,
         });
         at.term = at.term.max(header.raft_term);
-
+        let more = answer.more && !answer.kvs.is_empty();
         if let Some(last) = answer.kvs.last() {
-            key.clone_from(&last.key);
-            key.push(0);
+            self.key.clone_from(&last.key);
+            self.key.push(0);
         }
+        if matches!(asked, Asked::OneKey) {
+            for kv in answer.kvs {
+                let limit = self.session.max_message_bytes();
+                self.view.leave_out(&kv.key, limit, self.known);
+            }
+            return more;
+        }
+        self.pager.came(answer.encoded_len());
         let page_newest = answer.kvs.iter().max_by_key(|kv| kv.mod_revision);
         if let Some(kv) = page_newest
-            && newest
+            && self
+                .newest
                 .as_ref()
                 .is_none_or(|(at, _)| *at < revision(kv.mod_revision))
         {
@@ -112,32 +173,14 @@ async fn pages(
                 key: kv.key.clone(),
                 changed: Some(Changed::of(kv)),
             };
-            newest = Some((revision(kv.mod_revision), witness));
+            self.newest = Some((revision(kv.mod_revision), witness));
         }
-        let done = !answer.more || answer.kvs.is_empty();
         let changes = answer.kvs.into_iter().map(|kv| Change {
             key: kv.key,
             value: Some(kv.value),
         });
-        diagnostics.extend(view.load(changes, known));
-        diagnostics.truncate(MAX_DIAGNOSTICS);
-        if view.key_count() > config.max_keys {
-            return Err(too_many_keys(config.max_keys).into());
-        }
-        if !done {
-            // A long listing is no silence.
-            let at = at.cursor(at.revision);
-            sink.send(Update::Progress { at }).await?;
-            continue;
-        }
-        at.witness = newest.map(|(_, witness)| witness);
-        let position = at.clone();
-        diagnostics.extend(view.incomplete());
-        return Ok(Listed {
-            view,
-            position,
-            diagnostics,
-        });
+        self.view.load(changes, self.known);
+        more
     }
 }
 
@@ -159,14 +202,6 @@ pub(crate) fn range_start(prefix: &str) -> Vec<u8> {
         vec![0]
     } else {
         prefix.as_bytes().to_vec()
-    }
-}
-
-pub(crate) fn too_many_keys(limit: usize) -> EtcdError {
-    EtcdError::Config {
-        field: "max_keys",
-        value: limit.to_string(),
-        expected: "as many as there are keys below the prefix, or fewer keys",
     }
 }
 

@@ -46,6 +46,14 @@ pub(crate) enum Relist {
     OtherCluster { before: Arc<str>, now: Arc<str> },
     /// The revision or the term went back, or a key is not what it was: the store was restored from a backup.
     Restored { before: u64, now: Option<u64> },
+    /// Keys were left out because there were too many, and now there is room for them.
+    Room,
+    /// Watches from this revision ended again and again without telling anything.
+    Stalled { revision: u64 },
+    /// What happened since this revision is more than is taken at once.
+    TooLarge { revision: u64 },
+    /// What happened since this revision takes too long to come in.
+    TooSlow { revision: u64 },
 }
 
 impl fmt::Display for Relist {
@@ -53,6 +61,20 @@ impl fmt::Display for Relist {
         match self {
             Self::First => f.write_str("first listing"),
             Self::Compacted => f.write_str("the history since the cursor has been compacted"),
+            Self::Room => f.write_str("there is room for keys that were left out"),
+            Self::Stalled { revision } => {
+                write!(f, "watches from revision {revision} told nothing")
+            }
+            Self::TooLarge { revision } => write!(
+                f,
+                "the changes since revision {revision} are larger than max_message_bytes"
+            ),
+            Self::TooSlow { revision } => {
+                write!(
+                    f,
+                    "the changes since revision {revision} come in too slowly"
+                )
+            }
             Self::OtherCluster { before, now } => {
                 write!(f, "another cluster answers: {now} instead of {before}")
             }
@@ -172,8 +194,6 @@ pub(crate) enum Ended {
     Cancelled { reason: String },
     /// It cannot go on without listing again.
     Relist(Relist),
-    /// One revision is larger than we take.
-    TooLarge { limit: usize },
 }
 
 /// Turns the answers of one watch into batches, each of one whole revision.
@@ -184,13 +204,13 @@ pub(crate) struct Follower {
     pub(crate) server_revision: u64,
     ordered_progress: bool,
     limit: usize,
+    /// The part of the last revision that came so far.
     fragments: Vec<wire::Event>,
-    fragment_bytes: usize,
 }
 
 impl Follower {
     /// A watch from the revision after `position`. `ordered_progress`: answers to requests for progress keep their
-    /// place among events. `limit`: the most bytes of one answer gathered from fragments.
+    /// place among events. `limit`: the most bytes of one revision gathered from fragments.
     pub(crate) fn new(position: Position, ordered_progress: bool, limit: usize) -> Self {
         Self {
             server_revision: position.revision,
@@ -198,7 +218,6 @@ impl Follower {
             ordered_progress,
             limit,
             fragments: Vec::new(),
-            fragment_bytes: 0,
         }
     }
 
@@ -220,20 +239,23 @@ impl Follower {
         }
 
         let fragment = answer.fragment;
-        if fragment || !self.fragments.is_empty() {
-            for event in &answer.events {
-                let kv = event.kv.as_ref();
-                self.fragment_bytes += kv.map_or(0, |kv| kv.key.len() + kv.value.len()) + 32;
-            }
-            if self.fragment_bytes > self.limit {
-                return Err(Ended::TooLarge { limit: self.limit });
-            }
-        }
         self.fragments.extend(answer.events);
         if fragment {
-            return Ok(Vec::new());
+            // All revisions but the last are whole.
+            let last = self.fragments.last().map(revision_of);
+            let whole = self
+                .fragments
+                .iter()
+                .position(|event| Some(revision_of(event)) == last);
+            let rest = self.fragments.split_off(whole.unwrap_or_default());
+            let events = std::mem::replace(&mut self.fragments, rest);
+            if self.fragments.iter().map(size_of).sum::<usize>() > self.limit {
+                return Err(Ended::Relist(Relist::TooLarge {
+                    revision: self.position.revision,
+                }));
+            }
+            return Ok(self.batches(events));
         }
-        self.fragment_bytes = 0;
         let events = std::mem::take(&mut self.fragments);
         if events.is_empty() {
             // An answer to our request goes to all watches of the stream; one that the server sends by itself goes
@@ -299,6 +321,18 @@ impl Follower {
         }
         batches
     }
+}
+
+fn revision_of(event: &wire::Event) -> u64 {
+    event.kv.as_ref().map_or(0, |kv| revision(kv.mod_revision))
+}
+
+fn size_of(event: &wire::Event) -> usize {
+    event
+        .kv
+        .as_ref()
+        .map_or(0, |kv| kv.key.len() + kv.value.len())
+        + 32
 }
 
 fn fnv1a(bytes: &[u8]) -> u64 {
@@ -368,15 +402,13 @@ mod tests {
         let mut follower = Follower::new(position(5), true, 10_000);
         let mut first = answer(9, vec![put("a", 6), put("b", 6), put("c", 7)]);
         first.fragment = true;
-        assert_eq!(follower.handle(first).unwrap(), []);
-        assert_eq!(
-            follower.position.revision, 5,
-            "nothing is told before all of it is there"
-        );
+        let told = follower.handle(first).unwrap();
+        assert_eq!(revisions(&told), [(6, 2)], "7 is not whole yet");
+        assert_eq!(follower.position.revision, 6);
         let told = follower
             .handle(answer(9, vec![put("d", 7), put("e", 9)]))
             .unwrap();
-        assert_eq!(revisions(&told), [(6, 2), (7, 2), (9, 1)]);
+        assert_eq!(revisions(&told), [(7, 2), (9, 1)]);
         assert_eq!(follower.position.revision, 9);
     }
 
@@ -385,7 +417,9 @@ mod tests {
         let mut follower = Follower::new(position(5), true, 100);
         let mut big = answer(9, (0..9).map(|_| put("aaaaaaaaaa", 6)).collect());
         big.fragment = true;
-        assert_eq!(follower.handle(big), Err(Ended::TooLarge { limit: 100 }));
+        let told = follower.handle(big);
+        let why = Relist::TooLarge { revision: 5 };
+        assert_eq!(told, Err(Ended::Relist(why)));
     }
 
     #[test]

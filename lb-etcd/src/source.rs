@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lb_core::{Cursor, Descriptor, Name, Sink, Source, SourceError, Update};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use lb_core::{Cursor, Descriptor, Diagnostic, Name, Severity, Sink, Source, SourceError, Update};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
     client::{Connector, Session, Stream, progress_is_ordered, wire},
@@ -12,12 +12,11 @@ use crate::{
     error::EtcdError,
     layout::{Layout, Step, View},
     listing,
+    pager::Pager,
+    patience::{Fruitless, PROGRESS_REQUESTS, Patience, Wait},
     progress::{Ended, Follower, Position, Relist, Told, may_resume},
     status::EtcdStatusReader,
 };
-
-/// How many requests for progress fit into the longest silence.
-const PROGRESS_REQUESTS: u32 = 3;
 
 /// Follows keys of an etcd cluster.
 ///
@@ -39,6 +38,10 @@ pub struct EtcdSource {
     layout: Arc<Layout>,
     /// What has been told so far; `None` before the first listing.
     told: Option<Telling>,
+    /// The reason to list at the next attempt, whatever the cursor.
+    relist: Option<Relist>,
+    fruitless: Fruitless,
+    pager: Pager,
     status: EtcdStatusReader,
 }
 
@@ -75,12 +78,16 @@ impl EtcdSource {
                 expected: "1 or more",
             });
         }
+        let pager = Pager::new(config.page_keys);
         Ok(Self {
             name,
             config,
             connector,
             layout,
             told: None,
+            relist: None,
+            fruitless: Fruitless::default(),
+            pager,
             status: EtcdStatusReader::default(),
         })
     }
@@ -126,7 +133,10 @@ impl EtcdSource {
             Err(why) => why,
         };
         let known = self.told.as_ref().map(|telling| &telling.view);
-        let mut listed = listing::list(session, &self.config, &self.layout, known, sink).await?;
+        let (config, layout, pager) = (&self.config, &self.layout, &mut self.pager);
+        let mut listed = listing::list(session, config, layout, known, pager, sink).await?;
+        self.relist = None;
+        self.fruitless.progressed();
         let before = self.told.as_ref().map(|telling| &telling.position);
         let why = why.in_hindsight(before, &listed.position);
         if let Some(before) = before {
@@ -152,11 +162,22 @@ impl EtcdSource {
             reported: at.clone(),
             torn: true,
         });
-        sink.send(Update::Reset { at, records }).await?;
-        telling.torn = false;
-        for diagnostic in listed.diagnostics {
+        let in_clear = self
+            .connector
+            .password_in_clear()
+            .map(|endpoint| Diagnostic {
+                object: "connection".to_owned(),
+                field: Some("auth".to_owned()),
+                value: Some(endpoint.to_owned()),
+                message: "the password is sent unencrypted, expected https".to_owned(),
+                severity: Severity::Warning,
+            });
+        // Those told right before a reset stay.
+        for diagnostic in in_clear.into_iter().chain(telling.view.diagnostics()) {
             sink.send(Update::Diagnostic(diagnostic)).await?;
         }
+        sink.send(Update::Reset { at, records }).await?;
+        telling.torn = false;
         Ok(())
     }
 
@@ -166,6 +187,9 @@ impl EtcdSource {
         session: &Session,
         resume: Option<&Cursor>,
     ) -> Result<Result<Cursor, Relist>, SourceError> {
+        if let Some(why) = &self.relist {
+            return Ok(Err(why.clone()));
+        }
         let (Some(cursor), Some(telling)) = (resume, &self.told) else {
             return Ok(Err(Relist::First));
         };
@@ -173,6 +197,10 @@ impl EtcdSource {
             return Ok(Err(Relist::First));
         }
         let position = &telling.position;
+        let revision = position.revision;
+        if self.fruitless.must_list(revision) {
+            return Ok(Err(Relist::Stalled { revision }));
+        }
         let prefix = self.layout.prefix();
         let witness = position.witness.as_ref();
         let probe = wire::RangeRequest {
@@ -188,6 +216,7 @@ impl EtcdSource {
         match session.range(probe).await {
             Ok(answer) => Ok(may_resume(position, &answer).map(|()| cursor.clone())),
             Err(EtcdError::Compacted { .. }) => Ok(Err(Relist::Compacted)),
+            Err(EtcdError::TooLarge { .. }) => Ok(Err(Relist::TooLarge { revision })),
             Err(EtcdError::Call { message, .. }) if message.contains("future revision") => {
                 Ok(Err(Relist::Restored {
                     before: position.revision,
@@ -209,8 +238,12 @@ impl EtcdSource {
             range_end,
             start_revision: i64::try_from(telling.position.revision + 1).unwrap_or(i64::MAX),
             progress_notify: true,
-            fragment: true,
+            // etcd cuts small events into fragments in a time that grows with their number squared: minutes for what
+            // it sends whole at once. What is too large to be taken whole is listed.
+            fragment: false,
         };
+        self.fruitless.begin();
+        let mut waits = true;
         let mut stream = session.watch(create).await?;
         let mut follower = Follower::new(
             telling.position.clone(),
@@ -218,22 +251,60 @@ impl EtcdSource {
             self.config.connection.max_message_bytes,
         );
         let period = liveness / PROGRESS_REQUESTS;
-        let mut requests = interval_at(next(period), period);
-        requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval_at(next(period), period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut patience = Patience::default();
 
         loop {
-            let heard = timeout(liveness, hear(&mut stream, &mut requests));
-            let answer = heard.await.map_err(|_| EtcdError::Silent {
-                call: "watch",
-                endpoint: Arc::clone(session.endpoint()),
-                after: liveness,
-            })??;
-            let told = match follower.handle(answer) {
-                Ok(told) => told,
-                Err(ended) => return Err(end(&ended, session)),
+            let revision = telling.position.revision;
+            let answer = tokio::select! {
+                answer = stream.next() => answer,
+                _ = ticks.tick() => {
+                    if waits {
+                        self.fruitless.waited(revision);
+                    }
+                    match patience.waited(stream.pulse().bytes()) {
+                        Wait::Quiet => ask_for_progress(&stream),
+                        Wait::Receiving => {
+                            let at = telling.reported.clone();
+                            sink.send(Update::Progress { at }).await?;
+                        }
+                        Wait::TooSlow => {
+                            let why = Relist::TooSlow { revision };
+                            return Err(end(Ended::Relist(why), session, &mut self.relist));
+                        }
+                        Wait::Silent => {
+                            return Err(EtcdError::Silent {
+                                call: "watch",
+                                endpoint: Arc::clone(session.endpoint()),
+                                after: liveness,
+                            }
+                            .into());
+                        }
+                    }
+                    continue;
+                }
             };
+            patience.answered(stream.pulse().bytes());
+            let told = match answer {
+                Ok(answer) => follower.handle(answer),
+                Err(EtcdError::TooLarge { .. }) => {
+                    Err(Ended::Relist(Relist::TooLarge { revision }))
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let told = told.map_err(|ended| end(ended, session, &mut self.relist))?;
             for told in told {
-                telling.tell(told, &follower, sink, &self.config).await?;
+                let progressed = match &told {
+                    Told::Created => false,
+                    Told::CaughtUp => follower.position.revision >= follower.server_revision,
+                    Told::Batch { .. } => true,
+                };
+                telling.tell(told, &follower, sink).await?;
+                if progressed {
+                    self.fruitless.progressed();
+                    waits = false;
+                }
             }
             telling.position = follower.position.clone();
             let view = &telling.view;
@@ -243,6 +314,9 @@ impl EtcdSource {
                 status.keys = view.key_count();
                 status.records = view.record_count();
             });
+            if view.has_room_again() {
+                return Err(end(Ended::Relist(Relist::Room), session, &mut self.relist));
+            }
         }
     }
 }
@@ -275,7 +349,6 @@ impl Telling {
         told: Told,
         follower: &Follower,
         sink: &Sink,
-        config: &EtcdConfig,
     ) -> Result<(), SourceError> {
         let (revision, changes) = match told {
             Told::Created => return Ok(()),
@@ -293,11 +366,9 @@ impl Telling {
         let Step {
             set,
             remove,
+            resolved,
             diagnostics,
         } = self.view.apply(changes);
-        if self.view.key_count() > config.max_keys {
-            return Err(listing::too_many_keys(config.max_keys).into());
-        }
         let at = self.position.cursor(revision);
         let update = if set.is_empty() && remove.is_empty() {
             Update::Progress { at: at.clone() }
@@ -310,6 +381,9 @@ impl Telling {
         };
         sink.send(update).await?;
         self.reported = at;
+        for object in resolved {
+            sink.send(Update::Resolved { object }).await?;
+        }
         for diagnostic in diagnostics {
             sink.send(Update::Diagnostic(diagnostic)).await?;
         }
@@ -321,32 +395,23 @@ impl Telling {
     }
 }
 
-/// The next answer; asks for progress while there is none.
-async fn hear(
-    stream: &mut Stream<wire::WatchRequest, wire::WatchResponse>,
-    requests: &mut tokio::time::Interval,
-) -> Result<wire::WatchResponse, EtcdError> {
-    loop {
-        tokio::select! {
-            answer = stream.next() => return answer,
-            _ = requests.tick() => {
-                let progress = wire::watch_request::RequestUnion::ProgressRequest(wire::WatchProgressRequest {});
-                stream.ask(wire::WatchRequest { request_union: Some(progress) });
-            }
-        }
-    }
+fn ask_for_progress(stream: &Stream<wire::WatchRequest, wire::WatchResponse>) {
+    let progress =
+        wire::watch_request::RequestUnion::ProgressRequest(wire::WatchProgressRequest {});
+    stream.ask(wire::WatchRequest {
+        request_union: Some(progress),
+    });
 }
 
-fn end(ended: &Ended, session: &Session) -> SourceError {
-    let endpoint = session.endpoint();
+/// Ends a watch; what the next attempt must list for is kept in `relist`.
+fn end(ended: Ended, session: &Session, relist: &mut Option<Relist>) -> SourceError {
     match ended {
-        Ended::Relist(why) => SourceError::CursorGone {
-            what: format!("{why}, says {endpoint}"),
-        },
-        Ended::Cancelled { reason } => session.watch_cancelled(reason).into(),
-        Ended::TooLarge { limit } => SourceError::config(format!(
-            "one revision is larger than max_message_bytes, {limit}; expected a greater limit or smaller transactions"
-        )),
+        Ended::Relist(why) => {
+            let what = format!("{why}, says {}", session.endpoint());
+            *relist = Some(why);
+            SourceError::CursorGone { what }
+        }
+        Ended::Cancelled { reason } => session.watch_cancelled(&reason).into(),
     }
 }
 

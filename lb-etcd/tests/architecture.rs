@@ -13,6 +13,8 @@ fn decisions_are_pure() {
         "client/call.rs",
         "client/release.rs",
         "config.rs",
+        "pager.rs",
+        "patience.rs",
         "progress.rs",
         "register/args.rs",
         "registration/entry.rs",

@@ -7,18 +7,25 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use lb_core::{EndpointState, Mode, PathMatch, Record, RouteHost};
+use lb_core::{EndpointState, Mode, OnDown, PathMatch, Record, RouteHost};
 use lb_etcd::layout::{Change, Layout, LayoutConfig, Step, View};
 
-/// Each layout means what its file says. `BLESS=1` writes the files anew.
+/// Each layout means what its file says: S4 (restrictions withhold), S5 (no secret is shown), S13 (Patroni, hosts in
+/// keys, CoreDNS). `BLESS=1` writes the files anew.
 #[test]
-fn layouts_mean_what_their_files_say() {
+fn case_s13_layouts_mean_what_their_files_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layouts");
     let mut checked = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let found = fs::read_to_string(&path).unwrap();
         let expected = play(&found);
+        let answers = expected
+            .lines()
+            .filter(|line| !line.starts_with(['>', '#']));
+        for answer in answers {
+            assert!(!answer.contains("s3cret"), "a secret is shown: {answer}");
+        }
         if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
             fs::write(&path, &expected).unwrap();
         } else {
@@ -85,6 +92,9 @@ fn answer(out: &mut String, step: Step) {
     for record in &step.set {
         writeln!(out, "set {}", show(record)).unwrap();
     }
+    for object in &step.resolved {
+        writeln!(out, "resolved {object}").unwrap();
+    }
     for diagnostic in &step.diagnostics {
         writeln!(out, "{:?} {diagnostic}", diagnostic.severity).unwrap();
     }
@@ -108,6 +118,12 @@ fn show(record: &Record) -> String {
     if record.mode == Mode::Tcp {
         out.push_str(" tcp");
     }
+    if record.options.exclusive == Some(true) {
+        out.push_str(" exclusive");
+    }
+    if record.options.on_down == Some(OnDown::ShutdownSessions) {
+        out.push_str(" shutdown-sessions");
+    }
     for route in record.routes.iter() {
         let (host, path): (RouteHost, PathMatch) = (route.host.clone(), route.path.clone());
         write!(
@@ -119,6 +135,12 @@ fn show(record: &Record) -> String {
         .unwrap();
         if route.priority != 0 {
             write!(out, " priority {}", route.priority).unwrap();
+        }
+        if route.strip_prefix {
+            out.push_str(" strip-prefix");
+        }
+        if route.redirect_https {
+            out.push_str(" redirect-https");
         }
     }
     out

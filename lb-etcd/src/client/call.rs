@@ -47,6 +47,10 @@ impl Call {
                 endpoint,
                 message: message.to_owned(),
             },
+            Verdict::TooLarge => EtcdError::TooLarge {
+                call: self.name,
+                endpoint,
+            },
             Verdict::Passing => EtcdError::Call {
                 call: self.name,
                 endpoint,
@@ -62,6 +66,7 @@ enum Verdict {
     Compacted,
     Denied,
     Passing,
+    TooLarge,
 }
 
 fn verdict(code: Code, message: &str) -> Verdict {
@@ -71,6 +76,15 @@ fn verdict(code: Code, message: &str) -> Verdict {
     }
     if message.contains("has been compacted") {
         return Verdict::Compacted;
+    }
+    // The first is our own limit, the second that of a proxy on the way.
+    let too_large = match code {
+        Code::OutOfRange => message.contains("message length too large"),
+        Code::ResourceExhausted => message.contains("larger than max"),
+        _ => false,
+    };
+    if too_large {
+        return Verdict::TooLarge;
     }
     match code {
         Code::PermissionDenied | Code::Unauthenticated => Verdict::Denied,
@@ -154,6 +168,21 @@ mod tests {
                 Verdict::Compacted,
             ),
             (Code::Unavailable, "etcdserver: no leader", Verdict::Passing),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes",
+                Verdict::TooLarge,
+            ),
+            (
+                Code::ResourceExhausted,
+                "grpc: trying to send message larger than max (9 vs. 8)",
+                Verdict::TooLarge,
+            ),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+                Verdict::Passing,
+            ),
             (
                 Code::Unavailable,
                 "etcdserver: request timed out",

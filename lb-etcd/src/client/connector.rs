@@ -1,6 +1,6 @@
 //! Finding a member that can be used.
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{io::Read, net::IpAddr, path::Path, sync::Arc};
 
 use tokio::time::timeout;
 use tonic::{
@@ -70,6 +70,19 @@ impl Connector {
             endpoints,
             next: 0,
         })
+    }
+
+    /// The first member to which the password is sent unencrypted over a network.
+    pub(crate) fn password_in_clear(&self) -> Option<&str> {
+        self.config.auth.as_ref()?;
+        let clear = self.endpoints.iter().find(|(_, uri)| {
+            let host = uri.host().unwrap_or_default();
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let local =
+                bare == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+            uri.scheme_str() == Some("http") && !local
+        });
+        clear.map(|(endpoint, _)| &**endpoint)
     }
 
     /// The member that was opened last is not the first to be tried next time.
@@ -253,5 +266,31 @@ async fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
     match content.await {
         Ok(content) => content.map_err(failed),
         Err(ended) => Err(failed(std::io::Error::other(ended))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_h12_a_password_over_http_is_told() {
+        let clear = |endpoint: &str, auth: bool| {
+            let mut config = ConnectionConfig::new([endpoint]);
+            config.auth = auth.then(|| AuthConfig::new("lb", "secret"));
+            let connector = Connector::new(config).unwrap();
+            connector.password_in_clear().map(str::to_owned)
+        };
+        let told = clear("http://192.0.2.1:2379", true);
+        assert_eq!(told.as_deref(), Some("http://192.0.2.1:2379"));
+        assert_eq!(clear("http://192.0.2.1:2379", false), None);
+        for local in [
+            "http://127.0.0.1:2379",
+            "http://[::1]:2379",
+            "http://localhost:2379",
+        ] {
+            assert_eq!(clear(local, true), None, "{local}");
+        }
+        assert_eq!(clear("https://192.0.2.1:2379", true), None);
     }
 }

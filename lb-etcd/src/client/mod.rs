@@ -2,6 +2,7 @@
 
 mod call;
 mod connector;
+mod pulse;
 mod release;
 mod session;
 #[expect(

@@ -16,6 +16,7 @@ use tonic_prost::ProstCodec;
 
 use super::{
     call::{self, Call},
+    pulse::{Metered, Pulse},
     wire,
 };
 use crate::error::EtcdError;
@@ -36,6 +37,7 @@ pub(crate) struct Session {
 pub(crate) struct Stream<Q, A> {
     requests: mpsc::Sender<Q>,
     answers: Streaming<A>,
+    pulse: Pulse,
     call: Call,
     endpoint: Arc<str>,
 }
@@ -44,6 +46,11 @@ pub(crate) struct Stream<Q, A> {
 const STREAM_REQUESTS: usize = 4;
 
 impl Session {
+    /// The most bytes that one answer may have.
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        self.max_message_bytes
+    }
+
     /// Which member this is with.
     pub(crate) fn endpoint(&self) -> &Arc<str> {
         &self.endpoint
@@ -157,7 +164,10 @@ impl Session {
         request
             .metadata_mut()
             .insert("hasleader", MetadataValue::from_static("true"));
-        let mut grpc = self.grpc();
+        let pulse = Pulse::default();
+        let mut grpc = Grpc::new(Metered::new(self.channel.clone(), pulse.clone()))
+            .max_decoding_message_size(self.max_message_bytes)
+            .max_encoding_message_size(self.max_message_bytes);
         let answers = self
             .in_time(call, async {
                 grpc.ready()
@@ -171,6 +181,7 @@ impl Session {
         Ok(Stream {
             requests,
             answers: answers.into_inner(),
+            pulse,
             call,
             endpoint: Arc::clone(&self.endpoint),
         })
@@ -210,6 +221,11 @@ impl<Q, A> Stream<Q, A> {
     /// Queues a request; while an earlier one waits to be sent, this one is not needed and left out.
     pub(crate) fn ask(&self, request: Q) {
         drop(self.requests.try_send(request));
+    }
+
+    /// Counts the bytes of its answers, also of one that is not whole yet.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The next answer. Waits without a bound of its own; cancelling it loses nothing.

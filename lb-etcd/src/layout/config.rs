@@ -1,6 +1,8 @@
 //! How a layout is written down in a configuration.
 
-use lb_core::Mode;
+use std::collections::BTreeMap;
+
+use lb_core::{Mode, ServiceOptions};
 use serde::Deserialize;
 
 use super::object::JsonFields;
@@ -23,12 +25,24 @@ pub enum LayoutConfig {
         service: Option<String>,
     },
     /// lb's own: `<prefix>/endpoints/<service>/<endpoint>` = `ip:port` or an object with `address` and maybe
-    /// `weight`, `state`, `grace`, `check_port`, `mode`, `routes`, `metadata`; `<prefix>/services/<service>` = an
-    /// object with `mode`, `routes`, `metadata`; `<prefix>/routes/<route>` = an object with `service`, `host`,
-    /// `path`, `priority`, `metadata`.
+    /// `weight`, `state`, `grace`, `check_port`, `mode`, `exclusive`, `on_down`, `routes`, `metadata`;
+    /// `<prefix>/services/<service>` = an object with `mode`, `exclusive`, `on_down`, `routes`, `metadata`;
+    /// `<prefix>/routes/<route>` = an object with `service`, `host`, `path`, `priority`, `strip_prefix`,
+    /// `redirect_https`, `metadata`. Routes of an object with another field whose name restricts access, such as
+    /// `auth` or `allow`, are withheld: their requests are answered with 503.
     Lb {
         /// What the keys begin with.
         #[serde(default = "lb_prefix")]
+        prefix: String,
+    },
+    /// Patroni: the members of each cluster below `<prefix>/<cluster>/members/`, by their `conn_url`, for TCP. The
+    /// service `<cluster>` has the primary; it is exclusive, and a member serves only while the key
+    /// `<prefix>/<cluster>/leader` names it (without that key, while it is the only one of this role). The service
+    /// `<cluster>-replica` has the replicas, without those of the tag `noloadbalance`. A member serves while its
+    /// `state` is `running` or `streaming`. Of a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
+    Patroni {
+        /// What the keys begin with.
+        #[serde(default = "patroni_prefix")]
         prefix: String,
     },
     /// Registrator: `<prefix>/<service>/<host>:<container>:<port>` = `ip:port`. Those of UDP are left out.
@@ -39,11 +53,15 @@ pub enum LayoutConfig {
     /// Rules of your own.
     Rules(Vec<RuleConfig>),
     /// SkyDNS and CoreDNS: `<prefix>/<domain, reversed>/<endpoint>` = `{"host", "port", "weight"}`. The service is
-    /// the domain. A weight of 0 counts as none given; priority is not used.
+    /// the domain. A weight of 0 counts as none given; a priority other than 10, the default there, is reported and
+    /// not used.
     Skydns {
         /// What the keys begin with.
         #[serde(default = "skydns_prefix")]
         prefix: String,
+        /// The port of records without one. Default: such records are reported and not used.
+        #[serde(default)]
+        port: Option<u16>,
     },
     /// Traefik's tree of keys: HTTP and TCP routers with hosts and paths, and servers of load balancers.
     Traefik {
@@ -52,11 +70,16 @@ pub enum LayoutConfig {
         root: String,
     },
     /// Vulcand: `<prefix>/backends/<service>/servers/<endpoint>` = `{"URL"}`, `<prefix>/frontends/<route>/frontend`
-    /// = `{"BackendId", "Route"}`.
+    /// = `{"BackendId", "Route"}`. A frontend with a key below `middlewares` is withheld: its requests are answered
+    /// with 503, never by a wider route.
     Vulcand {
         /// What the keys begin with.
         #[serde(default = "vulcand_prefix")]
         prefix: String,
+        /// Middlewares to do without, by the name in their key: `auth1` of `middlewares/auth1`, or `middlewares` for
+        /// all. Default: none.
+        #[serde(default)]
+        allow_unprotected: Vec<String>,
     },
 }
 
@@ -95,6 +118,28 @@ pub struct RuleConfig {
     /// How the service's traffic is understood, where neither key nor value says it.
     #[serde(default)]
     pub mode: Option<Mode>,
+    /// Of a rule about a route: the route's host; default `{host}` where the pattern captures it. A key with a host and
+    /// without an endpoint is about a route, whose name defaults to `{host}`.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Of a rule about a route: the route's path. Segments stay apart: `{path...}` of `a/b` is `/a/b`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Of a rule about an endpoint: the port where the value says none.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Values that the rule takes, as JSON pointers with the texts to find there, separated by `|`:
+    /// `{ "/role" = "master|primary" }`. Nothing found counts as an empty text. What no text fits is left to the rules
+    /// after this one.
+    #[serde(default)]
+    pub only_if: BTreeMap<String, String>,
+    /// If `true`, an endpoint serves only while the service's `leader` names it, or, where there is none, while it is
+    /// the only endpoint. Defaults to `false`.
+    #[serde(default)]
+    pub elected: bool,
+    /// The options of the service: `{ exclusive = true, on_down = "shutdown_sessions" }`. Default: none is stated.
+    #[serde(default)]
+    pub options: ServiceOptions,
 }
 
 impl RuleConfig {
@@ -108,7 +153,48 @@ impl RuleConfig {
             endpoint: None,
             route: None,
             mode: None,
+            host: None,
+            path: None,
+            port: None,
+            only_if: BTreeMap::new(),
+            elected: false,
+            options: ServiceOptions::default(),
         }
+    }
+
+    /// The same for values that have one of these texts, separated by `|`, at this JSON pointer.
+    #[must_use]
+    pub fn only_if(mut self, pointer: impl Into<String>, texts: impl Into<String>) -> Self {
+        self.only_if.insert(pointer.into(), texts.into());
+        self
+    }
+
+    /// The same for endpoints of which one is elected.
+    #[must_use]
+    pub fn elected(mut self) -> Self {
+        self.elected = true;
+        self
+    }
+
+    /// The same for a service with these options.
+    #[must_use]
+    pub fn with_options(mut self, options: ServiceOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The same with a template for the route's host.
+    #[must_use]
+    pub fn with_host(mut self, template: impl Into<String>) -> Self {
+        self.host = Some(template.into());
+        self
+    }
+
+    /// The same with a port for endpoints whose value says none.
+    #[must_use]
+    pub fn with_port(mut self, port: Option<u16>) -> Self {
+        self.port = port;
+        self
     }
 
     /// The same with a template for the service's name.
@@ -148,19 +234,19 @@ pub enum ValueKind {
     Port,
     /// Of an endpoint: `pending`, `ready`, `draining` or `down`.
     State,
-    /// Of an endpoint: its address as an URL.
+    /// Of an endpoint: its address as an URL of any scheme; the port may be left out with `http` and `https`.
     Url,
     /// Of an endpoint: 0 to 256.
     Weight,
     /// Of an endpoint or a route: a JSON object with facts at these places.
-    Json(JsonFields),
+    Json(Box<JsonFields>),
     /// Of an endpoint or a service: `http` or `tcp`.
     Mode,
     /// Of a service: an object in lb's own form.
     Service,
     /// Of a route: an object in lb's own form.
     Route,
-    /// Of a route: its host.
+    /// Of a route: its host, `*` for every host. Where a layout has such keys, a route without one is not complete.
     Host,
     /// Of a route: its path.
     Path,
@@ -170,17 +256,25 @@ pub enum ValueKind {
     Rule,
     /// Of a route: the name of its service.
     ServiceName,
+    /// Of a service: the name of the endpoint that leads it, where the rule of its endpoints has `elected`.
+    Leader,
+    /// Of a route: nothing more. The key itself says it all.
+    Present,
     /// Nothing that matters here.
     Ignore,
     /// Something that its writer relies on and that cannot be honoured: told as a diagnostic.
     Unsupported,
-    /// Of a route: something without which it would serve whom it should not, and that cannot be honoured. The route
-    /// is left out for as long as the key is there.
+    /// Of a route: something that restricts who may reach it, and that cannot be honoured. The route is withheld for as
+    /// long as the key is there: its requests are answered with 503, never by a wider route. The value is never shown.
     Withhold,
 }
 
 fn lb_prefix() -> String {
     "/lb".to_owned()
+}
+
+fn patroni_prefix() -> String {
+    "/service".to_owned()
 }
 
 fn skydns_prefix() -> String {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lb_core::{EndpointState, Mode, Name, PathMatch, RouteHost, Severity, Weight};
+use lb_core::{EndpointState, Mode, Name, PathMatch, RouteHost, ServiceOptions, Severity, Weight};
 
 /// One thing that a value says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,16 @@ pub(crate) enum Fact {
     Address(SocketAddr),
     /// The port of the endpoint's health check.
     CheckPort(u16),
+    /// The port where no key says one.
+    DefaultPort(u16),
+    /// The endpoint serves only while it leads.
+    Elected,
     /// The address without its port.
     Host(IpAddr),
+    /// The layout has a key for the route's host: without it the route is not complete.
+    HostExpected,
+    /// The endpoint that leads the service.
+    Leader(Name),
     /// Which hosts the route is for.
     RouteHost(RouteHost),
     /// Which hosts and paths the route is for, all of them.
@@ -24,10 +32,17 @@ pub(crate) enum Fact {
     RoutePath(PathMatch),
     /// The route's priority.
     RoutePriority(i32),
+    /// If set, the route strips its prefix, or redirects to https.
+    RouteEdits {
+        strip_prefix: bool,
+        redirect_https: bool,
+    },
     /// Who serves the route.
     RouteService(Name),
     /// How the service's traffic is understood.
     Mode(Mode),
+    /// The options of the service.
+    Options(ServiceOptions),
     /// The port of the address.
     Port(u16),
     /// Routes that the object asks for itself.
@@ -36,7 +51,7 @@ pub(crate) enum Fact {
     State(EndpointState),
     /// The endpoint's weight.
     Weight(Weight),
-    /// The route cannot be served as it is meant.
+    /// The route is restricted in a way that cannot be honoured.
     Withheld,
 }
 
@@ -46,6 +61,10 @@ pub(crate) struct RouteWish {
     pub(crate) host: RouteHost,
     pub(crate) path: PathMatch,
     pub(crate) priority: i32,
+    pub(crate) strip_prefix: bool,
+    pub(crate) redirect_https: bool,
+    /// It is restricted in a way that cannot be honoured.
+    pub(crate) withheld: bool,
 }
 
 /// What is wrong with a value.
@@ -59,6 +78,8 @@ pub(crate) struct Complaint {
     pub(crate) message: String,
     /// Whether the value cannot be used.
     pub(crate) severity: Severity,
+    /// Whether nothing of the value may be shown.
+    pub(crate) secret: bool,
 }
 
 /// What a value says, and what was wrong in it without making it useless.
@@ -76,6 +97,7 @@ impl Complaint {
             found: None,
             message: message.into(),
             severity: Severity::Error,
+            secret: false,
         }
     }
 
@@ -86,7 +108,28 @@ impl Complaint {
             found: Some(found.into()),
             message: message.into(),
             severity: Severity::Error,
+            secret: false,
         }
+    }
+
+    /// The same, showing nothing of the value: it may be a password.
+    pub(crate) fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// The same of a text that was taken from the key.
+    pub(crate) fn of_key(mut self) -> Self {
+        self.message = format!("in the key: {}", self.message);
+        self
+    }
+
+    /// The same, saying so if the key keeps what it last meant.
+    pub(crate) fn kept(mut self, kept: bool) -> Self {
+        if kept {
+            self.message.push_str("; what the key last meant is kept");
+        }
+        self
     }
 
     /// The same, while the rest of the value is used.

@@ -1,14 +1,14 @@
 //! Values that are JSON objects.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use lb_core::{EndpointState, Name, PathMatch, RouteHost, Weight};
+use lb_core::{EndpointState, Name, PathMatch, RouteHost, ServiceOptions, Weight};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     fact::{Complaint, Fact, Facts, RouteWish},
-    scalar,
+    protection, scalar,
 };
 
 /// The longest value that is looked at, in bytes: what describes an endpoint or a route is short.
@@ -36,12 +36,18 @@ pub struct JsonFields {
     pub weight: Option<String>,
     /// Whether a weight of 0 means that none was given, as in the records of SkyDNS.
     pub zero_weight_is_unset: bool,
-    /// The state: `pending`, `ready`, `draining` or `down`.
+    /// The state: `pending`, `ready`, `draining` or `down`, or what `states` has for it.
     pub state: Option<String>,
+    /// The state for each text found at `state`; `*` stands for every other text.
+    pub states: BTreeMap<String, String>,
     /// The service that a route is for.
     pub service: Option<String>,
     /// The rule of a route, as Traefik writes it.
     pub rule: Option<String>,
+    /// The rule of a route, as vulcand writes it.
+    pub route: Option<String>,
+    /// Places whose values are reported as not honoured, each with the texts, separated by `|`, that change nothing.
+    pub unsupported: BTreeMap<String, String>,
 }
 
 /// The facts at the places that `fields` names.
@@ -97,7 +103,7 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
         }
     }
     if let Some((field, found)) = at(&fields.state) {
-        let state = in_field(&field, &found, scalar::state)?;
+        let state = in_field(&field, &found, |text| fields.state(text))?;
         facts.said.push(Fact::State(state));
     }
     if let Some((field, found)) = at(&fields.service) {
@@ -108,12 +114,53 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
         let matches = in_field(&field, &found, super::rule::matches)?;
         facts.said.push(Fact::RouteMatches(matches));
     }
+    if let Some((field, found)) = at(&fields.route) {
+        let matches = in_field(&field, &found, super::vulcand::matches)?;
+        facts.said.push(Fact::RouteMatches(matches));
+    }
     if facts.said.is_empty() {
         return Err(Complaint::value(
             "expected a JSON object with the fields that the layout names",
         ));
     }
+    for (field, harmless) in &fields.unsupported {
+        if let Some((field, found)) = at(&Some(field.clone()))
+            && !harmless.split('|').any(|text| text == shown(&found))
+        {
+            let complaint = Complaint::field(&field, shown(&found), "it is not honoured");
+            facts.complaints.push(Complaint {
+                secret: protection::may_hold_secret(&shown(&found)),
+                ..complaint.tolerated()
+            });
+        }
+    }
     Ok(facts)
+}
+
+/// Returns the first of these places where the value has none of its texts, with what is there.
+pub(crate) fn unfit(text: &str, only_if: &BTreeMap<String, String>) -> Option<(String, String)> {
+    // What is no JSON is reported by who reads it.
+    let value: Value = serde_json::from_str(text).ok()?;
+    only_if.iter().find_map(|(pointer, texts)| {
+        let found = value.pointer(pointer).filter(|found| !found.is_null());
+        let found = found.map(shown).unwrap_or_default();
+        let fits = texts.split('|').any(|text| text == found);
+        (!fits).then(|| (pointer.clone(), found))
+    })
+}
+
+impl JsonFields {
+    fn state(&self, text: &str) -> Result<EndpointState, Complaint> {
+        let known = self.states.get(text).or_else(|| self.states.get("*"));
+        scalar::state(known.map_or(text, String::as_str))
+    }
+
+    /// Returns `false` if `states` leads to something that is no state.
+    pub(crate) fn states_fit(&self) -> bool {
+        self.states
+            .values()
+            .all(|state| scalar::state(state).is_ok())
+    }
 }
 
 /// An endpoint in lb's own form: `ip:port`, or an object with `address`, `weight`, `state`, `grace`,
@@ -149,7 +196,8 @@ pub(crate) fn endpoint(text: &str) -> Result<Facts, Complaint> {
         }
     }
     object.mode_and_routes(&mut facts)?;
-    object.finish(&mut facts);
+    let withheld = object.finish(&mut facts);
+    withhold_routes(&mut facts, withheld);
     Ok(facts)
 }
 
@@ -158,8 +206,24 @@ pub(crate) fn service(text: &str) -> Result<Facts, Complaint> {
     let mut object = Object::parse(text)?;
     let mut facts = Facts::default();
     object.mode_and_routes(&mut facts)?;
-    object.finish(&mut facts);
+    let withheld = object.finish(&mut facts);
+    withhold_routes(&mut facts, withheld);
     Ok(facts)
+}
+
+/// Withholds all routes that an object asks for.
+fn withhold_routes(facts: &mut Facts, withheld: bool) {
+    for fact in &mut facts.said {
+        if let Fact::Routes(routes) = fact
+            && withheld
+        {
+            let all = routes.iter().cloned().map(|route| RouteWish {
+                withheld: true,
+                ..route
+            });
+            *routes = all.collect();
+        }
+    }
 }
 
 /// A route in lb's own form: an object with `service`, `host`, `path`, `priority` and `metadata`.
@@ -179,7 +243,13 @@ pub(crate) fn route(text: &str) -> Result<Facts, Complaint> {
     facts.said.push(Fact::RoutePath(path.unwrap_or_default()));
     let priority = object.take("priority", scalar::priority)?;
     facts.said.extend(priority.map(Fact::RoutePriority));
-    object.finish(&mut facts);
+    facts.said.push(Fact::RouteEdits {
+        strip_prefix: object.flag("strip_prefix")?.unwrap_or_default(),
+        redirect_https: object.flag("redirect_https")?.unwrap_or_default(),
+    });
+    if object.finish(&mut facts) {
+        facts.said.push(Fact::Withheld);
+    }
     Ok(facts)
 }
 
@@ -208,9 +278,28 @@ impl Object {
         }
     }
 
+    /// One field that is `true` or `false`, if it is there and not null.
+    fn flag(&mut self, field: &str) -> Result<Option<bool>, Complaint> {
+        match self.fields.remove(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(found) => Err(Complaint::field(
+                field,
+                shown(&found),
+                "expected true or false",
+            )),
+        }
+    }
+
     fn mode_and_routes(&mut self, facts: &mut Facts) -> Result<(), Complaint> {
         let mode = self.take("mode", scalar::mode)?;
         facts.said.extend(mode.map(Fact::Mode));
+        let options = ServiceOptions::default()
+            .exclusive(self.flag("exclusive")?)
+            .on_down(self.take("on_down", scalar::on_down)?);
+        if !options.is_empty() {
+            facts.said.push(Fact::Options(options));
+        }
         let wishes = match self.fields.remove("routes") {
             None | Some(Value::Null) => return Ok(()),
             Some(Value::Array(wishes)) if wishes.len() <= MAX_ROUTES => wishes,
@@ -239,11 +328,13 @@ impl Object {
             let host: Option<RouteHost> = wish.take("host", scalar::host).map_err(place)?;
             let path: Option<PathMatch> = wish.take("path", scalar::path).map_err(place)?;
             let priority = wish.take("priority", scalar::priority).map_err(place)?;
+            let strip_prefix = wish.flag("strip_prefix").map_err(place)?;
+            let redirect_https = wish.flag("redirect_https").map_err(place)?;
             if host.is_none() && path.is_none() {
                 return Err(place(Complaint::value("expected a host, a path or both")));
             }
             let mut inner = Facts::default();
-            wish.finish(&mut inner);
+            let withheld = wish.finish(&mut inner);
             facts
                 .complaints
                 .extend(inner.complaints.into_iter().map(place));
@@ -251,18 +342,36 @@ impl Object {
                 host: host.unwrap_or_default(),
                 path: path.unwrap_or_default(),
                 priority: priority.unwrap_or_default(),
+                strip_prefix: strip_prefix.unwrap_or_default(),
+                redirect_https: redirect_https.unwrap_or_default(),
+                withheld,
             });
         }
         facts.said.push(Fact::Routes(Arc::from(routes)));
         Ok(())
     }
 
-    fn finish(self, facts: &mut Facts) {
-        for (field, found) in self.fields.into_iter().take(16) {
-            let complaint =
-                Complaint::field(&field, shown(&found), "no such field, it is not used");
-            facts.complaints.push(complaint.tolerated());
+    /// Reports the fields that are left. Returns `true` if one of them restricts who may reach a route.
+    fn finish(self, facts: &mut Facts) -> bool {
+        let mut withheld = false;
+        for (field, found) in self.fields {
+            let restricts =
+                protection::restricts(&field) && !matches!(found, Value::Bool(false) | Value::Null);
+            withheld |= restricts;
+            if facts.complaints.len() >= 16 {
+                continue;
+            }
+            facts.complaints.push(if restricts {
+                let message = "cannot be honoured, the object's routes are answered with 503 while it is there";
+                Complaint::field(&field, "", message).secret()
+            } else {
+                let complaint =
+                    Complaint::field(&field, shown(&found), "no such field, it is not used");
+                let secret = protection::may_hold_secret(&field);
+                Complaint { secret, ..complaint.tolerated() }
+            });
         }
+        withheld
     }
 }
 

@@ -250,8 +250,17 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// The text for these captures.
+    /// The text for these captures, segments joined by dots.
     pub(crate) fn fill(&self, captures: &Captures<'_>) -> String {
+        self.fill_with(captures, ".")
+    }
+
+    /// The text for these captures, segments joined by slashes.
+    pub(crate) fn fill_path(&self, captures: &Captures<'_>) -> String {
+        self.fill_with(captures, "/")
+    }
+
+    fn fill_with(&self, captures: &Captures<'_>, between: &str) -> String {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -260,9 +269,9 @@ impl Template {
                     let text = captures.get(capture).unwrap_or_default();
                     if *reverse {
                         let labels: Vec<&str> = text.rsplit(['/', '.']).collect();
-                        out.push_str(&labels.join("."));
+                        out.push_str(&labels.join(between));
                     } else {
-                        out.push_str(&text.replace('/', "."));
+                        out.push_str(&text.replace('/', between));
                     }
                 }
             }

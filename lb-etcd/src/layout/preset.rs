@@ -5,6 +5,7 @@ use lb_core::Mode;
 use super::{
     config::{LayoutConfig, RuleConfig, ValueKind},
     object::JsonFields,
+    patroni, vulcand,
 };
 
 /// The rules of a layout, in the order in which they are asked.
@@ -12,11 +13,15 @@ pub(crate) fn rules(config: &LayoutConfig) -> Vec<RuleConfig> {
     match config {
         LayoutConfig::Confd { prefix, service } => confd(base(prefix), service.as_deref()),
         LayoutConfig::Lb { prefix } => lb(base(prefix)),
+        LayoutConfig::Patroni { prefix } => patroni::rules(base(prefix)),
         LayoutConfig::Registrator { prefix } => registrator(base(prefix)),
         LayoutConfig::Rules(rules) => rules.clone(),
-        LayoutConfig::Skydns { prefix } => skydns(base(prefix)),
+        LayoutConfig::Skydns { prefix, port } => skydns(base(prefix), *port),
         LayoutConfig::Traefik { root } => traefik(base(root)),
-        LayoutConfig::Vulcand { prefix } => vulcand(base(prefix)),
+        LayoutConfig::Vulcand {
+            prefix,
+            allow_unprotected,
+        } => vulcand::rules(base(prefix), allow_unprotected),
     }
 }
 
@@ -60,20 +65,24 @@ fn registrator(base: &str) -> Vec<RuleConfig> {
     ]
 }
 
-fn skydns(base: &str) -> Vec<RuleConfig> {
+fn skydns(base: &str, port: Option<u16>) -> Vec<RuleConfig> {
     let fields = JsonFields {
         host: Some("/host".to_owned()),
         port: Some("/port".to_owned()),
         weight: Some("/weight".to_owned()),
         zero_weight_is_unset: true,
+        unsupported: [("/priority".to_owned(), "10|0".to_owned())].into(),
         ..JsonFields::default()
     };
     vec![
+        // The names of addresses.
+        RuleConfig::new(format!("{base}/arpa/{{rest...}}"), ValueKind::Ignore),
         RuleConfig::new(
             format!("{base}/{{domain...}}/{{endpoint}}"),
-            ValueKind::Json(fields),
+            ValueKind::Json(fields.into()),
         )
-        .with_service("{domain:reverse}"),
+        .with_service("{domain:reverse}")
+        .with_port(port),
     ]
 }
 
@@ -111,28 +120,4 @@ fn traefik(base: &str) -> Vec<RuleConfig> {
     }
     rules.push(RuleConfig::new(format!("{base}/{{rest...}}"), Unsupported));
     rules
-}
-
-fn vulcand(base: &str) -> Vec<RuleConfig> {
-    let server = JsonFields {
-        url: Some("/URL".to_owned()),
-        ..JsonFields::default()
-    };
-    let frontend = JsonFields {
-        service: Some("/BackendId".to_owned()),
-        rule: Some("/Route".to_owned()),
-        ..JsonFields::default()
-    };
-    vec![
-        RuleConfig::new(
-            format!("{base}/backends/{{service}}/servers/{{endpoint}}"),
-            ValueKind::Json(server),
-        ),
-        RuleConfig::new(format!("{base}/backends/*/backend"), ValueKind::Ignore),
-        RuleConfig::new(
-            format!("{base}/frontends/{{route}}/frontend"),
-            ValueKind::Json(frontend),
-        ),
-        RuleConfig::new(format!("{base}/{{rest...}}"), ValueKind::Unsupported),
-    ]
 }

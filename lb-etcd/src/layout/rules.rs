@@ -1,6 +1,6 @@
 //! Compiled layouts: from a key and its value to facts.
 
-use std::str;
+use std::{collections::BTreeMap, str};
 
 use lb_core::Name;
 
@@ -8,7 +8,7 @@ use super::{
     config::{LayoutConfig, RuleConfig, ValueKind},
     fact::{Complaint, Fact, Facts},
     object,
-    pattern::{InvalidPattern, Pattern, Template},
+    pattern::{Captures, InvalidPattern, Pattern, Template},
     preset, scalar,
 };
 
@@ -51,15 +51,28 @@ struct Rule {
     value: ValueKind,
     about: About,
     mode: Option<Fact>,
+    /// What all its keys say beside their values.
+    said: Vec<Fact>,
+    only_if: BTreeMap<String, String>,
 }
 
 /// How a rule names what its keys are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum About {
-    Endpoint { service: Template, id: Template },
+    Endpoint {
+        service: Template,
+        id: Template,
+    },
     Nothing,
-    Route { id: Template },
-    Service { service: Template },
+    Route {
+        id: Template,
+        service: Option<Template>,
+        host: Option<Template>,
+        path: Option<Template>,
+    },
+    Service {
+        service: Template,
+    },
 }
 
 /// What a key is about.
@@ -80,6 +93,8 @@ pub(crate) enum Reading {
     },
     /// Nothing that matters here.
     Nothing,
+    /// Nothing, as no rule takes the value.
+    Left { complaint: Complaint },
     /// Facts.
     Said { subject: Subject, facts: Facts },
 }
@@ -92,8 +107,14 @@ impl Layout {
     pub fn new(configs: &[LayoutConfig]) -> Result<Self, InvalidLayout> {
         let mut rules = Vec::new();
         for config in configs {
-            for rule in preset::rules(config) {
-                rules.push(Rule::new(&rule)?);
+            let own = preset::rules(config);
+            let host_expected = own.iter().any(|rule| rule.value == ValueKind::Host);
+            for rule in own {
+                let mut rule = Rule::new(&rule)?;
+                if host_expected && matches!(rule.about, About::Route { .. }) {
+                    rule.said.push(Fact::HostExpected);
+                }
+                rules.push(rule);
             }
         }
         let prefix = rules
@@ -118,43 +139,27 @@ impl Layout {
                 complaint: Complaint::value("expected a key in UTF-8"),
             };
         };
-        let found = self
-            .rules
-            .iter()
-            .find_map(|rule| rule.pattern.matches(key).map(|captures| (rule, captures)));
-        let Some((rule, captures)) = found else {
-            return Reading::Bad {
+        let mut left = None;
+        for rule in &self.rules {
+            let Some(captures) = rule.pattern.matches(key) else {
+                continue;
+            };
+            match rule.unfit(value) {
+                None => return rule.read(&captures, value),
+                Some(unfit) => left = Some(unfit),
+            }
+        }
+        match left {
+            Some((field, found)) => Reading::Left {
+                complaint: Complaint::field(&field, found, "no rule of the layout takes it")
+                    .tolerated(),
+            },
+            None => Reading::Bad {
                 subject: None,
                 complaint: Complaint::value(
                     "no pattern of the layout matches the key, it is not used",
                 )
                 .tolerated(),
-            };
-        };
-        let subject = match &rule.about {
-            About::Endpoint { service, id } => Subject::Endpoint {
-                service: service.name(&captures),
-                id: endpoint_name(id.name(&captures)),
-            },
-            About::Route { id } => Subject::Route {
-                id: id.name(&captures),
-            },
-            About::Service { service } => Subject::Service {
-                service: service.name(&captures),
-            },
-            About::Nothing if rule.value == ValueKind::Unsupported => {
-                return Reading::Bad {
-                    subject: None,
-                    complaint: Complaint::value("not supported, it is not honoured").tolerated(),
-                };
-            }
-            About::Nothing => return Reading::Nothing,
-        };
-        match rule.facts(value) {
-            Ok(facts) => Reading::Said { subject, facts },
-            Err(complaint) => Reading::Bad {
-                subject: Some(subject),
-                complaint,
             },
         }
     }
@@ -182,6 +187,14 @@ impl Rule {
         let endpoint = template(&config.endpoint, "endpoint").map_err(in_pattern)?;
         let route = template(&config.route, "route").map_err(in_pattern)?;
 
+        let host = template(&config.host, "host").map_err(in_pattern)?;
+        let path = match &config.path {
+            Some(text) => Some(Template::parse(text, &pattern).map_err(in_pattern)?),
+            None => None,
+        };
+        let of_route = config.value.fits_routes();
+        let route = route.or_else(|| host.clone().filter(|_| of_route));
+
         let about = match (service, endpoint, route) {
             _ if matches!(config.value, ValueKind::Ignore | ValueKind::Unsupported) => {
                 About::Nothing
@@ -192,7 +205,17 @@ impl Rule {
                     "has no service, expected {service} in it or a template",
                 ));
             }
-            (_, None, Some(id)) => About::Route { id },
+            (service, None, Some(id)) if of_route => About::Route {
+                id,
+                service,
+                host,
+                path,
+            },
+            (_, None, Some(_)) => {
+                return Err(in_rule(
+                    "has a kind of value that does not fit what its keys are about",
+                ));
+            }
             (Some(service), None, None) => About::Service { service },
             (None, None, None) => {
                 return Err(in_rule(
@@ -205,12 +228,109 @@ impl Rule {
                 "has a kind of value that does not fit what its keys are about",
             ));
         }
+        if let ValueKind::Json(fields) = &config.value
+            && !fields.states_fit()
+        {
+            return Err(in_rule(
+                "has states that are not one of pending, ready, draining, down",
+            ));
+        }
+        let is_endpoint = matches!(about, About::Endpoint { .. });
+        if !is_endpoint && (config.elected || config.port.is_some()) {
+            return Err(in_rule(
+                "has elected or port, expected an endpoint in it to elect or to reach",
+            ));
+        }
+        let elected = config.elected.then_some(Fact::Elected);
+        let options = (!config.options.is_empty()).then_some(Fact::Options(config.options));
+        let said = elected
+            .into_iter()
+            .chain(config.port.map(Fact::DefaultPort))
+            .chain(options);
         Ok(Self {
             pattern,
             value: config.value.clone(),
             about,
             mode: config.mode.map(Fact::Mode),
+            said: said.collect(),
+            only_if: config.only_if.clone(),
         })
+    }
+
+    /// What the value has that the rule does not take.
+    fn unfit(&self, value: &[u8]) -> Option<(String, String)> {
+        if self.only_if.is_empty() || value.len() > object::MAX_LEN {
+            return None;
+        }
+        object::unfit(str::from_utf8(value).ok()?, &self.only_if)
+    }
+
+    fn read(&self, captures: &Captures<'_>, value: &[u8]) -> Reading {
+        let subject = match &self.about {
+            About::Endpoint { service, id } => Subject::Endpoint {
+                service: service.name(captures),
+                id: endpoint_name(id.name(captures)),
+            },
+            About::Route { id, .. } => Subject::Route {
+                id: id.name(captures),
+            },
+            About::Service { service } => Subject::Service {
+                service: service.name(captures),
+            },
+            About::Nothing if self.value == ValueKind::Unsupported => {
+                return Reading::Bad {
+                    subject: None,
+                    complaint: Complaint::value("not supported, it is not honoured")
+                        .tolerated()
+                        .secret(),
+                };
+            }
+            About::Nothing => return Reading::Nothing,
+        };
+        let facts = self.facts(value).and_then(|mut facts| {
+            facts.said.extend(self.of_key(captures)?);
+            Ok(facts)
+        });
+        match facts {
+            Ok(facts) => Reading::Said { subject, facts },
+            Err(complaint) => Reading::Bad {
+                subject: Some(subject),
+                complaint,
+            },
+        }
+    }
+
+    /// What the key itself says of a route.
+    fn of_key(&self, captures: &Captures<'_>) -> Result<Vec<Fact>, Complaint> {
+        let About::Route {
+            service,
+            host,
+            path,
+            ..
+        } = &self.about
+        else {
+            return Ok(Vec::new());
+        };
+        let mut said = Vec::new();
+        if let Some(service) = service {
+            said.push(Fact::RouteService(service.name(captures)));
+        }
+        if let Some(host) = host {
+            let host = scalar::host(&host.fill(captures)).map_err(Complaint::of_key)?;
+            said.push(Fact::RouteHost(host));
+        }
+        if let Some(path) = path {
+            let text = path.fill_path(captures);
+            let text = if text.starts_with('/') {
+                text
+            } else {
+                format!("/{text}")
+            };
+            said.push(Fact::RoutePath(
+                scalar::path(&text).map_err(Complaint::of_key)?,
+            ));
+        }
+        Ok(said)
     }
 
     fn facts(&self, value: &[u8]) -> Result<Facts, Complaint> {
@@ -235,6 +355,8 @@ impl Rule {
                 })?)
                 .into(),
                 ValueKind::Json(fields) => object::mapped(text, fields)?,
+                ValueKind::Leader => Fact::Leader(scalar::service(plain)?).into(),
+                ValueKind::Present => Facts::default(),
                 ValueKind::Mode => Fact::Mode(scalar::mode(plain)?).into(),
                 ValueKind::Path => Fact::RoutePath(scalar::path(plain)?).into(),
                 ValueKind::Port => Fact::Port(scalar::port(plain)?).into(),
@@ -248,19 +370,40 @@ impl Rule {
                 ValueKind::Weight => Fact::Weight(scalar::weight(plain)?).into(),
                 ValueKind::Withhold => Facts {
                     said: vec![Fact::Withheld],
-                    complaints: vec![Complaint::value(
-                        "cannot be honoured, the route is left out while this key is there",
-                    )],
+                    complaints: vec![
+                        Complaint::value(
+                            "cannot be honoured, requests of the route are answered with 503 while this key is there",
+                        )
+                        .secret(),
+                    ],
                 },
             };
         if !facts.said.iter().any(|fact| matches!(fact, Fact::Mode(_))) {
             facts.said.extend(self.mode.clone());
         }
+        facts.said.extend(self.said.iter().cloned());
         Ok(facts)
     }
 }
 
 impl ValueKind {
+    fn fits_routes(&self) -> bool {
+        match self {
+            Self::Route
+            | Self::Host
+            | Self::Path
+            | Self::Present
+            | Self::Priority
+            | Self::Rule
+            | Self::ServiceName
+            | Self::Withhold => true,
+            Self::Json(fields) => {
+                fields.service.is_some() || fields.rule.is_some() || fields.route.is_some()
+            }
+            _ => false,
+        }
+    }
+
     fn fits(&self, about: &About) -> bool {
         match self {
             Self::Address
@@ -274,10 +417,11 @@ impl ValueKind {
             }
             Self::Json(_) => matches!(about, About::Endpoint { .. } | About::Route { .. }),
             Self::Mode => matches!(about, About::Endpoint { .. } | About::Service { .. }),
-            Self::Service => matches!(about, About::Service { .. }),
+            Self::Leader | Self::Service => matches!(about, About::Service { .. }),
             Self::Route
             | Self::Host
             | Self::Path
+            | Self::Present
             | Self::Priority
             | Self::Rule
             | Self::ServiceName

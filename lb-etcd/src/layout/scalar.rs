@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_core::{EndpointState, Mode, Name, PathMatch, RouteHost, Weight};
+use lb_core::{EndpointState, Mode, Name, OnDown, PathMatch, RouteHost, Weight};
 
 use super::fact::{Complaint, Fact, Facts};
 
@@ -25,37 +25,42 @@ pub(crate) fn usable(address: SocketAddr) -> Result<SocketAddr, Complaint> {
     Ok(address)
 }
 
-/// `http://10.0.0.7:8080`, with or without a port and a path.
+/// `http://10.0.0.7:8080`, `postgres://user:password@10.0.0.7:5432/database`: of an URL of any scheme, host and port.
 pub(crate) fn url(text: &str) -> Result<Facts, Complaint> {
-    const EXPECTED: &str = "expected http://ip:port; names are not resolved";
+    const EXPECTED: &str = "expected an URL such as http://ip:port; names are not resolved";
     let (scheme, after) = text
         .split_once("://")
         .ok_or_else(|| Complaint::value(EXPECTED))?;
-    let default_port = match scheme {
-        "http" | "h2c" => Some(80),
-        "https" => Some(443),
-        "tcp" => None,
-        _ => {
-            return Err(Complaint::value(
-                "expected one of http, https, h2c, tcp before ://",
-            ));
-        }
-    };
+    let scheme = scheme.to_ascii_lowercase();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    if scheme.is_empty() || !scheme.bytes().all(fits) {
+        return Err(Complaint::value(EXPECTED));
+    }
+    let is_http = matches!(scheme.as_str(), "http" | "https" | "h2c");
     let (authority, path) = after.split_at(after.find(['/', '?', '#']).unwrap_or(after.len()));
-    let address = match authority.parse::<SocketAddr>() {
-        Ok(address) => address,
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    if host.contains(',') {
+        return Err(Complaint::value("expected one host in the URL"));
+    }
+    let mut facts = match host.parse::<SocketAddr>() {
+        Ok(address) => Facts::from(Fact::Address(usable(address)?)),
         Err(_) => {
-            let bare = authority
+            let bare = host
                 .strip_prefix('[')
                 .and_then(|inner| inner.strip_suffix(']'))
-                .unwrap_or(authority);
+                .unwrap_or(host);
             let ip: IpAddr = bare.parse().map_err(|_| Complaint::value(EXPECTED))?;
-            let port = default_port.ok_or_else(|| Complaint::value(EXPECTED))?;
-            SocketAddr::new(ip, port)
+            match scheme.as_str() {
+                "http" | "h2c" => Fact::Address(usable(SocketAddr::new(ip, 80))?).into(),
+                "https" => Fact::Address(usable(SocketAddr::new(ip, 443))?).into(),
+                // Another key, or the layout, may say the port.
+                _ => Fact::Host(ip).into(),
+            }
         }
     };
-    let mut facts = Facts::from(Fact::Address(usable(address)?));
-    if !matches!(path, "" | "/") {
+    if is_http && !matches!(path, "" | "/") {
         let complaint =
             Complaint::value("the path of an endpoint's URL is not used, expected none");
         facts.complaints.push(complaint.tolerated());
@@ -107,6 +112,15 @@ pub(crate) fn mode(text: &str) -> Result<Mode, Complaint> {
     }
 }
 
+/// `keep` or `shutdown_sessions`.
+pub(crate) fn on_down(text: &str) -> Result<OnDown, Complaint> {
+    match text {
+        "keep" => Ok(OnDown::Keep),
+        "shutdown_sessions" => Ok(OnDown::ShutdownSessions),
+        _ => Err(Complaint::value("expected keep or shutdown_sessions")),
+    }
+}
+
 /// The name of a service, as layouts make it; `web@etcd` is `web`.
 pub(crate) fn service(text: &str) -> Result<Name, Complaint> {
     let own = text.split_once('@').map_or(text, |(own, _)| own);
@@ -116,13 +130,16 @@ pub(crate) fn service(text: &str) -> Result<Name, Complaint> {
     Ok(Name::from_text(own))
 }
 
-/// A route's host.
+/// A route's host. An empty text, such as an unset variable leaves behind, is never every host.
 pub(crate) fn host(text: &str) -> Result<RouteHost, Complaint> {
+    if text.is_empty() {
+        return Err(Complaint::value("expected a host, or * for every host"));
+    }
     text.parse()
         .map_err(|error: lb_core::model::InvalidRoute| Complaint::value(error.to_string()))
 }
 
-/// A route's path.
+/// A route's path. An empty text is never every path.
 pub(crate) fn path(text: &str) -> Result<PathMatch, Complaint> {
     text.parse()
         .map_err(|error: lb_core::model::InvalidRoute| Complaint::value(error.to_string()))
@@ -163,16 +180,24 @@ mod tests {
             ("http://10.0.0.7", "10.0.0.7:80"),
             ("https://[::1]/", "[::1]:443"),
             ("tcp://10.0.0.7:5432", "10.0.0.7:5432"),
+            ("postgres://10.0.0.7:5432/postgres", "10.0.0.7:5432"),
+            ("postgres://joe:p@ss@[::1]:5432/x?y=z", "[::1]:5432"),
+            ("mongodb+srv://10.0.0.7:27017", "10.0.0.7:27017"),
+            ("HTTP://10.0.0.7", "10.0.0.7:80"),
         ] {
             let facts = url(text).unwrap();
             assert_eq!(facts.said, [Fact::Address(expected.parse().unwrap())]);
         }
+        let bare = url("tcp://10.0.0.7").unwrap();
+        assert_eq!(bare.said, [Fact::Host("10.0.0.7".parse().unwrap())]);
         assert_eq!(url("http://10.0.0.7/x").unwrap().complaints.len(), 1);
         for text in [
             "10.0.0.7:80",
             "http://web:80",
-            "ftp://10.0.0.7",
-            "tcp://10.0.0.7",
+            "://10.0.0.7:80",
+            "a b://10.0.0.7:80",
+            "postgres://10.0.0.7:5432,10.0.0.8:5432/x",
+            "tcp://10.0.0.7:0",
             "http://10.0.0.7:x",
         ] {
             assert!(url(text).is_err(), "{text}");

@@ -1,6 +1,6 @@
 //! What the keys seen so far mean together.
 
-mod complaints;
+mod ledger;
 mod records;
 
 use std::{
@@ -11,10 +11,10 @@ use std::{
 use lb_core::{Diagnostic, Mode, Name, Record, RecordKey};
 
 use super::{
-    fact::Fact,
+    fact::{Complaint, Fact},
     rules::{Layout, Reading, Subject},
 };
-use complaints::Complaints;
+use ledger::Ledger;
 
 /// What all keys seen so far mean: endpoints, services and routes, kept up to date at a cost that follows the change.
 ///
@@ -39,6 +39,12 @@ pub struct View {
     services: BTreeMap<Name, ServiceView>,
     routes: BTreeMap<Name, Entity>,
     records: usize,
+    ledger: Ledger,
+    /// The most keys that are taken, and the number of those that were not.
+    max_keys: usize,
+    left_out: usize,
+    /// In a listing, the number of keys that were not known before it.
+    fresh: usize,
 }
 
 /// One change of one key.
@@ -58,7 +64,9 @@ pub struct Step {
     pub set: Vec<Record>,
     /// Records gone.
     pub remove: Vec<RecordKey>,
-    /// What was wrong with keys and values.
+    /// Objects whose diagnostics end: what was wrong was fixed, or is told anew in `diagnostics`.
+    pub resolved: Vec<String>,
+    /// What is wrong with keys and values, as far as it changed.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -87,7 +95,16 @@ impl View {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(layout: impl Into<Arc<Layout>>) -> Self {
+        Self::limited(layout, usize::MAX)
+    }
+
+    /// The same, taking at most this many keys.
+    pub(crate) fn limited(layout: impl Into<Arc<Layout>>, max_keys: usize) -> Self {
         Self {
+            max_keys,
+            left_out: 0,
+            fresh: 0,
+            ledger: Ledger::default(),
             layout: layout.into(),
             keys: HashMap::new(),
             services: BTreeMap::new(),
@@ -132,97 +149,135 @@ impl View {
 
     /// Takes changes that happened at once.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Step {
-        let mut complaints = Complaints::default();
-        let mut step = self.step(changes, None, &mut complaints);
-        step.diagnostics = complaints.finish();
+        let left_out = self.left_out;
+        let mut step = self.step(changes, None);
+        (step.resolved, step.diagnostics) = self.ledger.changes();
+        if left_out == 0 {
+            step.diagnostics.extend(self.too_many());
+        }
         step
     }
 
-    /// Takes a part of a listing; of what is not complete yet, only [`incomplete`](Self::incomplete) tells. Where a
-    /// value cannot be used, its key keeps the meaning it had in `before`.
+    /// Takes a part of a listing. Where a value cannot be used, its key keeps the meaning it had in `before`.
     pub(crate) fn load(
         &mut self,
         changes: impl IntoIterator<Item = Change>,
         before: Option<&Self>,
-    ) -> Vec<Diagnostic> {
-        let mut complaints = Complaints::of_values();
-        self.step(changes, before, &mut complaints);
-        complaints.finish()
+    ) {
+        self.step(changes, before);
     }
 
-    /// What keys speak of without saying enough.
-    pub(crate) fn incomplete(&self) -> Vec<Diagnostic> {
-        let mut complaints = Complaints::default();
-        let endpoints = self.services.iter().flat_map(|(service, view)| {
-            view.endpoints.iter().map(|(id, entity)| {
-                let subject = Subject::Endpoint {
-                    service: service.clone(),
-                    id: id.clone(),
-                };
-                (subject, entity)
-            })
-        });
-        let routes = self
-            .routes
-            .iter()
-            .map(|(id, entity)| (Subject::Route { id: id.clone() }, entity));
-        for (subject, entity) in endpoints.chain(routes) {
-            if entity.record.is_none()
-                && let Some(key) = entity.keys.first()
-                && let Err(complaint) = self.record(&subject)
-            {
-                complaints.add_incomplete(key, complaint);
-            }
-        }
-        complaints.finish()
+    /// Takes a key of a listing whose value has more bytes than are taken.
+    pub(crate) fn leave_out(&mut self, key: &[u8], limit: usize, before: Option<&Self>) {
+        let mut touched = BTreeSet::new();
+        let subject = before.and_then(|view| Some(view.keys.get(key)?.subject.clone()));
+        let kept = self.adopt(key, subject.as_ref(), before, &mut touched);
+        let complaint = Complaint::value(format!("expected at most {limit} bytes")).secret();
+        self.ledger.set(key, &[], vec![complaint.kept(kept)]);
+        self.refresh_all(touched);
     }
 
-    fn step(
-        &mut self,
-        changes: impl IntoIterator<Item = Change>,
-        before: Option<&Self>,
-        complaints: &mut Complaints,
-    ) -> Step {
+    /// All diagnostics that hold now.
+    pub(crate) fn diagnostics(&mut self) -> Vec<Diagnostic> {
+        let mut all = self.ledger.all();
+        all.extend(self.too_many());
+        all
+    }
+
+    /// Returns `true` if keys were left out and a tenth of all is free again.
+    pub(crate) fn has_room_again(&self) -> bool {
+        self.left_out > 0 && self.keys.len() < self.max_keys - self.max_keys / 10
+    }
+
+    fn too_many(&self) -> Option<Diagnostic> {
+        (self.left_out > 0).then(|| Diagnostic {
+            object: "keys".to_owned(),
+            field: Some("max_keys".to_owned()),
+            value: Some(self.max_keys.to_string()),
+            message: format!(
+                "there are more keys below {:?}, those beyond are left out; expected fewer keys or a greater max_keys",
+                self.layout.prefix()
+            ),
+            severity: lb_core::Severity::Error,
+        })
+    }
+
+    fn step(&mut self, changes: impl IntoIterator<Item = Change>, before: Option<&Self>) -> Step {
         let mut touched = BTreeSet::new();
         for change in changes {
-            self.take(change, before, &mut touched, complaints);
+            self.take(change, before, &mut touched);
         }
+        self.refresh_all(touched)
+    }
+
+    fn refresh_all(&mut self, mut touched: BTreeSet<Subject>) -> Step {
         let mut step = Step::default();
-        self.touch_with_mode(&mut touched);
+        self.touch_dependent(&mut touched);
         for subject in touched {
-            self.refresh(&subject, &mut step, complaints);
+            self.refresh(&subject, &mut step);
         }
         step
     }
 
-    fn take(
-        &mut self,
-        change: Change,
-        before: Option<&Self>,
-        touched: &mut BTreeSet<Subject>,
-        complaints: &mut Complaints,
-    ) {
+    fn take(&mut self, change: Change, before: Option<&Self>, touched: &mut BTreeSet<Subject>) {
         let Change { key, value } = change;
         let Some(value) = value else {
+            self.ledger.set(&key, &[], Vec::new());
             touched.extend(self.forget(&key));
             return;
         };
-        match self.layout.read(&key, &value) {
-            Reading::Nothing => touched.extend(self.forget(&key)),
+        let complaints = match self.layout.read(&key, &value) {
+            Reading::Nothing => {
+                touched.extend(self.forget(&key));
+                Vec::new()
+            }
+            Reading::Left { complaint } => {
+                touched.extend(self.forget(&key));
+                vec![complaint]
+            }
             Reading::Bad { subject, complaint } => {
                 let kept = self.keys.contains_key(key.as_slice())
                     || self.adopt(&key, subject.as_ref(), before, touched);
-                complaints.add(&key, &value, complaint, kept);
+                vec![complaint.kept(kept)]
+            }
+            Reading::Said { .. } if !self.has_room_for(&key, before) => {
+                self.left_out = self.left_out.saturating_add(1);
+                return;
             }
             Reading::Said { subject, facts } => {
-                for complaint in facts.complaints {
-                    complaints.add(&key, &value, complaint, false);
+                let said = facts.said.into_boxed_slice();
+                let moves = |meaning: &Meaning| meaning.subject != subject;
+                if self.keys.get(key.as_slice()).is_some_and(moves) {
+                    touched.extend(self.forget(&key));
                 }
-                let facts = facts.said.into_boxed_slice();
                 touched.insert(subject.clone());
-                self.mean(&key, Meaning { subject, facts });
+                if before.is_some_and(|view| !view.keys.contains_key(key.as_slice())) {
+                    self.fresh += 1;
+                }
+                self.mean(
+                    &key,
+                    Meaning {
+                        subject,
+                        facts: said,
+                    },
+                );
+                facts.complaints
             }
+        };
+        self.ledger.set(&key, &value, complaints);
+    }
+
+    /// Keys that are known stay; in a listing, the room of those that were known `before` is theirs.
+    fn has_room_for(&self, key: &[u8], before: Option<&Self>) -> bool {
+        if self.keys.contains_key(key) {
+            return true;
         }
+        let known = before.is_some_and(|view| view.keys.contains_key(key));
+        let taken = match before {
+            Some(before) if !known => before.keys.len() + self.fresh,
+            _ => self.keys.len(),
+        };
+        taken < self.max_keys
     }
 
     /// Takes over what a key meant in an earlier view, if it meant something there.
@@ -244,7 +299,6 @@ impl View {
         true
     }
 
-    /// A key means the same subject for as long as the layout is the same.
     fn mean(&mut self, key: &[u8], meaning: Meaning) {
         if let Some(known) = self.keys.get_mut(key) {
             *known = meaning;
@@ -314,39 +368,62 @@ impl View {
             .flat_map(|meaning| meaning.facts.iter())
     }
 
-    /// A service's mode is told by the records of its endpoints and routes: where it changed, they change too.
-    fn touch_with_mode(&self, touched: &mut BTreeSet<Subject>) {
-        let services: Vec<Name> = touched
-            .iter()
-            .filter_map(|subject| match subject {
-                Subject::Service { service } => Some(service.clone()),
-                Subject::Endpoint { .. } | Subject::Route { .. } => None,
-            })
-            .collect();
+    /// Records that tell what keys of others say change with them: the mode of the service, and its leader.
+    fn touch_dependent(&self, touched: &mut BTreeSet<Subject>) {
+        let mut services: BTreeSet<&Name> = BTreeSet::new();
+        let mut elected: BTreeSet<&Name> = BTreeSet::new();
+        for subject in &*touched {
+            match subject {
+                Subject::Service { service } => {
+                    services.insert(service);
+                    elected.insert(service);
+                }
+                Subject::Endpoint { service, .. } => {
+                    elected.insert(service);
+                }
+                Subject::Route { .. } => {}
+            }
+        }
+        let mut more = BTreeSet::new();
+        for service in elected {
+            let Some(view) = self.services.get(service) else {
+                continue;
+            };
+            // All endpoints of a service are elected or none is.
+            let first = view
+                .endpoints
+                .values()
+                .find(|entity| !entity.keys.is_empty());
+            if first.is_some_and(|entity| self.is_elected(entity)) {
+                more.extend(endpoints_of(service, view));
+            }
+        }
         for service in services {
-            let Some(view) = self.services.get(&service) else {
+            let Some(view) = self.services.get(service) else {
                 continue;
             };
             let before = view.own.record.as_ref().map(|record| record.mode);
-            if before.unwrap_or_default() == self.mode_of(&service).unwrap_or_default() {
+            if before.unwrap_or_default() == self.mode_of(service).unwrap_or_default() {
                 continue;
             }
-            touched.extend(view.endpoints.keys().map(|id| Subject::Endpoint {
-                service: service.clone(),
-                id: id.clone(),
-            }));
-            touched.extend(
+            more.extend(endpoints_of(service, view));
+            more.extend(
                 self.routes
                     .iter()
                     .filter(|(_, entity)| {
                         entity
                             .record
                             .as_ref()
-                            .is_some_and(|record| record.key.service == service)
+                            .is_some_and(|record| record.key.service == *service)
                     })
                     .map(|(id, _)| Subject::Route { id: id.clone() }),
             );
         }
+        touched.extend(more);
+    }
+
+    fn is_elected(&self, entity: &Entity) -> bool {
+        self.facts_of(entity).any(|fact| *fact == Fact::Elected)
     }
 
     fn mode_of(&self, service: &Name) -> Option<Mode> {
@@ -358,21 +435,17 @@ impl View {
     }
 
     /// Makes the record of a subject anew and says what that changed.
-    fn refresh(&mut self, subject: &Subject, step: &mut Step, complaints: &mut Complaints) {
-        let keys = self.entity(subject).keys.clone();
-        let made = if keys.is_empty() {
-            None
-        } else {
+    fn refresh(&mut self, subject: &Subject, step: &mut Step) {
+        let first = self.entity(subject).keys.first().cloned();
+        let mut made = None;
+        let mut wrong = None;
+        if let Some(key) = &first {
             match self.record(subject) {
-                Ok(record) => Some(Box::new(record)),
-                Err(complaint) => {
-                    if let Some(key) = keys.first() {
-                        complaints.add_incomplete(key, complaint);
-                    }
-                    None
-                }
+                Ok(record) => made = Some(Box::new(record)),
+                Err(complaint) => wrong = Some((&**key, complaint)),
             }
-        };
+        }
+        self.ledger.set_subject(subject, wrong);
         let entity = self.entity(subject);
         let before = std::mem::replace(&mut entity.record, made.clone());
         self.records += usize::from(made.is_some());
@@ -422,6 +495,16 @@ impl View {
             }
         }
     }
+}
+
+fn endpoints_of<'v>(
+    service: &'v Name,
+    view: &'v ServiceView,
+) -> impl Iterator<Item = Subject> + 'v {
+    view.endpoints.keys().map(|id| Subject::Endpoint {
+        service: service.clone(),
+        id: id.clone(),
+    })
 }
 
 impl Change {

@@ -212,8 +212,8 @@ impl EtcdV2Source {
             }
         };
         let mut view = View::new(Arc::clone(&self.layout));
-        let mut diagnostics = view.load(changes, self.view.as_ref());
-        diagnostics.extend(view.incomplete());
+        view.load(changes, self.view.as_ref());
+        let diagnostics = view.diagnostics();
         let cursor = Cursor::new(self.epoch(head.cluster, head.index), head.index);
         let records = view.records();
         self.view = Some(view);
@@ -221,10 +221,11 @@ impl EtcdV2Source {
             at: cursor.clone(),
             records,
         };
-        self.report(&cursor, reset, sink).await?;
+        // Those told right before a reset stay.
         for diagnostic in diagnostics {
             sink.send(Update::Diagnostic(diagnostic)).await?;
         }
+        self.report(&cursor, reset, sink).await?;
         Ok(cursor)
     }
 
@@ -261,6 +262,7 @@ impl EtcdV2Source {
         let Step {
             set,
             remove,
+            resolved,
             diagnostics,
         } = view.apply(changes.collect::<Vec<_>>());
         let update = if set.is_empty() && remove.is_empty() {
@@ -273,6 +275,9 @@ impl EtcdV2Source {
             }
         };
         self.report(cursor, update, sink).await?;
+        for object in resolved {
+            sink.send(Update::Resolved { object }).await?;
+        }
         for diagnostic in diagnostics {
             sink.send(Update::Diagnostic(diagnostic)).await?;
         }

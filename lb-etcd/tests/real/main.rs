@@ -10,6 +10,7 @@
 mod conformance;
 mod faults;
 mod follow;
+mod hostile;
 mod links;
 #[cfg(feature = "register")]
 mod program;

@@ -31,6 +31,12 @@ impl Api {
         revision(&answer.unwrap())
     }
 
+    /// Deletes all keys from the first to before the second, at one revision.
+    pub(crate) fn delete_range(&self, from: &str, to: &str) {
+        let range = json!({ "key": encode(from), "range_end": encode(to) });
+        self.call("/v3/kv/deleterange", &range).unwrap();
+    }
+
     /// Sets (or deletes) several keys at one revision.
     pub(crate) fn txn(&self, changes: &[(String, Option<String>)]) -> u64 {
         let operations: Vec<Value> = changes

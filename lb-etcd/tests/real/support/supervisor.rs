@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) batches: Vec<(usize, usize)>,
     pub(crate) errors: Vec<String>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// How many of them were told since anything else: those stay in a reset.
+    fresh: usize,
     /// The fewest records there were after the first reset.
     pub(crate) fewest: Option<usize>,
 }
@@ -148,9 +150,11 @@ impl Seen {
             Ok(Admission::Alive) => return,
             other => panic!("{other:?}"),
         }
+        let fresh = std::mem::take(&mut self.fresh);
         match update {
             Update::Reset { at, records } => {
                 self.resets += 1;
+                self.diagnostics.drain(..self.diagnostics.len() - fresh);
                 self.records = records
                     .into_iter()
                     .map(|record| (record.key.clone(), record))
@@ -175,7 +179,10 @@ impl Seen {
                 self.progress += 1;
                 self.cursor = Some(at);
             }
-            Update::Diagnostic(diagnostic) => self.diagnostics.push(diagnostic),
+            Update::Diagnostic(diagnostic) => {
+                self.diagnostics.push(diagnostic);
+                self.fresh = fresh + 1;
+            }
             Update::Resolved { object } => {
                 self.diagnostics.retain(|known| known.object != object);
             }
