@@ -30,6 +30,8 @@ impl Counters {
                 Why::Retire => "steps_retire",
                 Why::Deadline => "steps_deadline",
                 Why::Out => "steps_out",
+                Why::Handover => "steps_handover",
+                Why::ShutDown => "steps_shut_down",
                 Why::Park => "steps_park",
             },
             1,

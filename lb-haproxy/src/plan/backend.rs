@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{EndpointState, Name};
+use lb_core::{EndpointState, Name, OnDown};
 
 use super::{
     slot::{Moment, Refused, Slot},
@@ -25,6 +25,13 @@ use crate::{
 pub(super) struct Backend {
     pub(super) name: Name,
     pub(super) service: Option<Name>,
+    /// Whether at most one endpoint can get traffic at any moment, and whether the service still asks for that.
+    pub(super) exclusive: bool,
+    pub(super) exclusive_wished: bool,
+    /// The fate of sessions to endpoints that are down.
+    pub(super) on_down: OnDown,
+    /// The backends that served the service before.
+    pub(super) formerly: BTreeSet<Name>,
     pub(super) wants: Wants,
     pub(super) slots: Vec<Slot>,
     index: HashMap<Name, usize>,
@@ -88,6 +95,10 @@ impl Backend {
         Self {
             name,
             service: None,
+            exclusive: false,
+            exclusive_wished: false,
+            on_down: OnDown::default(),
+            formerly: BTreeSet::new(),
             wants: Wants::default(),
             slots: Vec::new(),
             index: HashMap::new(),
@@ -227,7 +238,8 @@ impl Backend {
             let holder = best.entry(address).or_insert((rank, at));
             *holder = (*holder).min((rank, at));
         }
-        self.slots
+        let mut roles: Vec<Role> = self
+            .slots
             .iter()
             .enumerate()
             .map(|(at, slot)| {
@@ -243,13 +255,20 @@ impl Backend {
                     _ => Role::Leaving(address),
                 }
             })
-            .collect()
+            .collect();
+        if self.exclusive {
+            self.narrow(&mut roles);
+        }
+        roles
     }
 
     /// Notes which servers are to leave, so that what waits for them has a beginning and an end.
     pub(super) fn note(&mut self, roles: &[Role], now: Duration) {
         let adopting = std::mem::take(&mut self.adopting);
         for (slot, role) in self.slots.iter_mut().zip(roles) {
+            if let Role::Tenant(_, want) = role {
+                slot.dead = want.state == EndpointState::Down;
+            }
             slot.found_unwanted |= adopting && matches!(role, Role::Leaving(_));
             if role.is_to_leave() {
                 slot.leaving_since.get_or_insert(now);

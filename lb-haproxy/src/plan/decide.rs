@@ -1,5 +1,6 @@
 //! One backend's next steps. Each rule answers a failure that was measured; the crate's documentation lists them.
 
+mod exclusive;
 mod leave;
 mod place;
 
@@ -9,6 +10,7 @@ use lb_core::{Condition, EndpointState, Name, Unmet, UnmetReason, Weight};
 
 use super::{
     backend::{Backend, Role},
+    exclusive::Exclusive,
     fixed::Fixed,
     slot::{Slot, poll_interval},
     step::{Expect, Read, Stage, Step, Why},
@@ -32,6 +34,8 @@ pub(super) struct Context<'a> {
     pub(super) partial: bool,
     /// Whether the backend is made by this plan.
     pub(super) making: bool,
+    /// Addresses at which this exclusive service may still be served by a worker or a backend that it left.
+    pub(super) served_elsewhere: &'a [SocketAddr],
     /// Until when it cannot be noted in HAProxy that this spare backend serves its service: nobody is let in before.
     pub(super) unrecorded: Option<Duration>,
 }
@@ -80,8 +84,13 @@ pub(super) fn decide(
         entering: Entering::default(),
         serving: Serving::of(backend, roles),
         fixed: backend.fixed(roles),
+        exclusive: backend.exclusive.then(|| Exclusive::of(backend, roles)),
+        is_gate_open: true,
     };
     decider.fixed_servers(roles);
+    decider.open_gate(roles);
+    let is_gate_open = decider.is_gate_open;
+    let blocked = |address: SocketAddr| !is_gate_open || blocked(address);
     for (slot, role) in backend.slots.iter().zip(roles) {
         match *role {
             Role::Tenant(address, want) => {
@@ -101,10 +110,13 @@ pub(super) fn decide(
     }
     decider.place(roles, &blocked);
     for (slot, role) in backend.slots.iter().zip(roles) {
-        if role.is_to_leave() {
+        if role.is_to_leave() && decider.gives_way(*role) {
+            decider.leaving_exclusive(slot, *role, &contested);
+        } else if role.is_to_leave() {
             decider.leaving(slot, *role, &contested);
         }
     }
+    decider.report_exclusive(roles);
     decider.finish()
 }
 
@@ -128,6 +140,10 @@ struct Decider<'a> {
     gauges: Vec<u32>,
     entering: Entering,
     serving: Serving,
+    /// What an exclusive service may do.
+    exclusive: Option<Exclusive>,
+    /// Whether an endpoint may be admitted as far as others of an exclusive service are concerned.
+    is_gate_open: bool,
     /// Fixed servers that serve.
     fixed: Fixed<'a>,
 }
@@ -257,9 +273,12 @@ impl Decider<'_> {
                 AdminState::Ready | AdminState::Drain,
             ) => {
                 self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
+                self.tenant_goes_out(slot, address, want);
             }
-            (EndpointState::Down | EndpointState::Pending, AdminState::Maint)
-            | (EndpointState::Draining { .. }, _) => {}
+            (EndpointState::Down | EndpointState::Pending, AdminState::Maint) => {
+                self.tenant_out(slot, address, want);
+            }
+            (EndpointState::Draining { .. }, _) => {}
         }
     }
 

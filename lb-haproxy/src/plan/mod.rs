@@ -5,6 +5,7 @@
 mod backend;
 mod decide;
 mod dynamic;
+mod exclusive;
 mod fixed;
 mod planner;
 mod routes;

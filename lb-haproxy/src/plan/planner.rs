@@ -18,6 +18,7 @@ use self::{ownership::Withheld, replaced::Replaced};
 use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
+    exclusive::Rule,
     routes::Routes,
     slot::{Moment, Refused, Slot},
     step::{Plan, Read, Stage, earlier},
@@ -48,6 +49,8 @@ pub struct Planner {
     bindings: BTreeMap<Name, Name>,
     /// Services in the wish, with their modes.
     pub(super) services: BTreeMap<Name, Mode>,
+    /// How services are to be served that ask for more than others.
+    rules: BTreeMap<Name, Rule>,
     /// Services whose backend HAProxy does not have.
     homeless: BTreeSet<Name>,
     /// Services that have no backend because it is another's.
@@ -101,6 +104,7 @@ impl Planner {
             backends: BTreeMap::new(),
             bindings: BTreeMap::new(),
             services: BTreeMap::new(),
+            rules: BTreeMap::new(),
             homeless: BTreeSet::new(),
             withheld: BTreeMap::new(),
             routes: Routes::default(),
@@ -190,6 +194,10 @@ impl Planner {
         ids: impl Iterator<Item = &'a Name>,
     ) {
         let (was, is) = (old.service(service), new.service(service));
+        match is.map(Rule::of).filter(|rule| *rule != Rule::default()) {
+            Some(rule) => self.rules.insert(service.clone(), rule),
+            None => self.rules.remove(service),
+        };
         let Some(name) = self.bind(service) else {
             for id in ids {
                 let before = was.and_then(|known| known.endpoint(id));
@@ -198,6 +206,7 @@ impl Planner {
             }
             return;
         };
+        let rule = self.rules.get(service).copied();
         let backend = self.backend_mut(&name);
         for id in ids {
             let before = was.and_then(|known| known.endpoint(id));
@@ -208,6 +217,7 @@ impl Planner {
         }
         if is.is_some() {
             backend.service = Some(service.clone());
+            backend.take_rule(rule);
         }
         self.dirty.insert(name);
     }
@@ -426,6 +436,10 @@ impl Planner {
                 continue;
             };
             self.usage.take(backend, roles, &self.policy, now);
+            let served_elsewhere = match backend.exclusive {
+                true => self.served_elsewhere(backend, backend.holder(roles)),
+                false => Vec::new(),
+            };
             let context = Context {
                 policy: &self.policy,
                 capabilities: &self.capabilities,
@@ -433,6 +447,7 @@ impl Planner {
                 fresh_from: self.fresh_from,
                 partial: self.partial,
                 making: making.contains(name),
+                served_elsewhere: &served_elsewhere,
                 unrecorded: backend
                     .service
                     .as_ref()

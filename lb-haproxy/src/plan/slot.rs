@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) refused: Option<Refused>,
     /// This address was sent and not read back: it may take effect late.
     doubt: Option<(SocketAddr, Refused)>,
+    /// Whether its endpoint was reported down, and it holds the same address since.
+    pub(super) dead: bool,
     /// When what is known of it was asked for.
     pub(super) read_at: Duration,
     /// If `true`, it serves only while no other server does; asked of fixed servers alone.
@@ -101,6 +103,7 @@ impl Slot {
             marked_down_at: None,
             refused: None,
             doubt: None,
+            dead: false,
             read_at: asked,
             backup: None,
         }
@@ -119,6 +122,7 @@ impl Slot {
             self.leaving_since = None;
             self.found_unwanted = false;
             self.refused = None;
+            self.dead = false;
         }
         self.doubt
             .take_if(|(sent, _)| server.address == Some(*sent));
@@ -153,6 +157,22 @@ impl Slot {
         let holds = |refused: &&Refused| now < refused.until || self.read_at < refused.until;
         let doubt = self.doubt.as_ref().map(|(_, doubt)| doubt).filter(holds);
         doubt.or_else(|| self.refused.as_ref().filter(holds))
+    }
+
+    /// Until when its address may still change by itself, if it may.
+    pub(super) fn doubted_until(&self, now: Duration) -> Option<Duration> {
+        let holds = |doubt: &&Refused| now < doubt.until || self.read_at < doubt.until;
+        let doubt = self.doubt.as_ref().map(|(_, doubt)| doubt);
+        doubt.filter(holds).map(|doubt| doubt.until)
+    }
+
+    /// Until when a refused step is not tried again, if one was refused.
+    pub(super) fn refused_until(&self, now: Duration) -> Option<Duration> {
+        let holds = |refused: &&Refused| now < refused.until || self.read_at < refused.until;
+        self.refused
+            .as_ref()
+            .filter(holds)
+            .map(|refused| refused.until)
     }
 
     /// Whether it must be read before a new try, for which it is time.

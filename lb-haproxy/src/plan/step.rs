@@ -260,6 +260,10 @@ pub enum Why {
     Deadline,
     /// An endpoint is dead or not to serve: out at once.
     Out,
+    /// An endpoint of an exclusive service is out, with its sessions, before another one is admitted.
+    Handover,
+    /// An endpoint is down, and sessions to it are shut down as its service asks.
+    ShutDown,
     /// A slot whose last tenant is gone for good is parked.
     Park,
 }
@@ -277,6 +281,8 @@ impl fmt::Display for Why {
             Self::Retire => "left and quiet: maintenance",
             Self::Deadline => "still busy at its deadline",
             Self::Out => "must not serve: out at once",
+            Self::Handover => "exclusive: out before another endpoint is admitted",
+            Self::ShutDown => "down: its sessions are shut down",
             Self::Park => "last tenant gone: parked at an address that refuses",
         })
     }

@@ -84,6 +84,18 @@ impl Wants {
         all
     }
 
+    /// The addresses that are to serve now, with the endpoints that decide that.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (&SocketAddr, &Name, &Want)> {
+        let strongest = |(address, claims)| {
+            let (id, want) = strongest(claims)?;
+            want.state.is_ready().then_some((address, id, want))
+        };
+        self.by_address
+            .iter()
+            .map(|(address, claims)| (address, claims.as_slice()))
+            .filter_map(strongest)
+    }
+
     /// Whether any of them is to serve now.
     pub(super) fn any_ready(&self) -> bool {
         self.by_address

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod exclusive;
 mod fixed;
 mod model;
 

@@ -51,6 +51,9 @@ pub(crate) async fn act(play: &mut Play) {
     };
     let mut fork = lb_haproxy::simulator::Random::new(play.random.next());
     std::mem::swap(&mut fork, &mut play.random);
+    if play.scene.services[service].is_exclusive() && play.swaps.chance(400) {
+        swap(play, service);
+    }
     if options.has(kind) {
         let now = clock::elapsed();
         play.world
@@ -115,7 +118,8 @@ fn store_of(play: &Play, service: usize, address: SocketAddr) -> &Store {
 
 fn set(play: &Play, service: usize, address: SocketAddr, endpoint: Option<Endpoint>) {
     let key = key(play, service, address);
-    let record = endpoint.map(|endpoint| Record::new(key.clone(), endpoint));
+    let options = play.scene.services[service].options;
+    let record = endpoint.map(|endpoint| Record::new(key.clone(), endpoint).with_options(options));
     let now = clock::elapsed();
     play.world.lock().note(
         now,
@@ -256,6 +260,81 @@ fn churn(play: &mut Play, service: usize) {
     }
 }
 
+/// The primary of an exclusive service changes, written in one of the ways in which programs do.
+fn swap(play: &mut Play, service: usize) {
+    let all = addresses(play, service);
+    let ready = |address: &&SocketAddr| {
+        endpoint(play, service, **address).is_some_and(|known| known.state.is_ready())
+    };
+    let Some(old) = all.iter().find(ready).copied() else {
+        return start(play, service, true);
+    };
+    let standby = all.iter().copied().find(|address| *address != old);
+    let way = play.swaps.below(6);
+    let known = endpoint(play, service, old);
+    let new = |play: &mut Play| match standby.and_then(|at| endpoint(play, service, at)) {
+        Some(known) => {
+            let ready = known.with_state(EndpointState::Ready);
+            let at = ready.address;
+            let at_work = Host {
+                service,
+                healthy: true,
+                leaves: None,
+            };
+            host(play, at, Some(at_work));
+            set(
+                play,
+                service,
+                at,
+                Some(ready.with_weight(Weight::default())),
+            );
+        }
+        None => start(play, service, true),
+    };
+    let Some(known) = known else { return };
+    match way {
+        0 => {
+            let grace = Some(Duration::ZERO);
+            let leaves = known.with_state(EndpointState::Draining { grace });
+            set(play, service, old, Some(leaves));
+            new(play);
+        }
+        1 => {
+            new(play);
+            let leaves = known.with_state(EndpointState::Draining { grace: None });
+            set(play, service, old, Some(leaves));
+        }
+        2 => {
+            set(play, service, old, None);
+            linger(play, old);
+            new(play);
+        }
+        3 => {
+            set(
+                play,
+                service,
+                old,
+                Some(known.with_state(EndpointState::Down)),
+            );
+            new(play);
+        }
+        4 => {
+            let none = Weight::new(0).unwrap();
+            set(play, service, old, Some(known.with_weight(none)));
+            new(play);
+        }
+        _ => {
+            set(
+                play,
+                service,
+                old,
+                Some(known.with_state(EndpointState::Pending)),
+            );
+            new(play);
+        }
+    }
+}
+
 fn linger(play: &mut Play, address: SocketAddr) {
     let time = Duration::from_millis(play.random.below(6000));
     let known = play.world.lock().hosts.get(&address).copied();
@@ -349,6 +428,8 @@ fn declare(play: &mut Play, service: usize, present: bool) {
     if play.random.chance(200) {
         routes.push(Route::new(SHARED_HOST.parse().unwrap(), path, name));
     }
-    let record = Record::declare(key.clone()).with_routes(routes);
+    let record = Record::declare(key.clone())
+        .with_options(known.options)
+        .with_routes(routes);
     play.stores[0].set([(key, Some(record))]);
 }

@@ -133,7 +133,13 @@ fn wrong_in(
 ) -> Option<String> {
     let scene = world.scene.clone();
     let allowed = [UnmetReason::NoCapacity, UnmetReason::NoSuchService];
-    if let Some(unmet) = unmet.iter().find(|unmet| !allowed.contains(&unmet.reason)) {
+    let second =
+        |unmet: &&lb_core::Unmet| unmet.reason == UnmetReason::Exclusive && !unmet.transient;
+    if let Some(unmet) = unmet
+        .iter()
+        .filter(|unmet| !second(unmet))
+        .find(|unmet| !allowed.contains(&unmet.reason))
+    {
         return Some(format!("{unmet:?} is unmet"));
     }
     let mut homes: BTreeMap<usize, usize> = BTreeMap::new();
@@ -143,7 +149,18 @@ fn wrong_in(
         }
     }
     for (at, service) in scene.services.iter().enumerate() {
-        let wanted = truth(world, at);
+        let mut wanted = truth(world, at);
+        if service.is_exclusive()
+            && let Some(place) = homes.get(&at).copied()
+        {
+            let told = unmet
+                .iter()
+                .filter(second)
+                .filter(|unmet| unmet.service == service.name);
+            if let Some(wrong) = only_one(world, place, &mut wanted, told.count()) {
+                return Some(wrong);
+            }
+        }
         let Some(place) = homes.get(&at).copied() else {
             let told = unmet.iter().any(|unmet| unmet.service == service.name);
             if !wanted.is_empty() && !told {
@@ -251,6 +268,44 @@ fn wrong_in(
     None
 }
 
+/// Of an exclusive service's ready endpoints one serves, and the others are told of: leaves them only pending.
+fn only_one(
+    world: &World,
+    place: usize,
+    wanted: &mut BTreeMap<SocketAddr, Endpoint>,
+    told: usize,
+) -> Option<String> {
+    let ready = |endpoint: &&mut Endpoint| endpoint.state.is_ready();
+    let asks = wanted.values().filter(|endpoint| endpoint.state.is_ready());
+    let asks = asks.filter(|endpoint| endpoint.weight.get() > 0).count();
+    let open = world
+        .sights
+        .iter()
+        .filter(|sight| sight.place == place && sight.admin != AdminState::Maint);
+    let holder: Vec<SocketAddr> = open.filter_map(|sight| sight.address).collect();
+    if holder.len() > 1 {
+        return Some(format!("exclusive place {place} has {holder:?}"));
+    }
+    if told != asks.saturating_sub(1) {
+        return Some(format!(
+            "{asks} endpoints are ready, {told} are said not to serve"
+        ));
+    }
+    let Some(holder) = holder.first() else {
+        // The one that may serve has no slot.
+        let mut others = wanted.values_mut().filter(ready);
+        others.next();
+        others.for_each(|endpoint| endpoint.state = EndpointState::Pending);
+        return None;
+    };
+    for endpoint in wanted.values_mut().filter(ready) {
+        if endpoint.address != *holder {
+            endpoint.state = EndpointState::Pending;
+        }
+    }
+    None
+}
+
 /// The endpoints of a service, by address, in all sources.
 fn truth(world: &World, service: usize) -> BTreeMap<SocketAddr, Endpoint> {
     let name = &world.scene.services[service].name;
@@ -266,23 +321,18 @@ fn truth(world: &World, service: usize) -> BTreeMap<SocketAddr, Endpoint> {
 
 /// I4: one change costs one command.
 async fn cost(play: &mut Play) -> Result<(), String> {
-    let store = play.stores.iter().find(|store| {
-        store.records().iter().any(|record| {
-            record
-                .endpoint
-                .as_ref()
-                .is_some_and(|endpoint| endpoint.state.is_ready())
-        })
-    });
+    // Of an exclusive service a weight may make another one serve.
+    let counts = |record: &lb_core::Record| {
+        let endpoint = record.endpoint.as_ref();
+        endpoint.is_some_and(|endpoint| endpoint.state.is_ready())
+            && record.options.exclusive.is_none()
+    };
+    let has_one = |store: &&crate::source::Store| store.records().iter().any(counts);
+    let store = play.stores.iter().find(has_one);
     let Some(store) = store.cloned() else {
         return Ok(());
     };
-    let record = store.records().into_iter().find(|record| {
-        record
-            .endpoint
-            .as_ref()
-            .is_some_and(|endpoint| endpoint.state.is_ready())
-    });
+    let record = store.records().into_iter().find(counts);
     let Some(mut record) = record else {
         return Ok(());
     };

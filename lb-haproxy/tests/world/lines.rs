@@ -145,6 +145,22 @@ impl World {
             Some((EndpointState::Draining { grace: Some(grace) }, _)) => grace,
             _ => DRAIN,
         };
+        let wish = self.wish(service, address);
+        let known = self.scene.services[service].clone();
+        let another = known.is_exclusive()
+            && !matches!(wish, Some((EndpointState::Draining { grace: Some(_) }, _)))
+            && self.scene.pool.iter().any(|other| {
+                *other != address
+                    && self
+                        .wish(service, *other)
+                        .is_some_and(|(state, _)| state.is_ready())
+            });
+        let dead = known.options.on_down.is_some()
+            && !wish.is_some_and(|(state, _)| state != EndpointState::Down);
+        if sight.admin == AdminState::Maint && (another || dead) {
+            // They stand in another one's way, or nothing is left of whom they were with.
+            return;
+        }
         let since = self.unwanted.get(&(service, address)).copied();
         let over = |since: Duration| now + Duration::from_millis(1) >= since + grace.min(DRAIN);
         if !since.is_some_and(over) && !sight.closed_since.is_some_and(over) {

@@ -36,6 +36,8 @@ pub(crate) struct Play {
     pub(crate) scene: Arc<Scene>,
     pub(crate) stores: Vec<Store>,
     pub(crate) random: Random,
+    /// What exclusive services draw, so that worlds without any are as they were.
+    pub(crate) swaps: Random,
     pub(crate) life: Option<Life>,
     pub(crate) lives: u64,
 }
@@ -146,6 +148,7 @@ impl Play {
             scene,
             stores,
             random,
+            swaps: Random::new(options.seed ^ 0x5_3a95),
             life: None,
             lives: 0,
         }

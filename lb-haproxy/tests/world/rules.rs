@@ -1,6 +1,6 @@
 //! What must hold after every line and every change in HAProxy, whoever caused it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use lb_core::EndpointState;
 use lb_haproxy::{
@@ -10,7 +10,7 @@ use lb_haproxy::{
 };
 
 use crate::{
-    scene::ADMISSION,
+    scene::{ADMISSION, Service},
     world::{Sight, Trigger, World},
 };
 
@@ -217,6 +217,43 @@ impl World {
             .collect()
     }
 
+    /// The addresses of each exclusive service that can get traffic or have some.
+    fn primaries(&self, sim: &Simulator, sights: &[Sight]) -> Vec<BTreeSet<SocketAddr>> {
+        let mut all = vec![BTreeSet::new(); self.scene.services.len()];
+        for sight in sights {
+            let service = self.service_of(sim, sight.place);
+            let Some(service) = service.filter(|at| self.scene.services[*at].is_exclusive()) else {
+                continue;
+            };
+            let open = sight.admin != AdminState::Maint || sight.sessions > 0;
+            if let Some(address) = sight.address.filter(|at| !is_parked(*at) && open) {
+                all[service].insert(address);
+            }
+        }
+        all
+    }
+
+    /// No line gives an exclusive service a second endpoint.
+    fn judge_exclusive(&mut self, sim: &Simulator, now: Duration, old: &[Sight]) {
+        if !self.scene.services.iter().any(Service::is_exclusive) {
+            return;
+        }
+        let before = self.primaries(sim, old);
+        let after = self.primaries(sim, &self.sights);
+        for (at, primaries) in after.iter().enumerate() {
+            let came = primaries.difference(&before[at]).next();
+            if let Some(came) = came
+                && primaries.len() > 1
+            {
+                let name = self.scene.services[at].name.clone();
+                self.broken(
+                    now,
+                    format_args!("P6: {came} enters {name}, which has {:?}", before[at]),
+                );
+            }
+        }
+    }
+
     /// Compares what is with what was. `ours`: a line of `lb` made the difference.
     pub(crate) fn look(&mut self, sim: &Simulator, now: Duration, ours: bool) {
         let fresh = self.see(sim, now);
@@ -256,6 +293,7 @@ impl World {
             self.sights[at].tainted &= !over || !self.is_right(sim, &sight);
         }
         if ours {
+            self.judge_exclusive(sim, now, &old);
             self.judge_services(sim, now, &old);
         }
     }
@@ -310,7 +348,13 @@ impl World {
         let dead = wish.is_some_and(|(state, _)| {
             matches!(state, EndpointState::Down | EndpointState::Pending)
         });
-        if leaves_ready && sight.admin == AdminState::Maint && !dead && !is_parked(address) {
+        let exclusive = service.is_some_and(|at| self.scene.services[at].is_exclusive());
+        if leaves_ready
+            && sight.admin == AdminState::Maint
+            && !dead
+            && !is_parked(address)
+            && !exclusive
+        {
             self.broken(
                 now,
                 format_args!(
@@ -331,7 +375,17 @@ impl World {
                 let is_its_own = before.adopted && other.name != sight.name;
                 has_it && (other.serves || (is_its_own && other.admin == AdminState::Ready))
             });
-            if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0) && !elsewhere {
+            // Of two that were found serving only one goes on.
+            let gives_way = exclusive
+                && self.sights.iter().any(|other| {
+                    other.place == sight.place
+                        && other.address != sight.address
+                        && other.admin != AdminState::Maint
+                });
+            if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
+                && !elsewhere
+                && !gives_way
+            {
                 self.broken(
                     now,
                     format_args!("I5: {title} at {address} is taken out though it is wished ready"),
@@ -413,6 +467,10 @@ impl World {
             let Some(service) = self.service_of(sim, place) else {
                 continue;
             };
+            if self.scene.services[service].is_exclusive() {
+                // It breaks before it makes.
+                continue;
+            }
             let left: Vec<SocketAddr> = old
                 .iter()
                 .filter(|sight| sight.place == place && sight.serves)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_core::Name;
+use lb_core::{Name, OnDown, ServiceOptions};
 use lb_haproxy::{
     Policy,
     policy::{DynamicServers, HttpReuse},
@@ -36,12 +36,42 @@ pub(crate) struct Scene {
     pub(crate) settle: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) name: Name,
     pub(crate) host: String,
     /// Whether it has a backend of its own.
     pub(crate) housed: bool,
+    /// Whether at most one endpoint may get traffic, and the fate of sessions to those that are down.
+    pub(crate) options: ServiceOptions,
+}
+
+impl Service {
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.options.exclusive == Some(true)
+    }
+}
+
+/// Draws which services are exclusive, of a seed of its own: worlds without any are as they were.
+struct Fences {
+    random: Random,
+    any: bool,
+}
+
+impl Fences {
+    fn new(options: &Options) -> Self {
+        let mut random = Random::new(options.seed ^ 0xfe_9ce5);
+        let any = random.chance(350) && options.has(Kind::Exclusive);
+        Self { random, any }
+    }
+
+    fn options(&mut self) -> ServiceOptions {
+        let exclusive = self.random.chance(600) && self.any;
+        let closes = self.random.chance(500) && self.any;
+        ServiceOptions::default()
+            .exclusive(exclusive.then_some(true))
+            .on_down(closes.then_some(OnDown::ShutdownSessions))
+    }
 }
 
 impl Scene {
@@ -53,11 +83,13 @@ impl Scene {
             true => spares.min(count - 1),
             false => 0,
         };
+        let mut fences = Fences::new(options);
         let services: Vec<Service> = (0..count)
             .map(|at| Service {
                 name: format!("s{at}").parse().unwrap(),
                 host: format!("s{at}.example"),
                 housed: at + homeless < count,
+                options: fences.options(),
             })
             .collect();
         let reuse = *random

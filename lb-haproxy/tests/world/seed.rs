@@ -23,9 +23,10 @@ pub(crate) enum Kind {
     Jumps,
     LongRequests,
     Between,
+    Exclusive,
 }
 
-pub(crate) const KINDS: [Kind; 18] = [
+pub(crate) const KINDS: [Kind; 19] = [
     Kind::Churn,
     Kind::Crashes,
     Kind::Checks,
@@ -44,6 +45,7 @@ pub(crate) const KINDS: [Kind; 18] = [
     Kind::Jumps,
     Kind::LongRequests,
     Kind::Between,
+    Kind::Exclusive,
 ];
 
 /// What is to be played.

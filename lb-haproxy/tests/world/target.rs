@@ -266,7 +266,10 @@ impl World {
                     .filter(|sight| sight.admin == AdminState::Ready)
                     .map(|sight| sight.weight)
                     .collect();
+                // Of an exclusive service another one may serve in place of one of weight 0.
+                let stands_by = known.is_exclusive() && ready.is_empty();
                 let right = match wish {
+                    Some((EndpointState::Ready, 0)) if stands_by => true,
                     Some((EndpointState::Ready, weight)) => ready == [weight] || unmet(*address),
                     _ => ready.is_empty() || desired.is_partial(),
                 };

@@ -28,6 +28,9 @@ impl Decider<'_> {
             // One more server of an endpoint that is not to serve: its requests are lost anyway.
             (AdminState::Ready | AdminState::Drain, _) if self.backend.is_out(role) => {
                 self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
+                if self.closes_sessions(slot) {
+                    self.shut_down(slot, Why::ShutDown);
+                }
             }
             (AdminState::Ready, _) => {
                 let wanted_here = |address: &SocketAddr| {
@@ -55,7 +58,13 @@ impl Decider<'_> {
                 }
             }
             (AdminState::Drain, _) => self.draining(slot, role),
-            (AdminState::Maint, Role::Leaving(_)) => self.resting(slot),
+            (AdminState::Maint, Role::Leaving(_)) => {
+                if self.closes_sessions(slot) && !slot.quiet_since(slot.since) {
+                    self.fence(slot, Duration::ZERO);
+                } else {
+                    self.resting(slot);
+                }
+            }
             (AdminState::Maint, _) => {}
         }
     }
@@ -86,7 +95,7 @@ impl Decider<'_> {
     }
 
     /// Until when a server that is to leave must stay, because its service would have none.
-    fn held_until(&self, slot: &Slot, role: Role) -> Option<Duration> {
+    pub(super) fn held_until(&self, slot: &Slot, role: Role) -> Option<Duration> {
         let now = self.context.now;
         let staying = self.serving.stayers + self.entering.at_once;
         let window_ends = slot
@@ -135,7 +144,7 @@ impl Decider<'_> {
     }
 
     /// A server in maintenance whose address is not wanted rests until it is surely unused, then is parked.
-    fn resting(&mut self, slot: &Slot) {
+    pub(super) fn resting(&mut self, slot: &Slot) {
         let policy = self.context.policy;
         let rested = slot
             .since

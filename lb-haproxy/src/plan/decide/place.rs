@@ -51,7 +51,12 @@ impl Decider<'_> {
             .map(|(at, _)| at)
             .collect();
         let slots = roles.iter().filter(|role| **role != Role::Foreign).count();
-        let wanted = self.backend.wants.sorted_without(&held);
+        let mut wanted = self.backend.wants.sorted_without(&held);
+        if let Some(exclusive) = &self.exclusive {
+            for (address, _, want) in &mut wanted {
+                *want = exclusive.narrow(*address, *want);
+            }
+        }
         let ready = wanted.iter().filter(|(.., want)| want.state.is_ready());
         let pending = wanted
             .iter()

@@ -76,13 +76,17 @@ impl Planner {
                     return None;
                 }
                 left.service = None;
-                self.dirty.insert(before);
-                Some(std::mem::take(&mut left.wants))
+                self.dirty.insert(before.clone());
+                Some((std::mem::take(&mut left.wants), before))
             });
-            if let Some(wants) = withheld.or(left) {
+            let former = left.as_ref().map(|(_, before)| before.clone());
+            if let Some(wants) = withheld.or_else(|| left.map(|(wants, _)| wants)) {
+                let rule = self.rules.get(service).copied();
                 let entered = self.backend_mut(&bound);
                 entered.wants = wants;
                 entered.service = Some(service.clone());
+                entered.take_rule(rule);
+                entered.formerly.extend(former);
                 self.dirty.insert(bound.clone());
             }
         }

@@ -72,7 +72,10 @@ impl Planner {
             let Some(backend) = self.backends.get_mut(name) else {
                 continue;
             };
-            let parts = backend.roles(&self.policy);
+            let mut parts = backend.roles(&self.policy);
+            if backend.lapse(&parts, now) {
+                parts = backend.roles(&self.policy);
+            }
             backend.note(&parts, now);
             let blocks = backend.blocked_addresses(&parts);
             freed |= self.block(name, blocks);

@@ -27,6 +27,31 @@ impl Replaced {
     }
 }
 
+impl Planner {
+    /// Addresses other than `holder` to which a replaced worker, or a backend that had the service before, may still send
+    /// what is meant for this exclusive backend.
+    pub(super) fn served_elsewhere(
+        &self,
+        backend: &Backend,
+        holder: Option<SocketAddr>,
+    ) -> Vec<SocketAddr> {
+        let service = serves(backend);
+        let replaced = self.replaced.serving.iter();
+        let replaced = replaced
+            .filter(|(_, services)| services.contains(service))
+            .map(|(address, _)| *address);
+        let former = backend.formerly.iter();
+        let former = former
+            .filter_map(|name| self.blocking.get(name))
+            .flatten()
+            .copied();
+        replaced
+            .chain(former)
+            .filter(|address| Some(*address) != holder)
+            .collect()
+    }
+}
+
 /// The service of a backend: after a reload the same one may have another backend.
 fn serves(backend: &Backend) -> &Name {
     backend.service.as_ref().unwrap_or(&backend.name)
@@ -42,7 +67,11 @@ impl Planner {
             let addresses = backend
                 .slots
                 .iter()
-                .filter(|slot| slot.server.admin != AdminState::Maint)
+                .filter(|slot| {
+                    // What was taken out may have sessions left, which matters to an exclusive service.
+                    let may_be_busy = backend.exclusive && !slot.quiet_since(slot.since);
+                    slot.server.admin != AdminState::Maint || may_be_busy
+                })
                 .filter_map(|slot| slot.server.address)
                 .filter(|address| !is_parked(*address));
             serving.extend(addresses.map(|address| (address, serves(backend).clone())));
