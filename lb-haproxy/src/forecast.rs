@@ -1,6 +1,6 @@
 //! When slots run out. Pure.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 
@@ -45,8 +45,14 @@ impl SlotUse {
         }
     }
 
+    /// Slots with an endpoint. A slot in quarantine has none, and is free again when its time is over.
     fn taken(self) -> u32 {
-        self.slots.saturating_sub(self.free)
+        self.slots.saturating_sub(self.available())
+    }
+
+    /// Slots that are free or will be when their quarantine ends.
+    fn available(self) -> u32 {
+        self.free.saturating_add(self.quarantined).min(self.slots)
     }
 }
 
@@ -70,58 +76,64 @@ pub fn lasts(taken_then: u32, taken_now: u32, between: Duration, free: u32) -> O
     Some(each.checked_mul(free).unwrap_or(Duration::MAX))
 }
 
-/// Watches the slots of one backend and says once when they are about to run out.
+/// Watches the slots of one backend and reports once when they are about to run out.
+///
+/// A rate counts only where it is a trend: slots were taken again and again over some time, and more than half of them
+/// are taken. A first scale-up, or a deploy that starts new endpoints before it stops the old ones, is none.
 #[derive(Debug, Clone, Default)]
 pub struct Forecast {
-    /// The beginning of the span that the rate is taken over, and a later beginning for when that is too old.
-    older: Option<(Duration, u32)>,
-    newer: Option<(Duration, u32)>,
-    /// Whether it was said, until there is room again.
+    /// Slots taken at the beginning of the span, then at each burst of new endpoints since.
+    rises: VecDeque<Rise>,
+    /// If `true`, the shortage was reported, and there is no room again yet.
     warned: bool,
 }
 
-/// A rate is taken over half to all of this time.
+/// More slots are taken than at any time before within the span.
+#[derive(Debug, Clone, Copy)]
+struct Rise {
+    began: Duration,
+    taken: u32,
+}
+
+/// A rate is taken over at most this time.
 const SPAN: Duration = Duration::from_secs(600);
 
-/// A rate over less says little.
-const SHORTEST: Duration = Duration::from_secs(10);
+/// New endpoints within this time are one burst.
+const BURST: Duration = Duration::from_secs(30);
+
+/// A trend has at least this many bursts within [`SPAN`].
+const BURSTS: usize = 3;
 
 /// Slots that last for less are about to run out.
 const HORIZON: Duration = Duration::from_secs(1800);
 
-/// One of so many slots free is few, whatever the rate.
+/// One of so many slots available is few, whatever the rate.
 const FEW: u32 = 10;
 
-/// What there is to say of a backend's slots.
+/// What there is to report of a backend's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlook {
     /// Nothing, or nothing new.
     Quiet,
-    /// They are about to run out: in this time, where a rate is known.
+    /// They are about to run out: in this time, where there is a trend.
     Low(Option<Duration>),
     /// There is room again.
     Room,
 }
 
 impl Forecast {
-    /// Takes in how the slots are used now. Each shortage is told once, and its end once.
+    /// Takes in how the slots are used now. Each shortage is reported once, and its end once.
     pub fn observe(&mut self, now: Duration, seen: SlotUse) -> Outlook {
-        let taken = seen.taken();
-        let newer = *self.newer.get_or_insert((now, taken));
-        let older = *self.older.get_or_insert(newer);
-        let left = lasts(older.1, taken, now.saturating_sub(older.0), seen.free)
-            .filter(|_| now.saturating_sub(older.0) >= SHORTEST);
-        if now.saturating_sub(newer.0) >= SPAN / 2 {
-            self.older = Some(newer);
-            self.newer = Some((now, taken));
-        }
+        let left = self.trend(now, seen);
         if seen.slots == 0 {
             return Outlook::Quiet;
         }
-        let few = seen.free.saturating_mul(FEW) < seen.slots;
-        let soon = left.is_some_and(|left| left < HORIZON);
-        // Room is more than what made it low, so that one endpoint that comes and goes is not told again and again.
-        let room = seen.free.saturating_mul(FEW) >= seen.slots.saturating_mul(2) && !soon;
+        let available = seen.available();
+        let few = available.saturating_mul(FEW) < seen.slots;
+        let half = available.saturating_mul(2) < seen.slots;
+        let soon = half && left.is_some_and(|left| left < HORIZON);
+        // Room is more than what made it low, so that one endpoint that comes and goes is not reported again and again.
+        let room = available.saturating_mul(FEW) >= seen.slots.saturating_mul(2) && !soon;
         match self.warned {
             false if few || soon => {
                 self.warned = true;
@@ -133,5 +145,34 @@ impl Forecast {
             }
             _ => Outlook::Quiet,
         }
+    }
+
+    /// How long the slots last, where there is a trend.
+    fn trend(&mut self, now: Duration, seen: SlotUse) -> Option<Duration> {
+        let taken = seen.taken();
+        while let Some(next) = self.rises.get(1)
+            && now.saturating_sub(next.began) > SPAN
+        {
+            self.rises.pop_front();
+        }
+        let bursts = self.rises.len().saturating_sub(1);
+        match self.rises.back_mut() {
+            Some(last) if taken <= last.taken => {}
+            Some(last) if bursts > 0 && now.saturating_sub(last.began) < BURST => {
+                last.taken = taken;
+            }
+            _ => self.rises.push_back(Rise { began: now, taken }),
+        }
+        // Whatever grew and shrank again starts anew.
+        if self.rises.iter().all(|rise| taken <= rise.taken) {
+            self.rises.clear();
+            self.rises.push_back(Rise { began: now, taken });
+        }
+        let first = self.rises.front()?;
+        if self.rises.len() <= BURSTS {
+            return None;
+        }
+        let since = now.saturating_sub(first.began);
+        lasts(first.taken, taken, since, seen.available())
     }
 }

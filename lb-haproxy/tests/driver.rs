@@ -353,3 +353,42 @@ async fn a_driver_that_begins_lets_the_files_follow_what_it_finds() {
     })
     .await;
 }
+
+/// A preview reads what a pass would read: a fresh backend has room, and the plan is the one that is applied.
+#[tokio::test]
+async fn case_p23_a_preview_is_what_a_pass_does() {
+    over_versions(async |executable: &Executable| {
+        // An address that is none of lb's own: whether somebody is still there has to be read first.
+        let slots = "server-template slot 1-100 192.0.2.1:80 disabled\n";
+        let backends = format!("backend web\n  {slots}backend db\n  {slots}");
+        let subject = Subject::start(executable, "admin", &backends).await;
+        let wanted = wish("web", 100);
+        let mut driver = subject.driver("admin.sock");
+        let preview = driver.preview(&wanted).await.unwrap();
+        let fills = preview.text.matches("goes into a free slot").count();
+        assert_eq!(fills, 100, "{}", preview.text);
+        for wrong in ["unmet", "only a reload", "no free slot"] {
+            assert!(!preview.text.contains(wrong), "{}", preview.text);
+        }
+        assert_eq!(subject.ready().await, 0, "a preview writes nothing");
+        // A second one, and one of a driver that has been running, say the same.
+        let again = driver.preview(&wanted).await.unwrap();
+        assert_eq!(again.text, preview.text);
+        let report = settle(&mut driver, &wanted).await;
+        assert!(report.unmet.is_empty(), "{:?}", report.unmet);
+        assert_eq!(subject.ready().await, 100);
+        let after = driver.preview(&wanted).await.unwrap();
+        assert_eq!((after.steps, after.text.as_str()), (0, "nothing to do\n"));
+        // Endpoints of a service that has them all, and of one that has none yet.
+        let mut edit = wanted.edit();
+        for port in 1..=100 {
+            let endpoint = Endpoint::new(([127, 0, 0, 2], 20_000 + port).into());
+            edit.set_endpoint(&name("db"), &name(&port.to_string()), endpoint);
+        }
+        let both = Arc::new(edit.commit().unwrap());
+        let more = driver.preview(&both).await.unwrap();
+        let fills = more.text.matches("goes into a free slot").count();
+        assert_eq!(fills, 100, "{}", more.text);
+    })
+    .await;
+}

@@ -67,6 +67,60 @@ fn a_deploy_is_no_trend() {
     );
 }
 
+/// The first scale-ups of a new service: no alarm while there is room.
+#[test]
+fn case_p20_the_first_scale_up_is_no_trend() {
+    for (slots, scales) in [
+        // The example with Compose: one endpoint of 20 slots, after a few quiet minutes.
+        (20, vec![(0, 0), (448, 1)]),
+        (20, vec![(0, 1), (240, 2), (300, 3), (400, 5)]),
+        (100, vec![(0, 1), (15, 40)]),
+        (100, vec![(0, 0), (20, 1), (40, 2), (60, 3), (100, 4)]),
+    ] {
+        let mut forecast = Forecast::default();
+        for (second, taken) in scales {
+            let outlook = forecast.observe(SECOND * second, used(slots, slots - taken));
+            assert_eq!(outlook, Outlook::Quiet, "{taken} of {slots} at {second} s");
+        }
+    }
+}
+
+/// Each deploy leaves as many slots in quarantine as it filled; they are free again when their time is over.
+#[test]
+fn case_p20_slots_in_quarantine_are_not_taken() {
+    let mut forecast = Forecast::default();
+    for deploy in 0..50u32 {
+        let at = SECOND * 70 * deploy;
+        for (later, free, quarantined) in [(0, 10, 0), (1, 0, 0), (2, 0, 10), (40, 10, 0)] {
+            let mut seen = used(20, free);
+            seen.quarantined = quarantined;
+            let outlook = forecast.observe(at + SECOND * later, seen);
+            if later != 1 {
+                assert!(
+                    !matches!(outlook, Outlook::Low(_)),
+                    "deploy {deploy}: {free} free, {quarantined} in quarantine"
+                );
+            }
+        }
+    }
+    let mut all_rest = used(20, 0);
+    all_rest.quarantined = 20;
+    assert_eq!(
+        Forecast::default().observe(Duration::ZERO, all_rest),
+        Outlook::Quiet
+    );
+}
+
+/// Many short bursts within a few seconds are one.
+#[test]
+fn case_p20_one_burst_in_several_steps_is_no_trend() {
+    let mut forecast = Forecast::default();
+    for (step, taken) in (0u32..).zip(1..=70) {
+        let outlook = forecast.observe(SECOND / 4 * step, used(100, 100 - taken));
+        assert_eq!(outlook, Outlook::Quiet, "{taken} taken");
+    }
+}
+
 #[test]
 fn a_backend_without_slots_has_nothing_to_run_out() {
     let mut forecast = Forecast::default();

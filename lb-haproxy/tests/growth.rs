@@ -145,6 +145,142 @@ fn i2_a_configuration_that_would_forget_addresses_is_refused() {
     }
 }
 
+/// `from` is understood: a section starts from the `defaults` that it names, not from the last before it.
+#[test]
+fn case_p15_a_section_starts_from_the_defaults_that_it_names() {
+    let slots = "    server-template slot 1-4 slot.invalid:1 disabled init-addr last,127.0.0.1\n";
+    let global = "global\n    server-state-file /run/state\n";
+    let loads = "    load-server-state-from-file global\n";
+    for (sections, kept) in [
+        // The last `defaults` load it, the named ones do not.
+        (
+            format!(
+                "defaults plain\n    mode http\ndefaults\n{loads}backend web from plain\n{slots}"
+            ),
+            false,
+        ),
+        (
+            format!("defaults plain\n    mode http\ndefaults\n{loads}backend web\n{slots}"),
+            true,
+        ),
+        // The other way round.
+        (
+            format!(
+                "defaults keep\n{loads}defaults\n    mode http\nbackend web from keep\n{slots}"
+            ),
+            true,
+        ),
+        (
+            format!("defaults keep\n{loads}defaults\n    mode http\nbackend web\n{slots}"),
+            false,
+        ),
+        // Named ones start from others.
+        (
+            format!(
+                "defaults a\n{loads}defaults b from a\n    mode http\ndefaults\nbackend web from b\n{slots}"
+            ),
+            true,
+        ),
+        (
+            format!(
+                "defaults a\n{loads}defaults b from a\n    load-server-state-from-file none\nbackend web from b\n{slots}"
+            ),
+            false,
+        ),
+        (
+            format!("defaults a\n{loads}defaults from a\n    mode http\nbackend web\n{slots}"),
+            true,
+        ),
+        // A section's own line counts most.
+        (
+            format!("defaults plain\n    mode http\nbackend web from plain\n{loads}{slots}"),
+            true,
+        ),
+        (
+            format!(
+                "defaults a\n{loads}backend web from a\n    load-server-state-from-file local\n{slots}"
+            ),
+            false,
+        ),
+        // They are in another file, so that nothing is known.
+        (
+            format!("defaults\n{loads}backend web from elsewhere\n{slots}"),
+            false,
+        ),
+        (
+            format!("defaults a from elsewhere\n{loads}backend web from a\n{slots}"),
+            false,
+        ),
+        // What `default-server` says counts too, and that of the named ones.
+        (
+            format!(
+                "defaults a\n{loads}    default-server disabled init-addr last,127.0.0.1\ndefaults\nbackend web from a\n    server-template slot 4 slot.invalid:1\nbackend api from a\n{slots}"
+            ),
+            true,
+        ),
+        (
+            format!(
+                "defaults a\n{loads}    default-server disabled init-addr none\ndefaults\nbackend web from a\n    server-template slot 4 slot.invalid:1\nbackend api from a\n{slots}"
+            ),
+            false,
+        ),
+    ] {
+        let text = format!("{global}{sections}");
+        let section = if text.contains("backend api") {
+            "api"
+        } else {
+            "web"
+        };
+        let grown = grow(&text, &need(section, 4, 1), &bounds(), &Policy::default());
+        match kept {
+            true => assert!(grown.unwrap().slots.contains_key(&name(section)), "{text}"),
+            false => assert!(
+                matches!(grown, Err(CannotGrow::Forgets { .. })),
+                "{text}{grown:?}"
+            ),
+        }
+    }
+}
+
+/// The copy of a spare backend starts from the same `defaults` as the spare one.
+#[test]
+fn case_p15_the_copy_of_a_spare_starts_from_the_same_defaults() {
+    let slots = "    server-template slot 4 slot.invalid:1 disabled init-addr last,127.0.0.1\n";
+    let loads = "    load-server-state-from-file global\n";
+    let global = "global\n    server-state-file /run/state\n";
+    let mut need = Need::default();
+    need.backends.insert(name("shop"), Mode::Http);
+    let mut bounds = bounds();
+    bounds.grow_by = 0;
+    let named = format!(
+        "{global}defaults web-auth\n{loads}    http-request deny\ndefaults\n{loads}backend spare-http-1 from web-auth # spare\n{slots}backend other\n"
+    );
+    let grown = grow(&named, &need, &bounds, &Policy::default()).unwrap();
+    assert_eq!(
+        grown.text,
+        format!("{named}\nbackend spare-http-2 from web-auth\n{slots}")
+    );
+    // Without a name it must stand before the next `defaults`.
+    let unnamed =
+        format!("{global}defaults\n{loads}    http-request deny\nbackend spare-http-1\n{slots}");
+    let after = format!("defaults\n{loads}backend other\n{slots}");
+    let grown = grow(
+        &format!("{unnamed}{after}"),
+        &need,
+        &bounds,
+        &Policy::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        grown.text,
+        format!("{unnamed}\nbackend spare-http-2\n{slots}{after}")
+    );
+    // A `listen` listens, so it is no model.
+    let listen = named.replace("backend spare-http-1 from", "listen spare-http-1 from");
+    let none = grow(&listen, &need, &bounds, &Policy::default()).unwrap();
+    assert!(matches!(none.left[..], [CannotGrow::NoSpare { .. }]));
+}
+
 #[test]
 fn what_the_file_does_not_have_cannot_grow_and_the_rest_does() {
     let mut both = need("elsewhere", 2, 1);

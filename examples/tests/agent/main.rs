@@ -294,13 +294,31 @@ async fn a_plan_says_what_a_run_would_do_and_does_nothing() {
         unknown.err,
         "lb-agent: --target: target core is not in the configuration file\n"
     );
+    // P23: a source that cannot be read is named at once, with line and field.
+    world.write(
+        "services.toml",
+        "[services.web]\nendpoints = [\"10.0.0.1\"]\n",
+    );
+    let broken = world.call(&["plan", "--timeout", "1s"]);
+    assert_eq!(broken.code, Some(1), "{broken:?}");
+    let (waiting, ended) = broken
+        .err
+        .split_once("lb-agent: no source completed its initial sync within 1s\n")
+        .unwrap();
+    for text in [waiting, ended] {
+        assert!(text.contains("source file: "), "{broken:?}");
+        assert!(
+            text.contains("endpoints") && text.contains("10.0.0.1"),
+            "{broken:?}"
+        );
+    }
     std::fs::remove_file(world.path("services.toml")).unwrap();
     let silent = world.call(&["plan", "--timeout", "300ms"]);
     assert_eq!(silent.code, Some(1), "{silent:?}");
     assert!(
-        silent
-            .err
-            .starts_with("lb-agent: no source told anything within 300ms\n  source file: "),
+        silent.err.contains(
+            "lb-agent: no source completed its initial sync within 300ms\n  source file: "
+        ),
         "{silent:?}"
     );
 }

@@ -67,7 +67,7 @@ impl Session {
 
 impl HaproxyDriver {
     /// How long a worker that was replaced is waited for, at most.
-    fn replaced_wait(&self) -> Duration {
+    pub(super) fn replaced_wait(&self) -> Duration {
         match self.config.master {
             Some(_) => REPLACED.0,
             None => REPLACED.1,

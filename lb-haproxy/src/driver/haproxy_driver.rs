@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     client::{ClientError, Counters as ClientCounters, Interruption},
-    plan::{Plan, Read},
+    plan::Plan,
 };
 
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
@@ -339,27 +339,10 @@ impl Driver for HaproxyDriver {
     }
 
     async fn preview(&mut self, desired: &Arc<Snapshot>) -> Result<Preview, DriveError> {
-        let plan = async {
-            self.connect().await?;
-            if let Some(known) = &mut self.knowledge {
-                known.doubtful = true;
-            }
-            self.take_in(desired).await?;
-            let (now, clock) = (self.elapsed(), self.clock());
-            if let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) {
-                // What only a look tells, such as which servers are backups.
-                let mut reads = known.planner.clone().plan(now).reads;
-                reads.retain(|read| matches!(read, Read::Backups(_)));
-                live::read(&mut session.client, &mut known.planner, &reads, &clock).await?;
-            }
-            Ok(self
-                .knowledge
-                .as_ref()
-                .map(|known| known.planner.clone().plan(now))
-                .unwrap_or_default())
-        }
-        .await
-        .map_err(|error: DriverError| error.into_core(&self.config.name))?;
+        let plan = self
+            .look_ahead(desired)
+            .await
+            .map_err(|error: DriverError| error.into_core(&self.config.name))?;
         let json = serde_json::to_string_pretty(&plan).unwrap_or_default();
         Ok(Preview::new(plan.steps().count(), plan.to_string(), json))
     }

@@ -17,6 +17,7 @@ mod known_slots;
 mod ladder;
 mod live;
 mod maps;
+mod preview;
 mod read_back;
 mod workers;
 

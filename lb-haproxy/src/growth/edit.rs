@@ -1,9 +1,6 @@
 //! Edits a configuration so that it has what is needed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::{Mode, Name};
 
@@ -11,7 +8,7 @@ use super::{
     BackendNeed, GrowthConfig, Need,
     section::{Section, sections, text, words},
 };
-use crate::policy::Policy;
+use crate::{config::lint::forgets, policy::Policy};
 
 /// A configuration that has what was needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +100,11 @@ pub fn grow(
     bounds: &GrowthConfig,
     policy: &Policy,
 ) -> Result<Grown, CannotGrow> {
+    // Every backend with slots must get their addresses back from the state file: each loses them at the reload, not only
+    // the one that grows.
+    if let Some((backend, why)) = forgets(config, policy) {
+        return Err(CannotGrow::Forgets { backend, why });
+    }
     let mut edit = Edit {
         sections: sections(config),
         bounds,
@@ -111,7 +113,6 @@ pub fn grow(
         backends: Vec::new(),
         left: Vec::new(),
     };
-    edit.refuse_if_it_forgets()?;
     for (backend, need) in &need.slots {
         if let Err(why) = edit.more_slots(backend, *need) {
             edit.left.push(why);
@@ -168,57 +169,6 @@ impl Edit<'_> {
         sections(before) != self.sections
     }
 
-    /// Every backend with slots must get their addresses back from the state file: each loses them at the reload,
-    /// not only the one that grows.
-    fn refuse_if_it_forgets(&self) -> Result<(), CannotGrow> {
-        let forgets = |section: &Section, why| {
-            Err(CannotGrow::Forgets {
-                backend: section.name.clone(),
-                why,
-            })
-        };
-        let file = self
-            .sections
-            .iter()
-            .filter(|section| section.keyword == "global")
-            .any(|section| section.settings("server-state-file").next().is_some());
-        let mut default = false;
-        for section in &self.sections {
-            let own = section
-                .settings("load-server-state-from-file")
-                .last()
-                .map(|(_, words)| words.get(1) == Some(&"global"));
-            if section.keyword == "defaults" {
-                default = own.unwrap_or(false);
-            }
-            if !section.is_backend() {
-                continue;
-            }
-            for (_, words) in slots_of(section) {
-                if !file {
-                    return forgets(section, "`global` has no server-state-file");
-                }
-                if !own.unwrap_or(default) {
-                    return forgets(section, "it has no load-server-state-from-file global");
-                }
-                let literal = words.get(3).is_some_and(|address| is_literal(address));
-                let last = words
-                    .iter()
-                    .position(|word| *word == "init-addr")
-                    .and_then(|at| words.get(at + 1))
-                    .is_some_and(|ways| ways.split(',').next() == Some("last"));
-                if literal || !last {
-                    return forgets(
-                        section,
-                        "HAProxy restores an address only to slots written `slot.invalid:1 disabled init-addr \
-                         last,127.0.0.1`",
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn more_slots(&mut self, backend: &Name, need: BackendNeed) -> Result<(), CannotGrow> {
         let (bounds, policy) = (self.bounds, self.policy);
         let section = self
@@ -270,16 +220,33 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// The last spare backend of a mode.
-    fn spare(&self, prefix: &str) -> Result<Section, CannotGrow> {
-        let is_spare = |section: &&Section| {
+    /// Where the last spare backend of a mode stands.
+    fn spare(&self, prefix: &str) -> Result<usize, CannotGrow> {
+        let is_spare = |section: &Section| {
             let number = section.name.strip_prefix(prefix);
-            section.is_backend() && number.is_some_and(|number| number.parse::<u32>().is_ok())
+            // A `listen` would listen twice.
+            section.keyword == "backend" && number.is_some_and(|its| its.parse::<u32>().is_ok())
         };
-        let spare = self.sections.iter().rfind(is_spare).cloned();
+        let spare = self.sections.iter().rposition(is_spare);
         spare.ok_or_else(|| CannotGrow::NoSpare {
             prefix: prefix.to_owned(),
         })
+    }
+
+    /// Adds a backend like the one at `model`, which starts from the same `defaults`.
+    fn add_like(&mut self, model: usize, name: &str) {
+        let Some(section) = self.sections.get(model) else {
+            return;
+        };
+        let copy = section.copy(name);
+        let next = |section: &Section| section.keyword == "defaults";
+        let later = self.sections.iter().skip(model).position(next);
+        match later {
+            // What names no `defaults` starts from the last before it.
+            Some(later) if copy.from().is_none() => self.sections.insert(model + later, copy),
+            // At the end, so that no other backend's number changes.
+            _ => self.sections.push(copy),
+        }
     }
 
     /// Declares a backend that was made at run time, like a spare one.
@@ -290,7 +257,7 @@ impl Edit<'_> {
                 Mode::Tcp => &self.policy.spare_tcp,
                 _ => &self.policy.spare_http,
             })?;
-            self.sections.push(copy(&model, backend.as_str()));
+            self.add_like(model, backend.as_str());
         }
         let need = BackendNeed {
             slots: 0,
@@ -319,29 +286,10 @@ impl Edit<'_> {
         let free = (1..).filter(|number| !taken.contains(number));
         for number in free.take((count - has) as usize) {
             let name = format!("{prefix}{number}");
-            // At the end, so that no other backend's number changes.
-            self.sections.push(copy(&model, &name));
+            self.add_like(model, &name);
             self.backends.push(Name::from_text(&name));
         }
         Ok(())
-    }
-}
-
-/// A section like `model`, under another name and without what may be there once only.
-fn copy(model: &Section, name: &str) -> Section {
-    let mut lines = vec![String::new(), format!("{} {name}", model.keyword)];
-    lines.extend(
-        model
-            .lines
-            .iter()
-            .skip(1)
-            .filter(|line| !matches!(words(line).next(), None | Some("id" | "guid")))
-            .cloned(),
-    );
-    Section {
-        keyword: model.keyword.clone(),
-        name: name.to_owned(),
-        lines,
     }
 }
 
@@ -388,13 +336,4 @@ fn with_range(line: &str, range: &str, count: u32) -> String {
 fn larger(count: u32, percent: u32) -> u32 {
     let more = u64::from(count) * u64::from(percent) / 100;
     count.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
-}
-
-/// Whether an address is none that would be looked up by name.
-fn is_literal(address: &str) -> bool {
-    let host = match address.rsplit_once(':') {
-        Some((host, _)) => host,
-        None => address,
-    };
-    host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }

@@ -54,6 +54,35 @@ impl Section {
             .filter_map(move |(at, line)| Some((at, Self::words_of(line, setting)?)))
     }
 
+    /// The `defaults` section that it names, where it names one.
+    pub(super) fn from(&self) -> Option<&str> {
+        let mut header = words(self.lines.first()?).skip(2);
+        header.find(|word| *word == "from")?;
+        header.next()
+    }
+
+    /// A section like this one, under another name and without what may be there once only. It starts from the same
+    /// `defaults` where this one names them.
+    pub(super) fn copy(&self, name: &str) -> Self {
+        let header = match self.from() {
+            Some(from) => format!("{} {name} from {from}", self.keyword),
+            None => format!("{} {name}", self.keyword),
+        };
+        let mut lines = vec![String::new(), header];
+        lines.extend(
+            self.lines
+                .iter()
+                .skip(1)
+                .filter(|line| !matches!(words(line).next(), None | Some("id" | "guid")))
+                .cloned(),
+        );
+        Self {
+            keyword: self.keyword.clone(),
+            name: name.to_owned(),
+            lines,
+        }
+    }
+
     /// Whether it takes requests to servers.
     pub(super) fn is_backend(&self) -> bool {
         matches!(self.keyword.as_str(), "backend" | "listen")

@@ -42,6 +42,11 @@ pub fn slot_templates(text: &str) -> BTreeMap<Name, Vec<SlotTemplate>> {
         };
         let templates = section
             .settings("server-template")
+            // HAProxy itself fills these, by DNS.
+            .filter(|(_, words)| {
+                let by_dns = words.get(3).is_some_and(|address| address.starts_with('_'));
+                !by_dns && !words.contains(&"resolvers")
+            })
             .filter_map(|(_, words)| {
                 let prefix: Name = words.get(1)?.parse().ok()?;
                 let range = words.get(2)?;
@@ -65,6 +70,7 @@ mod tests {
     #[test]
     fn a_template_makes_the_servers_of_its_range() {
         let text = "backend web\n  server-template app 2-4 127.0.0.1:1 disabled\n  server-template v1 3 x:1\n\
+                    backend dns\n  server-template s 5 _http._tcp.x resolvers dns\n  server-template t 1-5 x:1 resolvers dns disabled\n\
                     listen tcp\n  server-template \"q\" 1-2 x:1\n";
         let all = slot_templates(text);
         let name: Name = "web".parse().unwrap();
@@ -75,6 +81,10 @@ mod tests {
         };
         assert!(made("app2") && made("app4") && made("v11") && made("v13"));
         assert!(!made("app1") && !made("app5") && !made("app02") && !made("app") && !made("v14"));
-        assert_eq!(all.len(), 1, "a quoted prefix is not taken for one");
+        assert_eq!(
+            all.len(),
+            1,
+            "neither one in quotes nor one of DNS is taken for one"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! All backends together: what changed, what waits, and the order across them.
 
+#[cfg(feature = "io")]
+mod assume;
 mod bindings;
 mod need;
 mod order;

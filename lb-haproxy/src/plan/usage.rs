@@ -70,10 +70,10 @@ impl Usage {
             Outlook::Low(left) => {
                 let left = match left {
                     Some(left) => format!("at the present rate they last {} s", left.as_secs()),
-                    None => "no rate is known yet".to_owned(),
+                    None => "there is no trend yet".to_owned(),
                 };
                 let detail = format!(
-                    "backend {name} has {free} of {slots} slots left, {quarantined} more are resting: {left}"
+                    "backend {name} has {free} of {slots} slots left, {quarantined} more are in quarantine; {left}"
                 );
                 Notice::warning("slots_low", detail)
             }

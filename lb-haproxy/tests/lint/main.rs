@@ -8,7 +8,9 @@
     reason = "a test may end in a panic"
 )]
 
+mod cases;
 mod endpoint;
+mod examples;
 mod names;
 mod process;
 mod slots;

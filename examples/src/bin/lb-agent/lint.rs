@@ -10,7 +10,7 @@ use lb::spec::{Spec, TargetSpec};
 use lb_core::Name;
 use lb_haproxy::{
     Policy,
-    config::lint::{ConfigFile, Finding, LintOptions, lint as findings_of, map_files},
+    config::lint::{ConfigFile, Finding, LintOptions, Severity, lint as findings_of, map_files},
     process::{Executable, ProcessError, check_configs},
     proto::Version,
 };
@@ -70,7 +70,10 @@ async fn look(common: &Common, args: &LintArgs) -> Result<ExitCode, Failure> {
         None => None,
     };
     let findings = findings_of(&files, &options);
-    let ok = findings.is_empty() && verdict.as_ref().is_none_or(|verdict| verdict.accepted);
+    let fine = findings
+        .iter()
+        .all(|finding| finding.severity == Severity::Note);
+    let ok = fine && verdict.as_ref().is_none_or(|verdict| verdict.accepted);
     if args.json {
         print_line(format_args!(
             "{:#}",

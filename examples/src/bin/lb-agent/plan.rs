@@ -1,6 +1,6 @@
 //! `lb-agent plan`.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use lb::spec::{Severity, Spec, TargetSpec};
 use lb_core::{Handle, Name, Preview, Snapshot, Status, status::Health};
@@ -100,8 +100,15 @@ async fn first_snapshot(spec: Spec, limit: Duration) -> Result<(Arc<Snapshot>, S
     let mut events = handle.subscribe();
     let running = plane.spawn();
     let published = async {
-        while !handle.status().published {
-            if events.next().await.is_none() {
+        let mut waits = Waits::default();
+        loop {
+            let status = handle.status();
+            if status.published {
+                return;
+            }
+            waits.show(&status);
+            // A source that cannot begin emits no event.
+            if let Ok(None) = tokio::time::timeout(LOOK, events.next()).await {
                 return;
             }
         }
@@ -118,11 +125,56 @@ async fn first_snapshot(spec: Spec, limit: Duration) -> Result<(Arc<Snapshot>, S
     Ok((snapshot, status))
 }
 
+/// How often to look why there is nothing yet.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Why each source has not completed its initial sync, each reason shown once, on standard error.
+#[derive(Debug, Default)]
+struct Waits {
+    shown: BTreeSet<String>,
+}
+
+impl Waits {
+    fn show(&mut self, status: &Status) {
+        for line in reasons(status) {
+            if !self.shown.contains(&line) {
+                eprintln!("lb-agent: waiting: {line}");
+                self.shown.insert(line);
+            }
+        }
+    }
+}
+
+/// What keeps sources from their initial sync.
+fn reasons(status: &Status) -> Vec<String> {
+    let waiting = status
+        .sources
+        .iter()
+        .filter(|source| matches!(source.health, Health::NeverSynced { .. }));
+    waiting
+        .flat_map(|source| {
+            let why = match &source.health {
+                Health::NeverSynced { why: Some(why), .. } => Some(why.clone()),
+                _ => None,
+            };
+            let found = source.diagnostics.iter().map(ToString::to_string);
+            let name = &source.name;
+            why.into_iter()
+                .chain(found)
+                .map(move |reason| format!("source {name}: {reason}"))
+        })
+        .collect()
+}
+
 fn unheard(handle: &Handle, limit: Duration) -> String {
-    let mut text = format!("no source told anything within {limit:?}");
-    for source in handle.status().sources {
+    let status = handle.status();
+    let mut text = format!("no source completed its initial sync within {limit:?}");
+    for source in &status.sources {
         if let Some(why) = why(&source.health) {
             text.push_str(&format!("\n  source {}: {why}", source.name));
+        }
+        for diagnostic in &source.diagnostics {
+            text.push_str(&format!("\n  source {}: {diagnostic}", source.name));
         }
     }
     text

@@ -47,6 +47,8 @@ pub(super) struct Section {
     pub(super) lines: Vec<Line>,
     /// The `defaults` section that it starts from, by its index among the sections.
     pub(super) defaults: Option<usize>,
+    /// If `true`, it names a `defaults` section that is not in these files.
+    pub(super) astray: bool,
 }
 
 /// All sections of all files, in their order.
@@ -138,7 +140,14 @@ impl Document {
     fn begin(&mut self, kind: Kind, line: &Line) {
         let named = !matches!(line.word(1), "from") || kind != Kind::Defaults;
         let name = if named { line.word(1) } else { "" };
-        let defaults = match (line.after("from"), kind) {
+        // `from` stands after the name, and a section may be named `from`.
+        let from = line
+            .words
+            .iter()
+            .skip(if named { 2 } else { 1 })
+            .position(|word| word.text == "from")
+            .map(|at| line.word(at + if named { 3 } else { 2 }));
+        let defaults = match (from, kind) {
             (_, Kind::Global | Kind::Other) => None,
             (Some(from), _) => self
                 .sections
@@ -156,11 +165,12 @@ impl Document {
             at: line.at,
             lines: Vec::new(),
             defaults,
+            astray: from.is_some() && defaults.is_none() && kind != Kind::Other,
         });
     }
 
-    /// The lines that hold in a section: those of its `defaults` first, so that the last one counts.
-    pub(super) fn lines<'d>(&'d self, section: &'d Section) -> Vec<&'d Line> {
+    /// A section, then the `defaults` that it starts from, then those that these start from.
+    pub(super) fn chain<'d>(&'d self, section: &'d Section) -> Vec<&'d Section> {
         let mut chain = vec![section];
         let mut at = section.defaults;
         while let Some(defaults) = at.and_then(|index| self.sections.get(index)) {
@@ -169,6 +179,11 @@ impl Document {
             at = defaults.defaults;
         }
         chain
+    }
+
+    /// The lines that hold in a section: those of its `defaults` first, so that the last one counts.
+    pub(super) fn lines<'d>(&'d self, section: &'d Section) -> Vec<&'d Line> {
+        self.chain(section)
             .iter()
             .rev()
             .flat_map(|section| &section.lines)

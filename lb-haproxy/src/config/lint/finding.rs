@@ -30,6 +30,8 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// It works as it is written. It is named because it may not be what was meant.
+    Note,
     /// It works as long as all goes well.
     Warning,
     /// It does not work.
@@ -68,6 +70,8 @@ pub enum Code {
     AddressNotRestored,
     /// All slots are checked at one fixed address.
     CheckAddressFixed,
+    /// Users of a cookie do not stay with an endpoint: slots have no value for it.
+    CookieLost,
     /// Cookies name slots, not endpoints.
     CookieOfSlot,
     /// Users who stay with a server come back to it while it is drained.
@@ -76,6 +80,8 @@ pub enum Code {
     DynamicWithoutTls,
     /// Too few connections to the admin socket.
     FewAdminConnections,
+    /// A server beside the slots that lb never changes.
+    FixedServer,
     /// A consistent hash tells slots apart, not endpoints.
     HashBySlot,
     /// `http-reuse never` before HAProxy 3.0.
@@ -104,6 +110,8 @@ pub enum Code {
     OpenFiles,
     /// Slots that serve before they are filled.
     SlotEnabled,
+    /// Servers that would be slots if they were named like them.
+    SlotPrefix,
     /// Slots that follow the health of another server.
     SlotTracks,
     /// Slots whose name cannot be looked up.
@@ -129,10 +137,12 @@ impl fmt::Display for Code {
         f.write_str(match self {
             Self::AddressNotRestored => "address-not-restored",
             Self::CheckAddressFixed => "check-address-fixed",
+            Self::CookieLost => "cookie-lost",
             Self::CookieOfSlot => "cookie-of-slot",
             Self::DrainedAreVisited => "drained-are-visited",
             Self::DynamicWithoutTls => "dynamic-without-tls",
             Self::FewAdminConnections => "few-admin-connections",
+            Self::FixedServer => "fixed-server",
             Self::HashBySlot => "hash-by-slot",
             Self::HttpReuseNever => "http-reuse-never",
             Self::MapMissing => "map-missing",
@@ -147,6 +157,7 @@ impl fmt::Display for Code {
             Self::NoSocket => "no-socket",
             Self::OpenFiles => "open-files",
             Self::SlotEnabled => "slot-enabled",
+            Self::SlotPrefix => "slot-prefix",
             Self::SlotTracks => "slot-tracks",
             Self::SlotUnresolvable => "slot-unresolvable",
             Self::SlotWithoutAddress => "slot-without-address",
@@ -164,6 +175,7 @@ impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Error => "error",
+            Self::Note => "note",
             Self::Warning => "warning",
         })
     }

@@ -7,12 +7,15 @@
 //! Not found, because no failure comes of it: a short `stats timeout` (every admin connection sets its own), settings
 //! of slots in `default-server`, `http-reuse always` (a slot rests until nothing is left to be used again).
 
+mod address;
 mod document;
 mod finding;
+mod fixed;
 mod names;
 mod options;
 mod process;
 mod proxy;
+mod restore;
 mod rules;
 mod servers;
 mod slots;
@@ -23,6 +26,7 @@ mod words;
 pub use document::ConfigFile;
 pub use finding::{Code, Finding, Guarantee, Severity};
 pub use options::LintOptions;
+pub(crate) use restore::forgets;
 
 use document::Document;
 use rules::Rules;
@@ -46,6 +50,7 @@ pub fn lint(files: &[ConfigFile<'_>], options: &LintOptions) -> Vec<Finding> {
     names::check(&mut rules);
     for proxy in &rules.proxies() {
         slots::check(proxy, &mut rules);
+        fixed::check(proxy, &mut rules);
         traffic::check(proxy, &mut rules);
     }
     rules.finish()

@@ -4,10 +4,13 @@ use super::{
     document::{At, Document, Line, Section},
     servers::{ServerLine, server_lines},
 };
+use crate::policy::Policy;
 
 /// A backend, its `defaults` applied.
 pub(super) struct Proxy<'d> {
     pub(super) at: At,
+    pub(super) name: &'d str,
+    policy: &'d Policy,
     /// Inherited lines first.
     pub(super) lines: Vec<&'d Line>,
     /// Its servers and slots.
@@ -15,10 +18,12 @@ pub(super) struct Proxy<'d> {
 }
 
 impl<'d> Proxy<'d> {
-    pub(super) fn of(document: &'d Document, section: &'d Section) -> Self {
+    pub(super) fn of(document: &'d Document, section: &'d Section, policy: &'d Policy) -> Self {
         let lines = document.lines(section);
         Self {
             at: section.at,
+            name: &section.name,
+            policy,
             servers: server_lines(&lines),
             lines,
         }
@@ -48,6 +53,9 @@ impl<'d> Proxy<'d> {
 
     /// Those of its servers that are slots.
     pub(super) fn slots(&self) -> impl Iterator<Item = &ServerLine<'d>> {
-        self.servers.iter().filter(|server| server.is_slot())
+        let policy = self.policy;
+        self.servers
+            .iter()
+            .filter(move |server| server.is_slot(policy))
     }
 }

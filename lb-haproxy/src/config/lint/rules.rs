@@ -33,7 +33,7 @@ impl<'d> Rules<'d> {
         let sections = self.document.sections.iter();
         sections
             .filter(|section| matches!(section.kind, Kind::Backend | Kind::Listen))
-            .map(|section| Proxy::of(self.document, section))
+            .map(|section| Proxy::of(self.document, section, &self.options.policy))
             .filter(|proxy| proxy.last(&["disabled"]).is_none())
             .collect()
     }
@@ -58,6 +58,17 @@ impl<'d> Rules<'d> {
         instead: impl Into<String>,
     ) {
         self.add(at, code, Severity::Warning, guarantee, message, instead);
+    }
+
+    pub(super) fn note(
+        &mut self,
+        at: At,
+        code: Code,
+        guarantee: Guarantee,
+        message: impl Into<String>,
+        instead: impl Into<String>,
+    ) {
+        self.add(at, code, Severity::Note, guarantee, message, instead);
     }
 
     fn add(

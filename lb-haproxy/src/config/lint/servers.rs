@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::document::Line;
+use super::{address::Place, document::Line};
+use crate::policy::Policy;
 
 /// One such line.
 pub(super) struct ServerLine<'d> {
@@ -20,10 +21,42 @@ pub(super) struct ServerLine<'d> {
 }
 
 impl ServerLine<'_> {
-    /// Whether it is to be filled at run time: declared in advance, numbered and disabled, or by a template.
-    pub(super) fn is_slot(&self) -> bool {
-        let numbered = self.name.ends_with(|c: char| c.is_ascii_digit());
-        self.template || (numbered && self.settings.contains_key("disabled"))
+    /// Returns `true` if it declares slots: servers in advance, which lb fills at run time.
+    ///
+    /// Those of a template are slots whatever their prefix, so that lint can name the prefix that is to be configured. A
+    /// single server is one if it is named like a slot and disabled. A server that HAProxy itself fills by DNS is none.
+    pub(super) fn is_slot(&self, policy: &Policy) -> bool {
+        if self.is_resolved() {
+            return false;
+        }
+        match self.template {
+            true => self.has("disabled") || self.has_slot_name(policy),
+            false => self.has("disabled") && self.has_slot_name(policy),
+        }
+    }
+
+    /// Returns `true` if its name is that of slots.
+    pub(super) fn has_slot_name(&self, policy: &Policy) -> bool {
+        match self.template {
+            true => self.name == policy.slot_prefix,
+            false => self
+                .name
+                .parse()
+                .is_ok_and(|name| policy.is_slot_name(&name)),
+        }
+    }
+
+    /// Returns `true` if HAProxy fills it by DNS: it has `resolvers`, or the name of SRV records.
+    pub(super) fn is_resolved(&self) -> bool {
+        self.has("resolvers") || (self.template && self.host().starts_with('_'))
+    }
+
+    /// What stands before the number of its name.
+    pub(super) fn prefix(&self) -> &str {
+        match self.template {
+            true => self.name,
+            false => self.name.trim_end_matches(|c: char| c.is_ascii_digit()),
+        }
     }
 
     pub(super) fn has(&self, setting: &str) -> bool {
@@ -32,29 +65,20 @@ impl ServerLine<'_> {
 
     /// What stands before the port, without the word for its family.
     pub(super) fn host(&self) -> &str {
-        let address = self
-            .address
-            .trim_start_matches("ipv4@")
-            .trim_start_matches("ipv6@");
-        let host = match address.rsplit_once(':') {
-            Some((host, port)) if port.chars().all(|c| c.is_ascii_digit() || c == '+') => host,
-            _ => address,
-        };
-        host.trim_start_matches('[').trim_end_matches(']')
+        match Place::of(self.address) {
+            Place::Host(host) => host,
+            _ => self.address,
+        }
     }
 
-    /// Whether its address is an IP address.
+    /// Returns `true` if its address is an IP address.
     pub(super) fn is_literal(&self) -> bool {
         self.host() == "*" || self.host().parse::<IpAddr>().is_ok()
     }
 
-    /// Whether it is something without a port, such as the path of a socket.
+    /// Returns `true` if it is something without a port, such as the path of a socket.
     pub(super) fn is_path(&self) -> bool {
-        let special = ["unix@", "abns@", "abnsz@", "fd@", "sockpair@"];
-        self.address.starts_with('/')
-            || special
-                .iter()
-                .any(|prefix| self.address.starts_with(prefix))
+        !matches!(Place::of(self.address), Place::Host(_))
     }
 }
 
@@ -216,21 +240,30 @@ mod tests {
              default-server check cookie disabled inter 1s\n\
              server-template s 2-9 [::1]:80 no-check fall 3 sni str(check) disabled\n\
              server s1 unix@/tmp/x enabled cookie disabled weight 1\n\
-             server s2 slot.invalid:1 init-addr last,127.0.0.1 disabled";
+             server slot2 slot.invalid:1 init-addr last,127.0.0.1 disabled\n\
+             server-template w 1-3 tcp4@app.example:80 resolvers dns disabled\n\
+             server-template v 5 _http._tcp.app.example resolvers dns\n\
+             server legacy2 10.0.0.8:80 disabled";
         let file = ConfigFile { name: "f", text };
         let document = Document::parse(&[file]);
         let lines = document.lines(&document.sections[0]);
         let servers = server_lines(&lines);
-        let [before, template, path, named] = &servers[..] else {
+        let policy = Policy::default();
+        let [before, template, path, named, resolved, srv, legacy] = &servers[..] else {
             panic!("{}", servers.len());
         };
-        assert!(before.settings.is_empty() && before.is_literal() && !before.is_slot());
+        assert!(before.settings.is_empty() && before.is_literal() && !before.is_slot(&policy));
         assert_eq!((template.count, template.host()), (8, "::1"));
-        assert!(!template.has("check") && template.has("disabled") && template.is_slot());
+        assert!(!template.has("check") && template.has("disabled") && template.is_slot(&policy));
         assert_eq!(template.settings["cookie"], "disabled");
-        assert!(path.is_path() && path.has("check") && !path.is_slot());
+        assert!(path.is_path() && path.has("check") && !path.is_slot(&policy));
         assert_eq!(named.settings["init-addr"], "last,127.0.0.1");
-        assert!(named.is_slot() && !named.is_literal() && !named.is_path());
+        assert!(named.is_slot(&policy) && !named.is_literal() && !named.is_path());
+        for server in [resolved, srv, legacy] {
+            assert!(!server.is_slot(&policy), "{}", server.name);
+        }
+        assert_eq!(resolved.host(), "app.example");
+        assert_eq!(legacy.prefix(), "legacy");
     }
 
     #[test]

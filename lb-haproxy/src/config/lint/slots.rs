@@ -28,7 +28,7 @@ pub(super) fn check(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
             slot.line.at,
             Code::StateNotKept,
             Guarantee::Restart,
-            *message,
+            message.clone(),
             format!(
                 "server-state-file PATH in global, load-server-state-from-file global in the backend, and slots \
                  written {RESTORED}"
@@ -40,7 +40,7 @@ pub(super) fn check(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
 /// What becomes of addresses and states at a reload.
 enum State {
     Kept,
-    Lost(&'static str),
+    Lost(String),
 }
 
 impl State {
@@ -49,13 +49,37 @@ impl State {
         let file = |word: &str| rules.document.global().any(|line| line.word(0) == word);
         match loads.map_or("none", |line| line.word(1)) {
             "global" if !file("server-state-file") => Self::Lost(
-                "the backend loads its state from a file that global does not name: a reload forgets all endpoints",
+                "the backend loads its state from a file that global does not name: a reload forgets all endpoints"
+                    .to_owned(),
             ),
-            "global" | "local" => Self::Kept,
+            "global" => Self::Kept,
+            "local" => Self::Lost(format!(
+                "the backend loads its state from a file of its own, {}, and lb writes the file of global only: a \
+                 reload forgets all endpoints",
+                local_file(proxy, rules)
+            )),
             _ => Self::Lost(
-                "a reload or restart forgets all endpoints, and requests fail until lb has filled the slots again",
+                "a reload or restart forgets all endpoints, and requests fail until lb has filled the slots again"
+                    .to_owned(),
             ),
         }
+    }
+}
+
+/// Where `load-server-state-from-file local` looks.
+fn local_file(proxy: &Proxy<'_>, rules: &Rules<'_>) -> String {
+    let named = proxy.last(&["server-state-file-name"]);
+    let name = match named.map_or("", |line| line.word(1)) {
+        "" | "use-backend-name" => proxy.name,
+        name => name,
+    };
+    let mut global = rules.document.global();
+    let base = global.rfind(|line| line.word(0) == "server-state-base");
+    match base {
+        Some(base) if !name.starts_with('/') => {
+            format!("{}/{name}", base.word(1).trim_end_matches('/'))
+        }
+        _ => name.to_owned(),
     }
 }
 

@@ -1,8 +1,7 @@
 //! The admin sockets.
 
-use std::net::IpAddr;
-
 use super::{
+    address::Place,
     document::Line,
     finding::{Code, Guarantee},
     rules::Rules,
@@ -64,40 +63,40 @@ fn is_admin(line: &Line) -> bool {
 
 /// Who can reach it may do everything.
 fn reachable(line: &Line, rules: &mut Rules<'_>) {
-    let address = line.word(2);
-    let path = address.strip_prefix("unix@").unwrap_or(address);
-    if path.starts_with('/') {
-        let mode = line.after("mode").map(|mode| u32::from_str_radix(mode, 8));
-        // Without a mode the process's umask decides, as a rule for nobody but its user.
-        if let Some(Ok(mode)) = mode
-            && mode & 0o002 != 0
-        {
+    if line.words.get(2).is_none_or(|word| word.open) {
+        return;
+    }
+    // Several addresses of one line share its settings.
+    for address in line.word(2).split(',') {
+        let place = Place::of(address);
+        if let Place::Path(_) = place {
+            mode(line, rules);
+        } else if !place.is_local() {
             rules.error(
                 line.at,
-                Code::SocketMode,
+                Code::SocketAddress,
                 Guarantee::Access,
-                format!("every user of this machine may change everything (mode {mode:o})"),
-                "mode 600, or mode 660 with a group of its own",
+                format!(
+                    "every program that can connect to {address} may change everything, without a password"
+                ),
+                "a path with mode 600, or an address of the loopback interface",
             );
         }
-        return;
     }
-    if line.is_open() || path.starts_with("abns") || path.starts_with("fd@") {
-        return;
-    }
-    let host = path.trim_start_matches("ipv4@").trim_start_matches("ipv6@");
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let local = host
-        .parse::<IpAddr>()
-        .map_or(host == "localhost", |ip| ip.is_loopback());
-    if !local {
+}
+
+fn mode(line: &Line, rules: &mut Rules<'_>) {
+    let mode = line.after("mode").map(|mode| u32::from_str_radix(mode, 8));
+    // Without a mode the process's umask decides, as a rule for no other user.
+    if let Some(Ok(mode)) = mode
+        && mode & 0o002 != 0
+    {
         rules.error(
             line.at,
-            Code::SocketAddress,
+            Code::SocketMode,
             Guarantee::Access,
-            format!("whoever reaches {address} may change everything, without a password"),
-            "a path with mode 600, or an address of the loopback interface",
+            format!("every user of this machine may change everything (mode {mode:o})"),
+            "mode 600, or mode 660 with a group of its own",
         );
     }
 }

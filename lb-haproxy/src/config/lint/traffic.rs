@@ -113,6 +113,24 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     if line.has("dynamic") || line.is_open() {
         return;
     }
+    let instead = format!(
+        "cookie {} insert indirect nocache dynamic, dynamic-cookie-key SECRET, and no cookie on the lines of servers",
+        line.word(1)
+    );
+    if let Some(slot) = proxy.slots().find(|slot| !slot.has("cookie")) {
+        rules.error(
+            slot.line.at,
+            Code::CookieLost,
+            Guarantee::Stickiness,
+            format!(
+                "the slots have no value for the cookie {}: users do not stay with an endpoint, and a cookie that they \
+                 have is taken away",
+                line.word(1)
+            ),
+            instead,
+        );
+        return;
+    }
     if let Some(slot) = proxy.slots().find(|slot| slot.has("cookie")) {
         rules.warning(
             slot.line.at,
@@ -122,10 +140,7 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
                 "the cookie {} names the slot: when the slot gets another endpoint, its users go there",
                 line.word(1)
             ),
-            format!(
-                "cookie {} insert indirect nocache dynamic, dynamic-cookie-key SECRET, and no cookie on the line",
-                line.word(1)
-            ),
+            instead,
         );
     }
 }

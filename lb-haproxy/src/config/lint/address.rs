@@ -1,0 +1,104 @@
+//! The spellings of an address, of a socket or of a server.
+
+use std::net::IpAddr;
+
+/// Where an address leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// A Unix socket in Linux' abstract namespace, which has no file and no mode.
+    Abstract,
+    /// A host, by name or IP address, without its port.
+    Host(&'a str),
+    /// A descriptor that HAProxy inherits, or one of its own listeners.
+    Inherited,
+    /// The path of a Unix socket.
+    Path(&'a str),
+}
+
+/// The words before `@` that name a family of IP addresses.
+const IP: [&str; 17] = [
+    "ip", "ipv4", "ipv6", "mptcp", "mptcp4", "mptcp6", "quic", "quic4", "quic6", "sctp", "tcp",
+    "tcp4", "tcp6", "udp", "udp4", "udp6", "",
+];
+
+impl<'a> Place<'a> {
+    pub(super) fn of(address: &'a str) -> Self {
+        let plain = ["stream+", "dgram+", "quic+"]
+            .iter()
+            .find_map(|kind| address.strip_prefix(kind))
+            .unwrap_or(address);
+        match plain.split_once('@') {
+            Some(("unix" | "uxst" | "uxdg", path)) => Self::Path(path),
+            Some(("abns" | "abnsz", _)) => Self::Abstract,
+            Some(("fd" | "sockpair" | "rev" | "rhttp", _)) => Self::Inherited,
+            Some((family, rest)) if IP.contains(&family) => Self::Host(host(rest)),
+            _ if plain.starts_with('/') => Self::Path(plain),
+            _ => Self::Host(host(plain)),
+        }
+    }
+
+    /// Returns `true` if only this machine reaches it.
+    pub(super) fn is_local(self) -> bool {
+        match self {
+            Self::Host(host) => host
+                .parse::<IpAddr>()
+                .map_or(host == "localhost", |ip| ip.is_loopback()),
+            Self::Abstract | Self::Inherited | Self::Path(_) => true,
+        }
+    }
+}
+
+/// Takes the port off, or a range of ports.
+fn host(address: &str) -> &str {
+    let host = match address.rsplit_once(':') {
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit() || "+-".contains(c)) => host,
+        _ => address,
+    };
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_p21_every_spelling_of_an_address_is_known() {
+        for (address, expected, local) in [
+            (
+                "/run/haproxy/admin.sock",
+                Place::Path("/run/haproxy/admin.sock"),
+                true,
+            ),
+            ("unix@/run/x", Place::Path("/run/x"), true),
+            ("unix@x.sock", Place::Path("x.sock"), true),
+            ("uxst@/run/x", Place::Path("/run/x"), true),
+            ("uxdg@/run/x", Place::Path("/run/x"), true),
+            ("stream+unix@/run/x", Place::Path("/run/x"), true),
+            ("abns@haproxy", Place::Abstract, true),
+            ("abnsz@haproxy", Place::Abstract, true),
+            ("fd@5", Place::Inherited, true),
+            ("fd@${HAPROXY_FD}", Place::Inherited, true),
+            ("sockpair@7", Place::Inherited, true),
+            ("127.0.0.1:9999", Place::Host("127.0.0.1"), true),
+            ("127.8.9.1:9999", Place::Host("127.8.9.1"), true),
+            ("ipv4@127.0.0.1:9999", Place::Host("127.0.0.1"), true),
+            ("tcp@127.0.0.1:9999", Place::Host("127.0.0.1"), true),
+            ("tcp4@127.0.0.1:9999", Place::Host("127.0.0.1"), true),
+            ("tcp4@0.0.0.0:9999", Place::Host("0.0.0.0"), false),
+            ("ipv6@::1:9999", Place::Host("::1"), true),
+            ("tcp6@[::1]:9999", Place::Host("::1"), true),
+            ("tcp6@:::9999", Place::Host("::"), false),
+            ("[::1]:9999", Place::Host("::1"), true),
+            ("localhost:9999", Place::Host("localhost"), true),
+            ("tcp4@localhost:9999", Place::Host("localhost"), true),
+            (":9999", Place::Host(""), false),
+            ("*:9999", Place::Host("*"), false),
+            ("ipv4@*:9999-9999", Place::Host("*"), false),
+            ("10.0.0.1:9999", Place::Host("10.0.0.1"), false),
+        ] {
+            let place = Place::of(address);
+            assert_eq!(place, expected, "{address}");
+            assert_eq!(place.is_local(), local, "{address}");
+        }
+    }
+}
