@@ -159,7 +159,11 @@ fn chosen(choice: u8) -> LayoutConfig {
         },
         2 => LayoutConfig::Registrator { prefix },
         3 => LayoutConfig::Skydns { prefix, port: None },
-        4 => LayoutConfig::Traefik { root },
+        4 => LayoutConfig::Traefik {
+            root,
+            entrypoints: Default::default(),
+            allow_unprotected: Default::default(),
+        },
         5 => LayoutConfig::Patroni { prefix },
         _ => LayoutConfig::Vulcand {
             prefix,

@@ -7,10 +7,10 @@ use lb_core::{Record, RecordKey};
 use lb_etcd::layout::{Change, Layout, LayoutConfig, View};
 use proptest::prelude::*;
 
-/// Two layouts side by side: one of whole objects, one of facts spread over keys.
+/// Layouts side by side: of whole objects, of facts spread over keys, of keys that depend on other keys.
 fn view() -> View {
     let configs: Vec<LayoutConfig> =
-        serde_json::from_str(r#"[{"lb": {"prefix": "/lb"}}, {"traefik": {"root": "/t"}}]"#)
+        serde_json::from_str(r#"[{"lb": {"prefix": "/lb"}}, {"traefik": {"root": "/t"}}, {"vulcand": {"prefix": "/v"}}, {"patroni": {"prefix": "/s"}}]"#)
             .unwrap();
     View::new(Layout::new(&configs).unwrap())
 }
@@ -28,6 +28,14 @@ fn change() -> impl Strategy<Value = (String, Option<String>)> {
         "/t/http/routers/r/rule",
         "/t/http/routers/r/service",
         "/t/http/routers/r/middlewares/0",
+        "/t/http/routers/q/rule",
+        "/t/http/routers/q/service",
+        "/t/http/middlewares/b/stripprefix/prefixes",
+        "/v/frontends/f/frontend",
+        "/v/frontends/f/middlewares/m",
+        "/s/main/leader",
+        "/s/main/members/b",
+        "/s/main/members/7",
         "/elsewhere",
     ];
     let values = [
@@ -40,7 +48,12 @@ fn change() -> impl Strategy<Value = (String, Option<String>)> {
         "http://192.0.2.3",
         "7",
         "Host(`a.example`)",
+        "HostRegexp(`(a|b)`)",
         "b",
+        r#"{"BackendId": "a", "Route": "Host(`a.example`)"}"#,
+        r#"{"BackendId": "a", "Route": "Method(`GET`)"}"#,
+        r#"{"conn_url": "postgres://192.0.2.4:1/", "role": "primary", "state": "running"}"#,
+        r#"{"conn_url": "postgres://192.0.2.4:1/", "role": "replica", "state": "running"}"#,
     ];
     let value = prop_oneof![
         1 => Just(None),
@@ -116,6 +129,36 @@ proptest! {
         if bad.is_empty() {
             prop_assert_eq!(by_key(all.records()), by_key(fresh.records()));
             prop_assert_eq!(all.key_count(), fresh.key_count());
+        }
+    }
+
+    /// Diagnostics end when their cause ends: what holds in the end is what a fresh look at the keys finds.
+    #[test]
+    fn diagnostics_end_with_their_cause(changes in prop::collection::vec(change(), 1..40)) {
+        let mut all = view();
+        let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut last = BTreeMap::new();
+        for (key, value) in changes {
+            let step = all.apply([Change {
+                key: key.clone().into_bytes(),
+                value: value.clone().map(String::into_bytes),
+            }]);
+            for object in step.resolved {
+                prop_assert!(told.remove(&object).is_some(), "{} had diagnostics", object);
+            }
+            for diagnostic in step.diagnostics {
+                told.entry(diagnostic.object.clone()).or_default().insert(diagnostic.to_string());
+            }
+            last.insert(key, value);
+        }
+        let lasts = last.into_iter().filter_map(|(key, value)| Some(Change::put(key, value?)));
+        let mut fresh: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for diagnostic in view().apply(lasts.collect::<Vec<_>>()).diagnostics {
+            fresh.entry(diagnostic.object.clone()).or_default().insert(diagnostic.to_string());
+        }
+        // A key with a bad value keeps what it meant, and says so: there a fresh look sees less.
+        if !told.values().flatten().any(|told| told.ends_with("is kept")) {
+            prop_assert_eq!(told, fresh);
         }
     }
 

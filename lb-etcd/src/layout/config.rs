@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lb_core::{Mode, ServiceOptions};
+use lb_schemes::{EntryPoints, Unprotected};
 use serde::Deserialize;
 
 use super::object::JsonFields;
@@ -63,11 +64,21 @@ pub enum LayoutConfig {
         #[serde(default)]
         port: Option<u16>,
     },
-    /// Traefik's tree of keys: HTTP and TCP routers with hosts and paths, and servers of load balancers.
+    /// Traefik's tree of keys, read by the grammar of its labels: routers and middlewares of HTTP, routers of TCP, and
+    /// servers of load balancers. Letter case does not count. A router is withheld where something restricts it that
+    /// cannot be honoured, such as a middleware `basicAuth`: its requests are answered with 503, never by a wider route.
     Traefik {
         /// What the keys begin with.
         #[serde(default = "traefik_root")]
         root: String,
+        /// The entry points that this load balancer serves, such as `{ web = "http" }`. A router of others alone is left
+        /// out. Default: `web`, `websecure`, `http` and `https`.
+        #[serde(default)]
+        entrypoints: EntryPoints,
+        /// Keys that restrict a router and that are given up: the kind or the name of a middleware, `middlewares`, or a
+        /// key such as `tls`. Default: none.
+        #[serde(default)]
+        allow_unprotected: Unprotected,
     },
     /// Vulcand: `<prefix>/backends/<service>/servers/<endpoint>` = `{"URL"}`, `<prefix>/frontends/<route>/frontend`
     /// = `{"BackendId", "Route"}`. A frontend with a key below `middlewares` is withheld: its requests are answered
@@ -252,7 +263,7 @@ pub enum ValueKind {
     Path,
     /// Of a route: its priority.
     Priority,
-    /// Of a route: its rule as Traefik writes it.
+    /// Of a route: its rule as Traefik writes it, whose length is its priority where no key has another.
     Rule,
     /// Of a route: the name of its service.
     ServiceName,

@@ -7,6 +7,8 @@ use std::{
 
 use lb_core::{EndpointState, Mode, Name, PathMatch, RouteHost, ServiceOptions, Severity, Weight};
 
+use super::traefik::{RouterName, TreeKey};
+
 /// One thing that a value says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
@@ -16,6 +18,10 @@ pub(crate) enum Fact {
     CheckPort(u16),
     /// The port where no key says one.
     DefaultPort(u16),
+    /// The priority where no key says one.
+    DefaultPriority(i32),
+    /// The endpoint has the weight 1 where no key says one.
+    DefaultWeight,
     /// The endpoint serves only while it leads.
     Elected,
     /// The address without its port.
@@ -45,10 +51,18 @@ pub(crate) enum Fact {
     Options(ServiceOptions),
     /// The port of the address.
     Port(u16),
+    /// The router of Traefik that the route is of.
+    Router(Arc<RouterName>),
     /// Routes that the object asks for itself.
     Routes(Arc<[RouteWish]>),
+    /// The rule of the route cannot be used.
+    RuleUnusable,
     /// The endpoint's state.
     State(EndpointState),
+    /// A key of a router or a middleware of Traefik.
+    TreeKey(TreeKey),
+    /// The endpoint cannot be reached as it is meant.
+    Unusable,
     /// The endpoint's weight.
     Weight(Weight),
     /// The route is restricted in a way that cannot be honoured.

@@ -12,7 +12,7 @@
 //! | `patroni` | `conn_url`, `role`, `state`, `tags.noloadbalance`, the key `leader` | members of other roles, names in place of IP addresses | |
 //! | `registrator` | address | names in place of IP addresses | |
 //! | `skydns` | `host`, `port`, `weight` | names in place of IP addresses, no port, `priority` | |
-//! | `traefik` | see [`LayoutConfig::Traefik`] | | |
+//! | `traefik` | routers, servers and middlewares as in labels: one table, [`KEYS`](lb_schemes::traefik::KEYS) | | |
 //! | `vulcand` | `URL`, `BackendId`, `Route` of `Host`, `Path`, and of `HostRegexp`, `PathRegexp` of one host or path and all below | `Settings`, listeners, hosts | `middlewares` |
 //!
 //! ## `confd`
@@ -135,13 +135,14 @@ mod patroni;
 mod pattern;
 mod preset;
 mod protection;
-mod rule;
 mod rules;
 mod scalar;
+mod traefik;
 mod view;
 mod vulcand;
 
 pub use config::{LayoutConfig, RuleConfig, ValueKind};
+pub use lb_schemes::{EntryPoint, EntryPoints, Unprotected};
 pub use object::JsonFields;
 pub use pattern::InvalidPattern;
 pub use rules::{InvalidLayout, Layout};

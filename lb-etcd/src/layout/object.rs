@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use lb_core::{EndpointState, Name, PathMatch, RouteHost, ServiceOptions, Weight};
+use lb_schemes::traefik::{Protocol, default_priority, parse_rule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -111,12 +112,14 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
         facts.said.push(Fact::RouteService(service));
     }
     if let Some((field, found)) = at(&fields.rule) {
-        let matches = in_field(&field, &found, super::rule::matches)?;
-        facts.said.push(Fact::RouteMatches(matches));
+        rule_in_field(&mut facts, in_field(&field, &found, traefik_rule));
     }
     if let Some((field, found)) = at(&fields.route) {
-        let matches = in_field(&field, &found, super::vulcand::matches)?;
-        facts.said.push(Fact::RouteMatches(matches));
+        let matches = in_field(&field, &found, super::vulcand::matches);
+        rule_in_field(
+            &mut facts,
+            matches.map(|all| Fact::RouteMatches(all).into()),
+        );
     }
     if facts.said.is_empty() {
         return Err(Complaint::value(
@@ -135,6 +138,44 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
         }
     }
     Ok(facts)
+}
+
+/// A rule that cannot be used leaves its route out, and the rest of the value is known: something may restrict the route.
+fn rule_in_field(facts: &mut Facts, rule: Result<Facts, Complaint>) {
+    match rule {
+        Ok(rule) => {
+            facts.said.extend(rule.said);
+            facts.complaints.extend(rule.complaints);
+        }
+        Err(complaint) => {
+            facts.said.push(Fact::RuleUnusable);
+            facts.complaints.push(complaint);
+        }
+    }
+}
+
+/// The hosts, paths and priority of a rule as Traefik writes it.
+pub(crate) fn traefik_rule(text: &str) -> Result<Facts, Complaint> {
+    let protocol = if text.contains("HostSNI") {
+        Protocol::Tcp
+    } else {
+        Protocol::Http
+    };
+    let rule = parse_rule(protocol, text).map_err(|error| Complaint::value(error.to_string()))?;
+    if let Some(beyond) = rule.beyond {
+        return Err(Complaint::value(format!(
+            "{beyond} cannot be expressed by routes, expected hosts and paths"
+        )));
+    }
+    let matches = rule.alternatives.into_iter();
+    let matches = matches.map(|way| (way.host.unwrap_or_default(), way.path.unwrap_or_default()));
+    Ok(Facts {
+        said: vec![
+            Fact::RouteMatches(matches.collect()),
+            Fact::DefaultPriority(default_priority(protocol, text)),
+        ],
+        complaints: Vec::new(),
+    })
 }
 
 /// Returns the first of these places where the value has none of its texts, with what is there.

@@ -1,7 +1,5 @@
 //! The well-known layouts as rules.
 
-use lb_core::Mode;
-
 use super::{
     config::{LayoutConfig, RuleConfig, ValueKind},
     object::JsonFields,
@@ -17,7 +15,8 @@ pub(crate) fn rules(config: &LayoutConfig) -> Vec<RuleConfig> {
         LayoutConfig::Registrator { prefix } => registrator(base(prefix)),
         LayoutConfig::Rules(rules) => rules.clone(),
         LayoutConfig::Skydns { prefix, port } => skydns(base(prefix), *port),
-        LayoutConfig::Traefik { root } => traefik(base(root)),
+        // It is no list of rules.
+        LayoutConfig::Traefik { .. } => Vec::new(),
         LayoutConfig::Vulcand {
             prefix,
             allow_unprotected,
@@ -84,40 +83,4 @@ fn skydns(base: &str, port: Option<u16>) -> Vec<RuleConfig> {
         .with_service("{domain:reverse}")
         .with_port(port),
     ]
-}
-
-fn traefik(base: &str) -> Vec<RuleConfig> {
-    use ValueKind::{
-        Address, Ignore, Priority, Rule, ServiceName, Unsupported, Url, Weight, Withhold,
-    };
-    let mut rules = Vec::new();
-    for (kind, mode, value, name) in [
-        ("http", Mode::Http, Url, "url"),
-        ("tcp", Mode::Tcp, Address, "address"),
-    ] {
-        let servers =
-            format!("{base}/{kind}/services/{{service}}/loadbalancer/servers/{{endpoint}}");
-        let router = format!("{base}/{kind}/routers/{{route}}");
-        rules.extend([
-            RuleConfig::new(format!("{servers}/{name}"), value).with_mode(mode),
-            RuleConfig::new(format!("{servers}/weight"), Weight).with_mode(mode),
-            RuleConfig::new(format!("{router}/rule"), Rule).with_mode(mode),
-            RuleConfig::new(format!("{router}/service"), ServiceName).with_mode(mode),
-            RuleConfig::new(format!("{router}/priority"), Priority).with_mode(mode),
-            // Whoever asks for a password or an address range must not be served without.
-            RuleConfig::new(format!("{router}/middlewares"), Withhold),
-            RuleConfig::new(format!("{router}/middlewares/*"), Withhold),
-            // Listeners and certificates are the target's configuration.
-            RuleConfig::new(format!("{router}/entrypoints"), Ignore),
-            RuleConfig::new(format!("{router}/entrypoints/*"), Ignore),
-            RuleConfig::new(format!("{router}/tls"), Ignore),
-            RuleConfig::new(format!("{router}/tls/{{rest...}}"), Ignore),
-            RuleConfig::new(
-                format!("{base}/{kind}/services/*/loadbalancer/passhostheader"),
-                Ignore,
-            ),
-        ]);
-    }
-    rules.push(RuleConfig::new(format!("{base}/{{rest...}}"), Unsupported));
-    rules
 }

@@ -1,6 +1,6 @@
 //! Compiled layouts: from a key and its value to facts.
 
-use std::{collections::BTreeMap, str};
+use std::{collections::BTreeMap, str, sync::Arc};
 
 use lb_core::Name;
 
@@ -10,12 +10,13 @@ use super::{
     object,
     pattern::{Captures, InvalidPattern, Pattern, Template},
     preset, scalar,
+    traefik::Tree,
 };
 
 /// Compiled layouts: what each key and value means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    rules: Vec<Rule>,
+    parts: Vec<Part>,
     prefix: String,
 }
 
@@ -43,6 +44,13 @@ pub enum InvalidLayout {
         /// What is wrong, and what was expected.
         problem: &'static str,
     },
+}
+
+/// The layouts in order; the rules of one are together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Rules(Vec<Rule>),
+    Traefik(Arc<Tree>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +87,7 @@ enum About {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Subject {
     Endpoint { service: Name, id: Name },
+    Middleware { name: Name },
     Route { id: Name },
     Service { service: Name },
 }
@@ -105,10 +114,22 @@ impl Layout {
     /// # Errors
     /// [`InvalidLayout`] names the rule that cannot be used.
     pub fn new(configs: &[LayoutConfig]) -> Result<Self, InvalidLayout> {
-        let mut rules = Vec::new();
+        let mut parts = Vec::new();
         for config in configs {
+            if let LayoutConfig::Traefik {
+                root,
+                entrypoints,
+                allow_unprotected,
+            } = config
+            {
+                let root = root.trim_end_matches('/');
+                let tree = Tree::new(root, entrypoints, allow_unprotected);
+                parts.push(Part::Traefik(Arc::new(tree)));
+                continue;
+            }
             let own = preset::rules(config);
             let host_expected = own.iter().any(|rule| rule.value == ValueKind::Host);
+            let mut rules = Vec::new();
             for rule in own {
                 let mut rule = Rule::new(&rule)?;
                 if host_expected && matches!(rule.about, About::Route { .. }) {
@@ -116,14 +137,20 @@ impl Layout {
                 }
                 rules.push(rule);
             }
+            parts.push(Part::Rules(rules));
         }
-        let prefix = rules
-            .iter()
-            .map(|rule| rule.pattern.literal_prefix())
+        let prefixes = parts.iter().flat_map(|part| match part {
+            Part::Traefik(tree) => vec![tree.prefix()],
+            Part::Rules(rules) => rules
+                .iter()
+                .map(|rule| rule.pattern.literal_prefix())
+                .collect(),
+        });
+        let prefix = prefixes
             .reduce(common_prefix)
             .ok_or(InvalidLayout::Empty)?
             .to_owned();
-        Ok(Self { rules, prefix })
+        Ok(Self { parts, prefix })
     }
 
     /// The text that every key of these layouts begins with. May be empty.
@@ -140,7 +167,18 @@ impl Layout {
             };
         };
         let mut left = None;
-        for rule in &self.rules {
+        let rules = self.parts.iter().flat_map(|part| match part {
+            Part::Rules(rules) => rules.iter().map(Ok).collect::<Vec<_>>(),
+            Part::Traefik(tree) => vec![Err(tree)],
+        });
+        for rule in rules {
+            let rule = match rule {
+                Ok(rule) => rule,
+                Err(tree) => match tree.read(key, value) {
+                    Some(reading) => return reading,
+                    None => continue,
+                },
+            };
             let Some(captures) = rule.pattern.matches(key) else {
                 continue;
             };
@@ -362,7 +400,7 @@ impl Rule {
                 ValueKind::Port => Fact::Port(scalar::port(plain)?).into(),
                 ValueKind::Priority => Fact::RoutePriority(scalar::priority(plain)?).into(),
                 ValueKind::Route => object::route(text)?,
-                ValueKind::Rule => Fact::RouteMatches(super::rule::matches(plain)?).into(),
+                ValueKind::Rule => object::traefik_rule(plain)?,
                 ValueKind::Service => object::service(text)?,
                 ValueKind::ServiceName => Fact::RouteService(scalar::service(plain)?).into(),
                 ValueKind::State => Fact::State(scalar::state(plain)?).into(),
@@ -434,7 +472,7 @@ impl ValueKind {
 }
 
 /// Names that begin so are taken by the records of routes and services.
-fn endpoint_name(name: Name) -> Name {
+pub(super) fn endpoint_name(name: Name) -> Name {
     if name.as_str().starts_with("route:") || name.as_str().starts_with("service:") {
         Name::from_text(&format!("/{name}"))
     } else {

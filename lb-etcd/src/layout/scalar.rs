@@ -123,7 +123,15 @@ pub(crate) fn on_down(text: &str) -> Result<OnDown, Complaint> {
 
 /// The name of a service, as layouts make it; `web@etcd` is `web`.
 pub(crate) fn service(text: &str) -> Result<Name, Complaint> {
-    let own = text.split_once('@').map_or(text, |(own, _)| own);
+    let own = match text.split_once('@') {
+        None => text,
+        Some((own, provider)) if provider.eq_ignore_ascii_case("etcd") => own,
+        Some(_) => {
+            return Err(Complaint::value(
+                "it belongs to another provider, expected a service of @etcd",
+            ));
+        }
+    };
     if own.is_empty() {
         return Err(Complaint::value("expected the name of a service"));
     }

@@ -2,6 +2,7 @@
 
 mod ledger;
 mod records;
+mod routers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -38,6 +39,9 @@ pub struct View {
     keys: HashMap<Arc<[u8]>, Meaning>,
     services: BTreeMap<Name, ServiceView>,
     routes: BTreeMap<Name, Entity>,
+    middlewares: BTreeMap<Name, Entity>,
+    /// The services of which no route may be served, with the number of routes that say so.
+    barred: BTreeMap<Name, usize>,
     records: usize,
     ledger: Ledger,
     /// The most keys that are taken, and the number of those that were not.
@@ -89,6 +93,19 @@ struct Entity {
     /// In order, so that of two keys that disagree always the same wins.
     keys: Vec<Arc<[u8]>>,
     record: Option<Box<Record>>,
+    /// The service of which no route may be served because of it.
+    bars: Option<Name>,
+}
+
+/// What the keys about a subject come to.
+#[derive(Debug, Default)]
+struct Made {
+    record: Option<Record>,
+    wrong: Vec<Complaint>,
+    /// The object that is wrong, where it is not the first key.
+    object: Option<String>,
+    /// The service of which no route may be served: a route of it is restricted, and which one is not known.
+    bars: Option<Name>,
 }
 
 impl View {
@@ -109,6 +126,8 @@ impl View {
             keys: HashMap::new(),
             services: BTreeMap::new(),
             routes: BTreeMap::new(),
+            middlewares: BTreeMap::new(),
+            barred: BTreeMap::new(),
             records: 0,
         }
     }
@@ -212,6 +231,8 @@ impl View {
 
     fn refresh_all(&mut self, mut touched: BTreeSet<Subject>) -> Step {
         let mut step = Step::default();
+        self.touch_routers(&mut touched);
+        self.bar(&mut touched);
         self.touch_dependent(&mut touched);
         for subject in touched {
             self.refresh(&subject, &mut step);
@@ -330,7 +351,7 @@ impl View {
             Subject::Service { service } => Subject::Service {
                 service: known(service),
             },
-            Subject::Route { id } => Subject::Route { id },
+            other @ (Subject::Middleware { .. } | Subject::Route { .. }) => other,
         };
         Meaning { subject, facts }
     }
@@ -353,6 +374,7 @@ impl View {
                 .endpoints
                 .entry(id.clone())
                 .or_default(),
+            Subject::Middleware { name } => self.middlewares.entry(name.clone()).or_default(),
             Subject::Route { id } => self.routes.entry(id.clone()).or_default(),
             Subject::Service { service } => {
                 &mut self.services.entry(service.clone()).or_default().own
@@ -368,6 +390,68 @@ impl View {
             .flat_map(|meaning| meaning.facts.iter())
     }
 
+    /// Where a middleware changed, the routes that name middlewares change.
+    fn touch_routers(&self, touched: &mut BTreeSet<Subject>) {
+        let is_middleware = |subject: &Subject| matches!(subject, Subject::Middleware { .. });
+        if !touched.iter().any(is_middleware) {
+            return;
+        }
+        let routes = self.routes.iter();
+        let named = routes.filter(|(_, entity)| self.names_middlewares(entity));
+        touched.extend(named.map(|(id, _)| Subject::Route { id: id.clone() }));
+    }
+
+    /// Counts the services of which no route may be served; where one comes or goes, all routes of it change.
+    fn bar(&mut self, touched: &mut BTreeSet<Subject>) {
+        let mut changed: BTreeSet<Name> = BTreeSet::new();
+        let routes: Vec<Subject> = touched
+            .iter()
+            .filter(|subject| matches!(subject, Subject::Route { .. }))
+            .cloned()
+            .collect();
+        for subject in routes {
+            let bars = self.make(&subject).bars;
+            let before = std::mem::replace(&mut self.entity(&subject).bars, bars.clone());
+            if bars == before {
+                continue;
+            }
+            if let Some(service) = bars {
+                *self.barred.entry(service.clone()).or_default() += 1;
+                changed.insert(service);
+            }
+            if let Some(service) = before {
+                let left = self.barred.get(&service).map_or(0, |count| count - 1);
+                match left {
+                    0 => self.barred.remove(&service),
+                    left => self.barred.insert(service.clone(), left),
+                };
+                changed.insert(service);
+            }
+        }
+        for service in changed {
+            let of_service = |entity: &Entity| {
+                entity
+                    .record
+                    .as_ref()
+                    .is_some_and(|record| record.key.service == service)
+            };
+            let routes = self.routes.iter().filter(|(_, entity)| of_service(entity));
+            touched.extend(routes.map(|(id, _)| Subject::Route { id: id.clone() }));
+            if let Some(view) = self.services.get(&service) {
+                touched.extend(endpoints_of(&service, view));
+                if !view.own.keys.is_empty() {
+                    touched.insert(Subject::Service {
+                        service: service.clone(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn is_barred(&self, service: &Name) -> bool {
+        self.barred.contains_key(service)
+    }
+
     /// Records that tell what keys of others say change with them: the mode of the service, and its leader.
     fn touch_dependent(&self, touched: &mut BTreeSet<Subject>) {
         let mut services: BTreeSet<&Name> = BTreeSet::new();
@@ -381,7 +465,7 @@ impl View {
                 Subject::Endpoint { service, .. } => {
                     elected.insert(service);
                 }
-                Subject::Route { .. } => {}
+                Subject::Middleware { .. } | Subject::Route { .. } => {}
             }
         }
         let mut more = BTreeSet::new();
@@ -436,16 +520,20 @@ impl View {
 
     /// Makes the record of a subject anew and says what that changed.
     fn refresh(&mut self, subject: &Subject, step: &mut Step) {
+        let Made {
+            record,
+            wrong,
+            object,
+            ..
+        } = self.make(subject);
+        let made = record.map(Box::new);
         let first = self.entity(subject).keys.first().cloned();
-        let mut made = None;
-        let mut wrong = None;
-        if let Some(key) = &first {
-            match self.record(subject) {
-                Ok(record) => made = Some(Box::new(record)),
-                Err(complaint) => wrong = Some((&**key, complaint)),
-            }
-        }
-        self.ledger.set_subject(subject, wrong);
+        let object = match (&object, &first) {
+            (Some(object), _) => object.as_bytes(),
+            (None, Some(first)) => first,
+            (None, None) => &[],
+        };
+        self.ledger.set_subject(subject, object, wrong);
         let entity = self.entity(subject);
         let before = std::mem::replace(&mut entity.record, made.clone());
         self.records += usize::from(made.is_some());
@@ -482,6 +570,12 @@ impl View {
                     && view.own.record.is_none()
                 {
                     self.services.remove(service);
+                }
+            }
+            Subject::Middleware { name } => {
+                let entity = self.middlewares.get(name);
+                if entity.is_some_and(|entity| entity.keys.is_empty()) {
+                    self.middlewares.remove(name);
                 }
             }
             Subject::Route { id } => {

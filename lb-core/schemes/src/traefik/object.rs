@@ -205,6 +205,8 @@ impl Part<'_> {
             if unreachable.contains(&spec.service) {
                 for route in &mut spec.routes {
                     route.service = withheld();
+                    route.strip_prefix = false;
+                    route.redirect_https = false;
                 }
             }
         }

@@ -38,7 +38,7 @@ struct Trouble {
     /// With its value alone.
     value: Vec<Diagnostic>,
     /// With what it speaks of, as far as all keys say.
-    subject: Option<Diagnostic>,
+    subject: Vec<Diagnostic>,
 }
 
 impl Ledger {
@@ -52,20 +52,23 @@ impl Ledger {
     }
 
     /// Sets what is wrong with a subject, at the first of its keys.
-    pub(super) fn set_subject(&mut self, subject: &Subject, wrong: Option<(&[u8], Complaint)>) {
+    pub(super) fn set_subject(&mut self, subject: &Subject, key: &[u8], wrong: Vec<Complaint>) {
         let before = self.incomplete.remove(subject);
         if let Some(before) = before
-            && wrong.as_ref().is_none_or(|(key, _)| **key != *before)
+            && (wrong.is_empty() || *before != *key)
         {
-            self.edit(&before, |trouble| trouble.subject = None);
+            self.edit(&before, |trouble| trouble.subject.clear());
         }
-        if let Some((key, complaint)) = wrong {
-            let mut told = diagnostic(key, None, complaint);
-            told.severity = Severity::Warning;
-            self.edit(key, |trouble| trouble.subject = Some(told));
-            if let Some((key, _)) = self.troubles.get_key_value(key) {
-                self.incomplete.insert(subject.clone(), Arc::clone(key));
-            }
+        if wrong.is_empty() {
+            return;
+        }
+        let wrong = wrong.into_iter().take(MAX_OF_KEY);
+        let told: Vec<_> = wrong
+            .map(|complaint| diagnostic(key, None, complaint))
+            .collect();
+        self.edit(key, |trouble| trouble.subject = told);
+        if let Some((key, _)) = self.troubles.get_key_value(key) {
+            self.incomplete.insert(subject.clone(), Arc::clone(key));
         }
     }
 
@@ -128,7 +131,7 @@ impl Ledger {
 
 impl Trouble {
     fn is_empty(&self) -> bool {
-        self.value.is_empty() && self.subject.is_none()
+        self.value.is_empty() && self.subject.is_empty()
     }
 
     fn all(&self) -> impl Iterator<Item = &Diagnostic> {

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use lb_core::{
-    Endpoint, EndpointState, Name, PathMatch, Record, RecordKey, Route, RouteHost, model::withheld,
+    Endpoint, EndpointState, Name, PathMatch, Record, RecordKey, Route, RouteHost, Weight,
+    model::withheld,
 };
+use lb_schemes::traefik::DEFAULT_WEIGHT;
 
 use super::{
     super::{
@@ -12,16 +14,43 @@ use super::{
         rules::Subject,
         scalar::usable,
     },
-    ServiceView, View,
+    Made, ServiceView, View,
 };
 
 impl View {
-    pub(super) fn record(&self, subject: &Subject) -> Result<Record, Complaint> {
-        match subject {
-            Subject::Endpoint { service, id } => self.endpoint_record(service, id),
-            Subject::Route { id } => self.route_record(id),
-            Subject::Service { service } => self.service_record(service),
-        }
+    /// What the keys about a subject come to.
+    pub(super) fn make(&self, subject: &Subject) -> Made {
+        let made = match subject {
+            Subject::Endpoint { service, id } => {
+                let view = self.services.get(service);
+                let Some(entity) = view.and_then(|view| view.endpoints.get(id)) else {
+                    return Made::default();
+                };
+                if entity.keys.is_empty() {
+                    return Made::default();
+                }
+                self.endpoint_record(service, id)
+            }
+            Subject::Middleware { .. } => return Made::default(),
+            Subject::Route { id } => {
+                let Some(entity) = self.routes.get(id).filter(|entity| !entity.keys.is_empty())
+                else {
+                    return Made::default();
+                };
+                if let Some(router) = self.router_of(entity) {
+                    return self.router(id, entity, router);
+                }
+                return self.route(id);
+            }
+            Subject::Service { service } => {
+                let view = self.services.get(service);
+                if view.is_none_or(|view| view.own.keys.is_empty()) {
+                    return Made::default();
+                }
+                self.service_record(service)
+            }
+        };
+        made.map_or_else(Made::incomplete, Made::record)
     }
 
     fn endpoint_record(&self, service: &Name, id: &Name) -> Result<Record, Complaint> {
@@ -30,7 +59,8 @@ impl View {
         let view = self.services.get(service).ok_or_else(incomplete)?;
         let entity = view.endpoints.get(id).ok_or_else(incomplete)?;
         let (mut address, mut ip, mut port, mut default_port) = (None, None, None, None);
-        let (mut elected, mut options) = (false, None);
+        let (mut elected, mut unusable, mut options) = (false, false, None);
+        let mut default_weight = None;
         let (mut weight, mut state, mut check_port, mut mode, mut wishes) =
             (None, None, None, None, None);
         for fact in self.facts_of(entity) {
@@ -39,14 +69,17 @@ impl View {
                 Fact::Host(found) => ip = ip.or(Some(*found)),
                 Fact::Port(found) => port = port.or(Some(*found)),
                 Fact::DefaultPort(found) => default_port = default_port.or(Some(*found)),
+                Fact::DefaultWeight => default_weight = Weight::new(DEFAULT_WEIGHT).ok(),
                 Fact::Elected => elected = true,
+                Fact::Unusable => unusable = true,
                 Fact::Options(found) => options = options.or(Some(*found)),
                 Fact::Weight(found) => weight = weight.or(Some(*found)),
                 Fact::State(found) => state = state.or(Some(*found)),
                 Fact::CheckPort(found) => check_port = check_port.or(Some(*found)),
                 Fact::Mode(found) => mode = mode.or(Some(*found)),
                 Fact::Routes(found) => wishes = wishes.or(Some(found)),
-                Fact::HostExpected
+                Fact::DefaultPriority(_)
+                | Fact::HostExpected
                 | Fact::Leader(_)
                 | Fact::RouteEdits { .. }
                 | Fact::RouteHost(_)
@@ -54,8 +87,16 @@ impl View {
                 | Fact::RoutePath(_)
                 | Fact::RoutePriority(_)
                 | Fact::RouteService(_)
+                | Fact::Router(_)
+                | Fact::RuleUnusable
+                | Fact::TreeKey(_)
                 | Fact::Withheld => {}
             }
+        }
+        if unusable {
+            return Err(Complaint::value(
+                "the endpoint is left out, as it cannot be reached as it is meant",
+            ));
         }
         let address = match (address, ip, port.or(default_port)) {
             (Some(address), _, _) => address,
@@ -73,14 +114,14 @@ impl View {
             state = EndpointState::Down;
         }
         let endpoint = Endpoint::new(address)
-            .with_weight(weight.unwrap_or_default())
+            .with_weight(weight.or(default_weight).unwrap_or_default())
             .with_state(state)
             .with_check_port(check_port);
         let key = RecordKey::new(service.clone(), id.clone());
         let routes: Vec<Route> = wishes
             .into_iter()
             .flat_map(|wishes| wishes.iter())
-            .map(|wish| wish.route(service))
+            .map(|wish| wish.route(service, self.is_barred(service)))
             .collect();
         let record = Record::new(key, endpoint)
             .with_mode(mode.or_else(|| self.mode_of(service)).unwrap_or_default())
@@ -120,7 +161,7 @@ impl View {
             })
             .into_iter()
             .flat_map(|wishes| wishes.iter())
-            .map(|wish| wish.route(service))
+            .map(|wish| wish.route(service, self.is_barred(service)))
             .collect();
         let key = RecordKey::new(service.clone(), Name::from_text("service:"));
         let options = self.facts_of(&view.own).find_map(|fact| match fact {
@@ -137,6 +178,35 @@ impl View {
         })
     }
 
+    fn route(&self, id: &Name) -> Made {
+        let Some(entity) = self.routes.get(id) else {
+            return Made::default();
+        };
+        let has = |wanted: &Fact| self.facts_of(entity).any(|fact| fact == wanted);
+        if !has(&Fact::RuleUnusable) {
+            return self
+                .route_record(id)
+                .map_or_else(Made::incomplete, Made::record);
+        }
+        // The rule is told where it is. What it may match is not known: something narrower may be meant than what
+        // another route of the service serves.
+        let service = self.facts_of(entity).find_map(|fact| match fact {
+            Fact::RouteService(service) => Some(service.clone()),
+            _ => None,
+        });
+        let bars = service.filter(|_| has(&Fact::Withheld));
+        let wrong = bars.iter().map(|service| {
+            Complaint::value(format!(
+                "the route is restricted, and its rule cannot be used: all requests of the service {service} are answered with 503"
+            ))
+        });
+        Made {
+            wrong: wrong.collect(),
+            bars,
+            ..Made::default()
+        }
+    }
+
     fn route_record(&self, id: &Name) -> Result<Record, Complaint> {
         let incomplete = || {
             Complaint::value(
@@ -145,7 +215,7 @@ impl View {
         };
         let entity = self.routes.get(id).ok_or_else(incomplete)?;
         let (mut service, mut matches, mut host, mut path) = (None, None, None, None);
-        let (mut priority, mut mode) = (None, None);
+        let (mut priority, mut default_priority, mut mode) = (None, None, None);
         let (mut withheld, mut host_expected, mut edits) = (false, false, (false, false));
         for fact in self.facts_of(entity) {
             match fact {
@@ -154,6 +224,7 @@ impl View {
                 Fact::RouteHost(found) => host = host.or(Some(found)),
                 Fact::RoutePath(found) => path = path.or(Some(found)),
                 Fact::RoutePriority(found) => priority = priority.or(Some(*found)),
+                Fact::DefaultPriority(found) => default_priority = Some(*found),
                 Fact::Mode(found) => mode = mode.or(Some(*found)),
                 Fact::HostExpected => host_expected = true,
                 Fact::Withheld => withheld = true,
@@ -164,18 +235,23 @@ impl View {
                 Fact::Address(_)
                 | Fact::CheckPort(_)
                 | Fact::DefaultPort(_)
+                | Fact::DefaultWeight
                 | Fact::Elected
                 | Fact::Host(_)
                 | Fact::Leader(_)
                 | Fact::Options(_)
                 | Fact::Port(_)
+                | Fact::Router(_)
                 | Fact::Routes(_)
+                | Fact::RuleUnusable
                 | Fact::State(_)
+                | Fact::TreeKey(_)
+                | Fact::Unusable
                 | Fact::Weight(_) => {}
             }
         }
         let service = service.ok_or_else(incomplete)?;
-        let priority = priority.unwrap_or_default();
+        let priority = priority.or(default_priority).unwrap_or_default();
         let (strip_prefix, redirect_https) = edits;
         let wish = |host: &RouteHost, path: &PathMatch| {
             let wish = RouteWish {
@@ -186,7 +262,7 @@ impl View {
                 redirect_https,
                 withheld,
             };
-            wish.route(service)
+            wish.route(service, self.is_barred(service))
         };
         let every_path = PathMatch::any();
         let routes: Vec<Route> = match matches {
@@ -212,16 +288,33 @@ impl View {
 }
 
 impl RouteWish {
-    /// The route to `service`; a withheld one leads to none.
-    fn route(&self, service: &Name) -> Route {
-        let service = if self.withheld {
+    /// The route to `service`; a withheld one, or one of a service that is barred, leads to none.
+    fn route(&self, service: &Name, barred: bool) -> Route {
+        let withholds = self.withheld || barred;
+        let service = if withholds {
             withheld()
         } else {
             service.clone()
         };
         Route::new(self.host.clone(), self.path.clone(), service)
             .with_priority(self.priority)
-            .with_strip_prefix(self.strip_prefix && !self.withheld)
-            .with_redirect_https(self.redirect_https && !self.withheld)
+            .with_strip_prefix(self.strip_prefix && !withholds)
+            .with_redirect_https(self.redirect_https && !withholds)
+    }
+}
+
+impl Made {
+    fn record(record: Record) -> Self {
+        Self {
+            record: Some(record),
+            ..Self::default()
+        }
+    }
+
+    fn incomplete(complaint: Complaint) -> Self {
+        Self {
+            wrong: vec![complaint.tolerated()],
+            ..Self::default()
+        }
     }
 }

@@ -1,0 +1,269 @@
+//! Traefik's tree of keys, by the grammar that its labels have too. Letter case does not count, as there.
+
+use std::{str, sync::Arc};
+
+use lb_core::{Mode, Name};
+use lb_schemes::{
+    Effect, EntryPoints, Options, Unprotected,
+    traefik::{KEYS, Naming, Protocol, weight},
+};
+
+use super::{
+    fact::{Complaint, Fact, Facts},
+    object,
+    rules::{Reading, Subject},
+    scalar,
+};
+
+/// The name that Traefik has for this kind of provider: `web@etcd` is the service `web`.
+const PROVIDERS: &[&str] = &["etcd"];
+
+/// The middlewares whose keys are read; of others only the kind counts, and their values, which may be passwords, are not
+/// kept.
+const READ_MIDDLEWARES: [&str; 4] = ["chain", "headers", "redirectscheme", "stripprefix"];
+
+/// The tree of keys below one root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tree {
+    prefix: String,
+    options: Options,
+}
+
+/// One key of a router or a middleware, without what names it, in lower case and with dots: `tls.options`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TreeKey {
+    pub(crate) key: Box<str>,
+    pub(crate) value: Box<str>,
+}
+
+/// The router that a route is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouterName {
+    pub(crate) protocol: Protocol,
+    pub(crate) name: Box<str>,
+    pub(crate) tree: Arc<Tree>,
+}
+
+impl Tree {
+    pub(crate) fn new(
+        root: &str,
+        entrypoints: &EntryPoints,
+        allow_unprotected: &Unprotected,
+    ) -> Self {
+        let mut options = Options::new(&[], PROVIDERS);
+        options.entrypoints = entrypoints.clone();
+        options.allow_unprotected = allow_unprotected.clone();
+        Self {
+            prefix: format!("{root}/"),
+            options,
+        }
+    }
+
+    /// The text that every key of the tree begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn naming(&self) -> Naming<'_> {
+        Naming {
+            prefix: &self.prefix,
+            separator: '/',
+        }
+    }
+
+    /// What a key with its value means; `None` if it is not below the root.
+    pub(crate) fn read(self: &Arc<Self>, key: &str, value: &[u8]) -> Option<Reading> {
+        let lower = key.strip_prefix(self.prefix.as_str())?.to_lowercase();
+        let parts: Vec<&str> = lower.split('/').collect();
+        let protocol = match parts.first() {
+            Some(&"http") => Protocol::Http,
+            Some(&"tcp") => Protocol::Tcp,
+            _ => return Some(unused(&lower, value)),
+        };
+        Some(match parts.get(1..).unwrap_or_default() {
+            ["routers", name, rest @ ..] if !rest.is_empty() && !name.is_empty() => {
+                self.router(protocol, name, rest, value)
+            }
+            ["middlewares", name, rest @ ..] if !rest.is_empty() && !name.is_empty() => {
+                match protocol {
+                    Protocol::Http => middleware(name, rest, value),
+                    // A router that names one is withheld, whatever it is.
+                    Protocol::Tcp => Reading::Nothing,
+                }
+            }
+            [
+                "services",
+                service,
+                "loadbalancer",
+                "servers",
+                index,
+                rest @ ..,
+            ] if !service.is_empty() && !index.is_empty() => {
+                let subject = Subject::Endpoint {
+                    service: Name::from_text(service),
+                    id: super::rules::endpoint_name(Name::from_text(index)),
+                };
+                server(protocol, subject, &rest.join("."), value)
+            }
+            _ => unused(&lower, value),
+        })
+    }
+
+    fn router(
+        self: &Arc<Self>,
+        protocol: Protocol,
+        name: &str,
+        rest: &[&str],
+        value: &[u8],
+    ) -> Reading {
+        let id = match protocol {
+            Protocol::Http => Name::from_text(name),
+            // A router of HTTP may have the same name.
+            Protocol::Tcp => Name::from_text(&format!("tcp:{name}")),
+        };
+        let subject = Subject::Route { id };
+        match text(value) {
+            Err(complaint) => Reading::Bad {
+                subject: Some(subject),
+                complaint,
+            },
+            Ok(value) => Reading::Said {
+                subject,
+                facts: Facts {
+                    said: vec![
+                        Fact::Router(Arc::new(RouterName {
+                            protocol,
+                            name: name.into(),
+                            tree: Arc::clone(self),
+                        })),
+                        Fact::TreeKey(TreeKey {
+                            key: rest.join(".").into(),
+                            value: value.into(),
+                        }),
+                    ],
+                    complaints: Vec::new(),
+                },
+            },
+        }
+    }
+}
+
+fn middleware(name: &str, rest: &[&str], value: &[u8]) -> Reading {
+    let subject = Subject::Middleware {
+        name: Name::from_text(name),
+    };
+    let read = rest
+        .first()
+        .is_some_and(|kind| READ_MIDDLEWARES.contains(kind));
+    let value = match text(value) {
+        Ok(value) if read => value,
+        Ok(_) => "",
+        Err(complaint) => {
+            return Reading::Bad {
+                subject: Some(subject),
+                complaint: complaint.secret(),
+            };
+        }
+    };
+    let fact = Fact::TreeKey(TreeKey {
+        key: rest.join(".").into(),
+        value: value.into(),
+    });
+    Reading::Said {
+        subject,
+        facts: fact.into(),
+    }
+}
+
+/// A key of one server of a service.
+fn server(protocol: Protocol, subject: Subject, key: &str, value: &[u8]) -> Reading {
+    let facts = text(value).and_then(|text| {
+        let mut facts = match (protocol, key) {
+            (Protocol::Http, "url") => {
+                if !text
+                    .get(..7)
+                    .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
+                {
+                    return Err(Complaint::value(
+                        "expected http://ip:port; TLS to endpoints is the target's configuration",
+                    ));
+                }
+                scalar::url(text)?
+            }
+            (Protocol::Tcp, "address") => Fact::Address(scalar::address(text)?).into(),
+            (_, "weight") => Fact::Weight(weight(text).map_err(Complaint::value)?).into(),
+            (Protocol::Http, "preservepath") | (Protocol::Tcp, "tls")
+                if text.eq_ignore_ascii_case("false") || text == "0" =>
+            {
+                Facts::default()
+            }
+            (Protocol::Tcp, "tls") => {
+                return Ok(Facts {
+                    said: vec![Fact::Unusable],
+                    complaints: vec![Complaint::value(
+                        "cannot be honoured, the server is left out: TLS to endpoints is the target's configuration",
+                    )],
+                });
+            }
+            _ => Facts {
+                said: Vec::new(),
+                complaints: vec![Complaint::value("not honoured: unknown key of a server").tolerated()],
+            },
+        };
+        // Without a weight, a server has 1.
+        facts.said.push(Fact::DefaultWeight);
+        facts.said.push(Fact::Mode(match protocol {
+            Protocol::Http => Mode::Http,
+            Protocol::Tcp => Mode::Tcp,
+        }));
+        Ok(facts)
+    });
+    match facts {
+        Ok(facts) => Reading::Said { subject, facts },
+        Err(complaint) => Reading::Bad {
+            subject: Some(subject),
+            complaint,
+        },
+    }
+}
+
+/// A key that has no effect, by the table of the scheme.
+fn unused(key: &str, value: &[u8]) -> Reading {
+    let dotted = key.replace('/', ".");
+    let value = str::from_utf8(value).unwrap_or_default().trim();
+    if dotted.ends_with(".loadbalancer.passhostheader") && value.eq_ignore_ascii_case("true") {
+        return Reading::Nothing;
+    }
+    let entry = KEYS.iter().find(|entry| entry.is(&dotted));
+    let is_middleware =
+        dotted.starts_with("http.middlewares.") || dotted.starts_with("tcp.middlewares.");
+    if is_middleware {
+        return Reading::Nothing;
+    }
+    let note = entry
+        .filter(|entry| entry.effect != Effect::Honoured)
+        .map_or("unknown key", |entry| entry.note);
+    Reading::Bad {
+        subject: None,
+        complaint: Complaint::value(format!("not honoured: {note}"))
+            .tolerated()
+            .secret(),
+    }
+}
+
+fn text(value: &[u8]) -> Result<&str, Complaint> {
+    if value.len() > object::MAX_LEN {
+        return Err(Complaint::value(format!(
+            "expected at most {} bytes, found {}",
+            object::MAX_LEN,
+            value.len()
+        ))
+        .secret());
+    }
+    let text = str::from_utf8(value).map_err(|_| Complaint::value("expected a value in UTF-8"))?;
+    Ok(text.trim())
+}

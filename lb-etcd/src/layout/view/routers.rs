@@ -1,0 +1,160 @@
+//! The routers of Traefik: what their keys come to, with the middlewares that they name.
+
+use std::collections::BTreeSet;
+
+use lb_core::{Name, Record, RecordKey, model::withheld};
+use lb_schemes::{
+    Diagnostics,
+    traefik::{Middlewares, Outcome, Protocol, Router, RouterKeys},
+};
+
+use super::{
+    super::{
+        fact::{Complaint, Fact},
+        traefik::{RouterName, TreeKey},
+    },
+    Entity, Made, View,
+};
+
+/// The most middlewares that one router may reach.
+const MAX_MIDDLEWARES: usize = 64;
+
+impl View {
+    /// The router that a route is of, if it is one of Traefik.
+    pub(super) fn router_of<'v>(&'v self, entity: &'v Entity) -> Option<&'v RouterName> {
+        self.facts_of(entity).find_map(|fact| match fact {
+            Fact::Router(router) => Some(&**router),
+            _ => None,
+        })
+    }
+
+    /// Returns `true` if the route names middlewares.
+    pub(super) fn names_middlewares(&self, entity: &Entity) -> bool {
+        self.tree_keys(entity)
+            .any(|key| key.key.starts_with("middlewares"))
+    }
+
+    /// What a router comes to, and what is wrong with it.
+    pub(super) fn router(&self, id: &Name, entity: &Entity, name: &RouterName) -> Made {
+        let tree = &name.tree;
+        let keys: Vec<(String, &str)> = self
+            .tree_keys(entity)
+            .map(|key| (key.key.to_string(), &*key.value))
+            .collect();
+        let naming = tree.naming();
+        let object = Some(naming.full(name.protocol, "routers", &name.name, ""));
+        let has = |wanted: &str| {
+            let mut values = keys.iter().filter(|(key, _)| key == wanted);
+            values.any(|(_, value)| !value.is_empty())
+        };
+        if !has("rule") || !has("service") {
+            // Keys come one by one.
+            let message = "the route is not complete yet, expected its rule and its service";
+            return Made {
+                wrong: vec![Complaint::value(message).tolerated()],
+                object,
+                ..Made::default()
+            };
+        }
+        let mut diagnostics = Diagnostics::new("");
+        let router = RouterKeys {
+            protocol: name.protocol,
+            name: &name.name,
+            keys: &keys,
+            naming,
+            default_rule: None,
+        }
+        .read(
+            tree.options(),
+            &self.middlewares_of(&keys),
+            &mut diagnostics,
+        );
+        let service = router.service.as_deref().map(Name::from_text);
+        let service = service.filter(|_| router.outcome != Outcome::LeftOut);
+        let wrong = diagnostics.into_inner().into_iter().map(|found| Complaint {
+            field: found.field,
+            secret: found.value.is_none(),
+            found: found.value,
+            message: found.message,
+            severity: found.severity,
+        });
+        Made {
+            record: service
+                .as_ref()
+                .and_then(|service| self.router_record(id, service, name.protocol, &router)),
+            wrong: wrong.collect(),
+            object,
+            bars: service.filter(|_| router.outcome == Outcome::WithheldService),
+        }
+    }
+
+    fn router_record(
+        &self,
+        id: &Name,
+        service: &Name,
+        protocol: Protocol,
+        router: &Router,
+    ) -> Option<Record> {
+        let mut routes = router.routes(service);
+        if routes.is_empty() {
+            return None;
+        }
+        if self.is_barred(service) {
+            for route in &mut routes {
+                route.service = withheld();
+                route.strip_prefix = false;
+                route.redirect_https = false;
+            }
+        }
+        let key = RecordKey::new(service.clone(), Name::from_text(&format!("route:{id}")));
+        let mode = match protocol {
+            Protocol::Http => lb_core::Mode::Http,
+            Protocol::Tcp => lb_core::Mode::Tcp,
+        };
+        Some(Record::declare(key).with_mode(mode).with_routes(routes))
+    }
+
+    /// The definitions of the middlewares that these keys name, and of those that they call.
+    fn middlewares_of(&self, keys: &[(String, &str)]) -> Middlewares<'_> {
+        let mut known = Middlewares::default();
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut left: Vec<String> = keys
+            .iter()
+            .filter(|(key, _)| key.starts_with("middlewares"))
+            .flat_map(|(_, value)| references(value))
+            .collect();
+        while let Some(name) = left.pop() {
+            if seen.len() >= MAX_MIDDLEWARES || !seen.insert(name.clone()) {
+                continue;
+            }
+            let Some(entity) = self.middlewares.get(&Name::from_text(&name)) else {
+                continue;
+            };
+            for key in self.tree_keys(entity) {
+                known.add(&name, &key.key, &key.value);
+                if key.key.starts_with("chain.middlewares") {
+                    left.extend(references(&key.value));
+                }
+            }
+        }
+        known
+    }
+
+    fn tree_keys<'v>(&'v self, entity: &'v Entity) -> impl Iterator<Item = &'v TreeKey> {
+        self.facts_of(entity).filter_map(|fact| match fact {
+            Fact::TreeKey(key) => Some(key),
+            _ => None,
+        })
+    }
+}
+
+/// The names in a list of middlewares, in lower case and without what names their provider.
+fn references(list: &str) -> impl Iterator<Item = String> + '_ {
+    list.split(',').map(|name| {
+        name.split('@')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_lowercase()
+    })
+}
