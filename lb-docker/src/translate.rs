@@ -116,6 +116,7 @@ pub(crate) fn translate(
         services: mut wishes,
         definitions,
         diagnostics: mut complaints,
+        malformed: _,
     } = lb_schemes::read(&rules.options, &subject);
     for (index, chosen) in rules.chosen(container) {
         let project = compose.map(|compose| compose.project);

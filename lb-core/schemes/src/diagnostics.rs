@@ -10,6 +10,8 @@ pub struct Diagnostics<'a> {
     object: &'a str,
     found: Vec<Diagnostic>,
     omitted: usize,
+    invalid: bool,
+    refused: bool,
 }
 
 impl<'a> Diagnostics<'a> {
@@ -23,6 +25,8 @@ impl<'a> Diagnostics<'a> {
             object,
             found: Vec::new(),
             omitted: 0,
+            invalid: false,
+            refused: false,
         }
     }
 
@@ -31,8 +35,28 @@ impl<'a> Diagnostics<'a> {
         self.add(Severity::Warning, key, Some(value), message.into());
     }
 
-    /// The object, or one of its services or routes, is left out.
+    /// A value is none that its key can have: the object, or one of its services or routes, is left out.
+    pub fn invalid(&mut self, key: &str, value: &str, message: impl Into<String>) {
+        self.invalid = true;
+        self.add(Severity::Error, key, Some(value), message.into());
+    }
+
+    /// As [`invalid`](Self::invalid), of a key whose value may be a secret and is never shown.
+    pub fn invalid_masked(&mut self, key: &str, message: impl Into<String>) {
+        self.invalid = true;
+        self.add(Severity::Error, key, None, message.into());
+    }
+
+    /// Returns `true` if something was left out, and only because values are none that their keys can have: what the
+    /// object said before may then be kept. What protects a route never allows that.
+    #[must_use]
+    pub fn is_only_invalid(&self) -> bool {
+        self.invalid && !self.refused
+    }
+
+    /// What a key asks for is understood and not done: the object, or one of its services or routes, is left out.
     pub fn refuse(&mut self, key: &str, value: &str, message: impl Into<String>) {
+        self.refused = true;
         self.add(Severity::Error, key, Some(value), message.into());
     }
 
@@ -43,6 +67,7 @@ impl<'a> Diagnostics<'a> {
 
     /// As [`refuse`](Self::refuse), of a key whose value may be a secret and is never shown.
     pub fn refuse_masked(&mut self, key: &str, message: impl Into<String>) {
+        self.refused = true;
         self.add(Severity::Error, key, None, message.into());
     }
 
@@ -79,6 +104,10 @@ impl<'a> Diagnostics<'a> {
     }
 
     fn push(&mut self, diagnostic: Diagnostic) {
+        // One cause may be found from several sides.
+        if self.found.contains(&diagnostic) {
+            return;
+        }
         // An error is worth more than a warning that came before it.
         if self.found.len() < Self::MOST {
             self.found.push(diagnostic);

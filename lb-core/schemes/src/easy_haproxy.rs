@@ -1,116 +1,281 @@
 //! `easyhaproxy.<definition>.*`. Containers that name the same host serve the same service.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use lb_core::{Mode, Name, PathMatch, RouteHost};
+use lb_core::{Mode, Name, PathMatch, Route, RouteHost, model::withheld};
 
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
-    labels::{Port, Reader},
+    keys::{Effect, Key, find},
+    labels::flag,
 };
 
 pub(crate) const PREFIX: &str = "easyhaproxy.";
 
-pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
+/// The keys below a definition.
+pub(crate) const KEYS: &[Key] = &[
+    Key::honoured("host", "a list of hosts; each is the name of a service"),
+    Key::honoured("localport", "the container's port, 80 without it"),
+    Key::honoured(
+        "port",
+        "80 or 443; with another, an HTTP definition has no route here, and that of TCP needs a listener of the target",
+    ),
+    Key::honoured("mode", "`http` or `tcp`"),
+    Key::honoured("redirect_ssl", "requests without TLS are redirected"),
+    Key::honoured("redirect_only", "`true`: the definition has no route"),
+    Key::honoured(
+        "proto",
+        "servers that speak something else: the definition has no endpoint here",
+    ),
+    Key::honoured(
+        "socket",
+        "a server that is a socket file: the definition has no endpoint here",
+    ),
+    Key::withheld(
+        "plugins",
+        "plugins restrict who is served; `cleanup` and `cloudflare` are reported only",
+    ),
+    Key::withheld("plugin.*.**", "plugins restrict who is served"),
+    Key::withheld("ip_whitelist.**", "plugins restrict who is served"),
+    Key::withheld("jwt_validator.**", "plugins restrict who is served"),
+    Key::withheld("deny_pages.**", "plugins restrict who is served"),
+    Key::reported("balance", "balancing is the target's configuration"),
+    Key::reported("certbot", "certificates are the target's configuration"),
+    Key::reported("clone_to_ssl", "listeners are the target's configuration"),
+    Key::reported(
+        "health-check",
+        "health checks are the target's configuration",
+    ),
+    Key::reported("letsencrypt", "certificates are the target's configuration"),
+    Key::reported("redirect", "other hosts are not redirected"),
+    Key::reported("ssl", "certificates are the target's configuration"),
+    Key::reported("ssl-check", "health checks are the target's configuration"),
+    Key::reported("sslcert", "certificates are the target's configuration"),
+];
+
+/// The plugins that leave alone who is served.
+const HARMLESS: [&str; 2] = ["cleanup", "cloudflare"];
+
+/// The keys of one definition and their values.
+type Definition<'a> = BTreeMap<&'a str, &'a str>;
+
+pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
-    let mut labels = Reader::new(subject.labels, PREFIX);
-    let definitions: BTreeSet<&str> = labels
-        .keys()
-        .into_iter()
-        .filter_map(|key| key.split_once('.').map(|(definition, _)| definition))
-        .collect();
+    let mut definitions: BTreeMap<&str, Definition<'_>> = BTreeMap::new();
+    let labels = subject
+        .labels
+        .range(PREFIX.to_owned()..)
+        .map_while(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())));
+    for (key, value) in labels {
+        match key.split_once('.') {
+            Some((definition, key)) => {
+                definitions
+                    .entry(definition)
+                    .or_default()
+                    .insert(key, value);
+            }
+            None => diagnostics.warn_masked(
+                &format!("{PREFIX}{key}"),
+                "unknown label, expected easyhaproxy.DEFINITION.KEY",
+            ),
+        }
+    }
     let mut services: Vec<ServiceSpec> = Vec::new();
-    for definition in definitions {
-        for spec in self::definition(subject, definition, &mut labels, &mut diagnostics) {
-            match services
+    for (name, keys) in &definitions {
+        let one = One {
+            options,
+            subject,
+            name,
+            keys,
+        };
+        for spec in one.read(&mut diagnostics) {
+            let same = services
                 .iter_mut()
-                .find(|other| other.service == spec.service && other.port == spec.port)
-            {
-                Some(_) => {}
+                .find(|other| other.service == spec.service && other.port == spec.port);
+            match same {
+                Some(other) => other.routes.extend(spec.routes),
                 None => services.push(spec),
             }
         }
     }
-    labels.finish(&mut diagnostics, |key| {
-        match key.rsplit('.').next().unwrap_or(key) {
-            "ssl" | "sslcert" | "ssl-check" | "certbot" | "redirect_ssl" | "clone_to_ssl"
-            | "redirect" | "balance" | "proto" | "socket" | "health-check" => {
-                "not honoured: it needs HAProxy's own configuration and a reload"
-            }
-            _ => "unknown label, expected easyhaproxy.DEFINITION.host, localport, port or mode",
-        }
-    });
     Reading {
         services,
+        malformed: diagnostics.is_only_invalid(),
         diagnostics: diagnostics.into_inner(),
         ..Reading::default()
     }
 }
 
-fn definition(
-    subject: &Subject<'_>,
-    definition: &str,
-    labels: &mut Reader<'_>,
-    diagnostics: &mut Diagnostics<'_>,
-) -> Vec<ServiceSpec> {
-    let key = |name: &str| format!("{definition}.{name}");
-    let hosts = labels.take(&key("host"));
-    let local = labels.port(&key("localport"), diagnostics);
-    let front = labels.port(&key("port"), diagnostics);
-    let mode = match labels.take(&key("mode")) {
-        None | Some("http") => Mode::Http,
-        Some("tcp") => Mode::Tcp,
-        Some(other) => {
-            diagnostics.refuse(&labels.full(&key("mode")), other, "expected http or tcp");
+/// One definition.
+struct One<'a> {
+    options: &'a Options,
+    subject: &'a Subject<'a>,
+    name: &'a str,
+    keys: &'a Definition<'a>,
+}
+
+impl One<'_> {
+    fn full(&self, key: &str) -> String {
+        format!("{PREFIX}{}.{key}", self.name)
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.keys.get(key).copied()
+    }
+
+    fn read(&self, diagnostics: &mut Diagnostics<'_>) -> Vec<ServiceSpec> {
+        let protected = self.report(diagnostics);
+        let mode = match self.get("mode") {
+            None | Some("http") => Mode::Http,
+            Some("tcp") => Mode::Tcp,
+            Some(other) => {
+                diagnostics.invalid(&self.full("mode"), other, "expected http or tcp");
+                return Vec::new();
+            }
+        };
+        // The scheme's own default.
+        let Ok(local) = self.port("localport", 80, diagnostics) else {
+            return Vec::new();
+        };
+        let Ok(front) = self.port("port", 80, diagnostics) else {
+            return Vec::new();
+        };
+        let mut template = ServiceSpec::new(self.subject.default_service());
+        template.mode = mode;
+        template.port = Some(local);
+        for key in ["proto", "socket"] {
+            if self.get(key).is_some_and(|value| !value.is_empty()) {
+                template.without_endpoint = true;
+                let note = find(KEYS, key).map_or("", |entry| entry.note);
+                diagnostics.refuse_masked(&self.full(key), format!("not honoured: {note}"));
+            }
+        }
+        if mode == Mode::Tcp {
+            if self.get("port").is_some() {
+                diagnostics.warn(
+                    &self.full("port"),
+                    &front.to_string(),
+                    "not honoured: the listener of a TCP service is the target's configuration",
+                );
+            }
+        } else if !matches!(front, 80 | 443) {
+            diagnostics.refuse(
+                &self.full("port"),
+                &front.to_string(),
+                "not honoured: a port to listen on is the target's configuration; the definition has no route here",
+            );
             return Vec::new();
         }
-    };
-    if local == Port::Invalid || front == Port::Invalid {
-        return Vec::new();
-    }
-    if let Port::Number(port) = front
-        && !matches!(port, 80 | 443)
-        && mode == Mode::Http
-    {
-        diagnostics.refuse(
-            &labels.full(&key("port")),
-            &port.to_string(),
-            "not honoured: a port to listen on needs HAProxy's own configuration and a reload",
-        );
-        return Vec::new();
-    }
-    // The scheme's own default.
-    let port = local.number().unwrap_or(80);
-    let Some(hosts) = hosts else {
-        if mode == Mode::Tcp {
-            let mut spec = ServiceSpec::new(subject.default_service());
-            spec.mode = mode;
-            spec.port = Some(port);
-            return vec![spec];
+        let redirect_only = self.get("redirect_only").and_then(flag) == Some(true);
+        let Some(list) = self.get("host") else {
+            if mode == Mode::Tcp {
+                return vec![template];
+            }
+            diagnostics.refuse(&self.full("host"), "", "not set, expected a host name");
+            return Vec::new();
+        };
+        if redirect_only {
+            return Vec::new();
         }
-        diagnostics.refuse(
-            &labels.full(&key("host")),
-            "",
-            "not set, expected a host name",
+        let https = self.get("redirect_ssl").and_then(flag) == Some(true);
+        let mut services = Vec::new();
+        for text in list.split(',').map(str::trim) {
+            let host = match text.parse::<RouteHost>() {
+                Ok(host @ RouteHost::Exact(_)) => host,
+                // An empty one and a star match no request there.
+                Ok(_) => {
+                    diagnostics.invalid(
+                        &self.full("host"),
+                        text,
+                        "expected a host name, without *; an unset variable leaves it empty",
+                    );
+                    continue;
+                }
+                Err(error) => {
+                    diagnostics.invalid(&self.full("host"), text, error.to_string());
+                    continue;
+                }
+            };
+            let mut spec = template.clone().renamed(Name::from_text(&host.to_string()));
+            // In TCP, one host has the whole listener: there is no route to it.
+            if mode == Mode::Http {
+                let service = match protected {
+                    true => withheld(),
+                    false => spec.service.clone(),
+                };
+                spec.routes.push(
+                    Route::new(host, PathMatch::any(), service)
+                        .with_redirect_https(https && !protected),
+                );
+            }
+            services.push(spec);
+        }
+        services
+    }
+
+    fn port(&self, key: &str, default: u16, diagnostics: &mut Diagnostics<'_>) -> Result<u16, ()> {
+        let Some(text) = self.get(key) else {
+            return Ok(default);
+        };
+        match text.trim().parse::<u16>() {
+            Ok(port) if port != 0 => Ok(port),
+            _ => {
+                diagnostics.invalid(&self.full(key), text, "expected a port from 1 to 65535");
+                Err(())
+            }
+        }
+    }
+
+    /// Reports what has no effect; returns `true` if something protects the definition that is not given up.
+    fn report(&self, diagnostics: &mut Diagnostics<'_>) -> bool {
+        let mut protected = false;
+        for (key, value) in self.keys {
+            let full = self.full(key);
+            let Some(entry) = find(KEYS, key) else {
+                diagnostics.warn_masked(&full, "unknown label");
+                continue;
+            };
+            match entry.effect {
+                Effect::Honoured => {}
+                Effect::Reported => {
+                    diagnostics.warn_masked(&full, format!("not honoured: {}", entry.note));
+                }
+                Effect::Withheld => {
+                    let plugins: Vec<&str> = match *key {
+                        "plugins" => value.split(',').map(str::trim).collect(),
+                        key => vec![
+                            key.strip_prefix("plugin.")
+                                .unwrap_or(key)
+                                .split('.')
+                                .next()
+                                .unwrap_or_default(),
+                        ],
+                    };
+                    for plugin in plugins.into_iter().filter(|plugin| !plugin.is_empty()) {
+                        protected |= self.withhold(&full, plugin, diagnostics);
+                    }
+                }
+            }
+        }
+        protected
+    }
+
+    fn withhold(&self, full: &str, plugin: &str, diagnostics: &mut Diagnostics<'_>) -> bool {
+        if HARMLESS.contains(&plugin) {
+            diagnostics.warn_masked(full, "not honoured: the plugin has no effect here");
+            return false;
+        }
+        if self.options.allow_unprotected.allows(&[plugin, "plugins"]) {
+            diagnostics.warn_masked(
+                full,
+                "not honoured: allow_unprotected names the plugin, so the definition is served without it",
+            );
+            return false;
+        }
+        diagnostics.refuse_masked(
+            full,
+            "cannot be honoured: plugins restrict who is served; requests of the definition are answered with 503 unless allow_unprotected has the plugin's name",
         );
-        return Vec::new();
-    };
-    hosts
-        .split(',')
-        .map(str::trim)
-        .filter(|host| !host.is_empty())
-        .filter_map(|text| match text.parse::<RouteHost>() {
-            Ok(host) => {
-                let mut spec = ServiceSpec::new(Name::from_text(&host.to_string()));
-                spec.mode = mode;
-                spec.port = Some(port);
-                spec.route(host, PathMatch::any(), 0);
-                Some(spec)
-            }
-            Err(error) => {
-                diagnostics.refuse(&labels.full(&key("host")), text, error.to_string());
-                None
-            }
-        })
-        .collect()
+        true
+    }
 }

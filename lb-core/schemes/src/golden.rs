@@ -120,13 +120,19 @@ impl Row<'_> {
                 _ => panic!("{name} is no fact"),
             }
         }
-        let env: Vec<(String, String)> = self.pairs.clone().into_iter().collect();
+        // Labels have dots, variables have none.
+        let (labels, env): (BTreeMap<String, String>, BTreeMap<String, String>) = self
+            .pairs
+            .clone()
+            .into_iter()
+            .partition(|(key, _)| key.contains('.'));
+        let env: Vec<(String, String)> = env.into_iter().collect();
         read(
             &options,
             &Subject {
                 object: OBJECT,
                 name: "shop_web",
-                labels: &self.pairs,
+                labels: &labels,
                 env: &env,
                 compose: compose.map(|(project, service)| Compose {
                     project,
@@ -228,4 +234,24 @@ fn check(scheme: LabelScheme, name: &str, least: usize) {
 #[test]
 fn traefik() {
     check(LabelScheme::Traefik, "traefik.txt", 60);
+}
+
+#[test]
+fn docker_flow() {
+    check(LabelScheme::DockerFlow, "docker-flow.txt", 40);
+}
+
+#[test]
+fn nginx_proxy() {
+    check(LabelScheme::VirtualHost, "nginx-proxy.txt", 40);
+}
+
+#[test]
+fn easy_haproxy() {
+    check(LabelScheme::EasyHaproxy, "easyhaproxy.txt", 20);
+}
+
+#[test]
+fn own() {
+    check(LabelScheme::Lb, "lb.txt", 8);
 }

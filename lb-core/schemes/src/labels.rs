@@ -20,10 +20,6 @@ impl<'a> Reader<'a> {
         Self { prefix, left }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.left.is_empty()
-    }
-
     /// Takes one label's text.
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a str> {
         self.left.remove(key)
@@ -62,7 +58,7 @@ impl<'a> Reader<'a> {
             Some(text) => match text.trim().parse::<u16>() {
                 Ok(port) if port != 0 => Port::Number(port),
                 _ => {
-                    diagnostics.refuse(&self.full(key), text, "expected a port from 1 to 65535");
+                    diagnostics.invalid(&self.full(key), text, "expected a port from 1 to 65535");
                     Port::Invalid
                 }
             },
@@ -85,8 +81,8 @@ impl<'a> Reader<'a> {
         diagnostics: &mut Diagnostics<'_>,
         why: impl Fn(&str) -> &'static str,
     ) {
-        for (key, value) in &self.left {
-            diagnostics.warn(&self.full(key), value, why(key));
+        for key in self.left.keys() {
+            diagnostics.warn_masked(&self.full(key), why(key));
         }
     }
 }

@@ -30,5 +30,5 @@ pub use diagnostics::Diagnostics;
 pub use keys::{Effect, Key};
 pub use options::{EntryPoint, EntryPoints, Options, Unprotected};
 pub use own::{ParsedRoute, parse_routes};
-pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, claims, read};
+pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read};
 pub use spec::{Compose, Definition, Reading, ServiceSpec, Spread, Subject};

@@ -17,15 +17,19 @@ pub(crate) const PREFIX: &str = "lb.";
 pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(subject.labels, PREFIX);
+    if labels.flag("enable", &mut diagnostics) == Some(false) {
+        return Reading::default();
+    }
     let services = groups(&labels)
         .into_iter()
         .filter_map(|group| spec(subject, &mut labels, &group, &mut diagnostics))
         .collect();
     labels.finish(&mut diagnostics, |_| {
-        "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp or spread"
+        "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp, strip, redirect_https or spread"
     });
     Reading {
         services,
+        malformed: diagnostics.is_only_invalid(),
         diagnostics: diagnostics.into_inner(),
         ..Reading::default()
     }
@@ -58,7 +62,7 @@ fn spec(
         Some(text) => match text.parse::<Name>() {
             Ok(name) => name,
             Err(error) => {
-                diagnostics.refuse(&labels.full(&key("service")), text, error.to_string());
+                diagnostics.invalid(&labels.full(&key("service")), text, error.to_string());
                 valid = false;
                 subject.default_service()
             }
@@ -102,6 +106,12 @@ fn spec(
     }
     if labels.flag(&key("tcp"), diagnostics) == Some(true) {
         spec.mode = Mode::Tcp;
+    }
+    let strip = labels.flag(&key("strip"), diagnostics) == Some(true);
+    let https = labels.flag(&key("redirect_https"), diagnostics) == Some(true);
+    for route in &mut spec.routes {
+        route.strip_prefix = strip;
+        route.redirect_https = https;
     }
     if let Some(text) = labels.take(&key("spread")) {
         match text {
@@ -148,6 +158,16 @@ fn parse_route(route: &str) -> ParsedRoute {
     Ok((host, path))
 }
 
-const KEYS: [&str; 9] = [
-    "service", "port", "routes", "weight", "network", "check", "drain", "tcp", "spread",
+const KEYS: [&str; 11] = [
+    "service",
+    "port",
+    "routes",
+    "weight",
+    "network",
+    "check",
+    "drain",
+    "tcp",
+    "strip",
+    "redirect_https",
+    "spread",
 ];

@@ -32,6 +32,9 @@ pub const MAX_LABELS: usize = 1024;
 /// The most bytes that the labels of one object below the prefixes of the schemes may have, keys and values together.
 pub const MAX_BYTES: usize = 256 * 1024;
 
+/// The most routes that one object may ask for, all its services together.
+pub const MAX_ROUTES: usize = 1024;
+
 /// What `subject` asks for in the first of the configured schemes that it uses.
 ///
 /// An object with more than [`MAX_LABELS`] labels of these schemes, or more than [`MAX_BYTES`] in them, is refused as a
@@ -49,7 +52,7 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     if !enabled(options, subject) {
         return Reading::default();
     }
-    let mut found = Reading::default();
+    let (mut found, mut malformed) = (Reading::default(), false);
     for scheme in &options.schemes {
         let mut reading = match scheme {
             LabelScheme::Lb => own::read(options, subject),
@@ -59,6 +62,7 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
             LabelScheme::VirtualHost => virtual_host::read(options, subject),
         };
         diagnostics.extend(std::mem::take(&mut reading.diagnostics));
+        malformed |= reading.malformed;
         if !reading.services.is_empty() {
             found = reading;
             break;
@@ -69,6 +73,16 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         .services
         .iter_mut()
         .for_each(ServiceSpec::settle_routes);
+    let routes: usize = found.services.iter().map(|spec| spec.routes.len()).sum();
+    if routes > MAX_ROUTES {
+        diagnostics.refuse(
+            "routes",
+            "",
+            format!("{routes} routes, expected at most {MAX_ROUTES}: the object is left out"),
+        );
+        found = Reading::default();
+    }
+    found.malformed = malformed;
     found.diagnostics = diagnostics.into_inner();
     found
 }

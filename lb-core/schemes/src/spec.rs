@@ -102,6 +102,9 @@ pub struct Reading {
     pub services: Vec<ServiceSpec>,
     /// Definitions that must not differ between objects.
     pub definitions: Vec<Definition>,
+    /// If `true`, something is left out only because a value is none that its key can have. What the object said before
+    /// may then be kept.
+    pub malformed: bool,
     /// What is not honoured.
     pub diagnostics: Vec<Diagnostic>,
 }

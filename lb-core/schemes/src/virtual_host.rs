@@ -1,83 +1,433 @@
-//! The variables `VIRTUAL_HOST`, `VIRTUAL_PORT` and `VIRTUAL_PATH`, as nginx-proxy has them. Containers that name
-//! the same host and path serve the same service.
+//! The variables of nginx-proxy: `VIRTUAL_HOST` and those beside it. Containers that name the same host and path serve
+//! the same service.
 
 use std::collections::BTreeMap;
 
-use lb_core::{Name, PathMatch, RouteHost};
+use lb_core::{Name, PathMatch, Route, RouteHost, model::withheld};
+use serde::Deserialize;
 
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
-    labels::{Port, Reader},
+    keys::{Effect, Key, find},
+    traefik::regexp_hosts,
 };
 
-pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
-    let variables: BTreeMap<String, String> = subject
+/// The variables, and the labels below `com.github.nginx-proxy.nginx-proxy`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::honoured(
+        "VIRTUAL_HOST",
+        "a list of hosts, `*.domain`, `.domain` for a domain and what is below it, `~^…$` of hosts and domains",
+    ),
+    Key::honoured(
+        "VIRTUAL_HOST_MULTIPORTS",
+        "hosts with paths, each with `port` and `dest`, in YAML or JSON; it replaces the four variables beside it",
+    ),
+    Key::honoured(
+        "VIRTUAL_PORT",
+        "without it, the only port that the container exposes, else 80",
+    ),
+    Key::honoured(
+        "VIRTUAL_PATH",
+        "a path prefix, or `=/path` for one path; an expression is left out",
+    ),
+    Key::honoured(
+        "VIRTUAL_DEST",
+        "`/` takes the path off; another withholds the route",
+    ),
+    Key::honoured(
+        "VIRTUAL_PROTO",
+        "`http`; with another the container is no endpoint here",
+    ),
+    Key::honoured(
+        "HTTPS_METHOD",
+        "`redirect` redirects requests without TLS, `noredirect` does not; `nohttp` withholds the routes, `nohttps` is reported",
+    ),
+    Key::withheld("NETWORK_ACCESS", "clients cannot be restricted to networks"),
+    Key::withheld(
+        "ssl_verify_client",
+        "client certificates cannot be asked for",
+    ),
+    Key::reported("VIRTUAL_ROOT", "it is for FastCGI"),
+    Key::reported("CERT_NAME", "certificates are the target's configuration"),
+    Key::reported("HSTS", "headers of answers are the target's configuration"),
+    Key::reported("SSL_POLICY", "TLS is the target's configuration"),
+    Key::reported(
+        "SERVER_TOKENS",
+        "headers of answers are the target's configuration",
+    ),
+    Key::reported(
+        "EXTERNAL_HTTPS_PORT",
+        "redirects lead to the target's own port",
+    ),
+    Key::reported(
+        "ACME_HTTP_CHALLENGE_LOCATION",
+        "challenges are the target's configuration",
+    ),
+    Key::reported("loadbalance", "balancing is the target's configuration"),
+    Key::reported("keepalive", "connections are the target's configuration"),
+    Key::reported("http2.enable", "listeners are the target's configuration"),
+    Key::reported("http3.enable", "listeners are the target's configuration"),
+    Key::reported(
+        "trust-default-cert",
+        "certificates are the target's configuration",
+    ),
+    Key::reported(
+        "non-get-redirect",
+        "the code of redirects is the target's configuration",
+    ),
+    Key::reported("debug-endpoint", "there is none"),
+];
+
+const LABELS: &str = "com.github.nginx-proxy.nginx-proxy.";
+
+/// Returns `true` if an environment variable or label is one of the scheme's.
+pub(crate) fn claims(key: &str) -> bool {
+    key.starts_with("VIRTUAL_") || key.starts_with(LABELS)
+}
+
+/// The paths of a host in `VIRTUAL_HOST_MULTIPORTS`.
+type Paths = Option<BTreeMap<String, Option<Destination>>>;
+
+#[derive(Debug, Default, Deserialize)]
+struct Destination {
+    port: Option<u16>,
+    dest: Option<String>,
+}
+
+/// One place that a container asks for.
+struct Place {
+    host: String,
+    path: String,
+    port: Option<u16>,
+    dest: String,
+    key: &'static str,
+}
+
+pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
+    let mut diagnostics = Diagnostics::new(subject.object);
+    let variables: BTreeMap<&str, &str> = subject
         .env
         .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .cloned()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    let mut diagnostics = Diagnostics::new(subject.object);
-    let mut labels = Reader::new(&variables, "VIRTUAL_");
-    let Some(hosts) = labels.take("HOST") else {
-        return Reading::default();
+    let get = |key: &str| {
+        variables
+            .get(key)
+            .copied()
+            .filter(|value| !value.is_empty())
     };
-    let port = labels.port("PORT", &mut diagnostics);
-    let path = match labels.take("PATH") {
-        None => Some(PathMatch::any()),
-        Some(text) => match text.parse::<PathMatch>() {
-            Ok(path) => Some(path),
-            Err(error) => {
-                diagnostics.refuse("VIRTUAL_PATH", text, error.to_string());
-                None
-            }
-        },
-    };
-    let protocol_fits = match labels.take("PROTO") {
-        None | Some("http") => true,
-        Some(other) => {
-            diagnostics.refuse("VIRTUAL_PROTO", other, "expected http");
-            false
+    if get("VIRTUAL_HOST").is_none() && get("VIRTUAL_HOST_MULTIPORTS").is_none() {
+        if variables.contains_key("VIRTUAL_HOST") {
+            diagnostics.warn(
+                "VIRTUAL_HOST",
+                "",
+                "it is empty, as an unset variable leaves it: the container is not served",
+            );
         }
+        return Reading {
+            diagnostics: diagnostics.into_inner(),
+            ..Reading::default()
+        };
+    }
+    let labels = subject
+        .labels
+        .range(LABELS.to_owned()..)
+        .map_while(|(key, value)| Some((key.strip_prefix(LABELS)?, value.as_str())))
+        .map(|(key, value)| (format!("{LABELS}{key}"), key, value));
+    let pairs = variables
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), *key, *value))
+        .chain(labels);
+    let protected = protection(options, pairs, &mut diagnostics);
+    let scheme = Scheme {
+        subject,
+        protected,
+        https: matches!(get("HTTPS_METHOD"), Some("redirect")),
+        reachable: reachable(get("VIRTUAL_PROTO"), &mut diagnostics),
+        options,
     };
-    labels.finish(&mut diagnostics, |key| match key {
-        "DEST" => "not honoured: paths are never rewritten",
-        "HOST_MULTIPORTS" => "not supported, expected VIRTUAL_HOST and VIRTUAL_PORT",
-        _ => "unknown variable, expected VIRTUAL_HOST, VIRTUAL_PORT or VIRTUAL_PATH",
-    });
-    let mut services = Vec::new();
-    if let Some(path) = path
-        && protocol_fits
-        && port != Port::Invalid
-    {
-        for text in hosts
-            .split(',')
-            .map(str::trim)
-            .filter(|host| !host.is_empty())
-        {
-            match text.parse::<RouteHost>() {
-                Ok(host) => {
-                    let name = match path == PathMatch::any() {
-                        true => host.to_string(),
-                        false => format!("{host}{path}"),
-                    };
-                    let mut spec = ServiceSpec::new(Name::from_text(&name));
-                    spec.port = port.number();
-                    spec.route(host, path.clone(), 0);
-                    services.push(spec);
-                }
-                Err(error) => diagnostics.refuse("VIRTUAL_HOST", text, error.to_string()),
+    let places = match get("VIRTUAL_HOST_MULTIPORTS") {
+        Some(text) => multiports(text, &mut diagnostics),
+        None => plain(&get, &mut diagnostics),
+    };
+    let mut services: Vec<ServiceSpec> = Vec::new();
+    for place in places {
+        for spec in scheme.place(&place, &mut diagnostics) {
+            if !services.iter().any(|known| known.service == spec.service) {
+                services.push(spec);
             }
         }
     }
     Reading {
         services,
+        malformed: diagnostics.is_only_invalid(),
         diagnostics: diagnostics.into_inner(),
         ..Reading::default()
     }
 }
 
-/// Returns `true` if an environment variable or label is one of the scheme's.
-pub(crate) fn claims(key: &str) -> bool {
-    key.starts_with("VIRTUAL_")
+/// Reports what has no effect; returns `true` if something protects the container that is not given up.
+fn protection<'a>(
+    options: &Options,
+    pairs: impl Iterator<Item = (String, &'a str, &'a str)>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> bool {
+    let mut protected = false;
+    let mut withhold = |full: &str, name: &str, note: &str, diagnostics: &mut Diagnostics<'_>| {
+        if options.allow_unprotected.allows(&[name, full]) {
+            diagnostics.warn_masked(
+                full,
+                format!("not honoured: {note}; allow_unprotected names it, so the container is served without it"),
+            );
+        } else {
+            diagnostics.refuse_masked(
+                full,
+                format!("cannot be honoured: {note}; its requests are answered with 503 unless allow_unprotected has {name:?}"),
+            );
+            protected = true;
+        }
+    };
+    for (full, key, value) in pairs {
+        let Some(entry) = find(KEYS, key) else {
+            if claims(&full) {
+                diagnostics.warn_masked(&full, "unknown variable or label");
+            }
+            continue;
+        };
+        if value.is_empty() {
+            continue;
+        }
+        match (entry.effect, key, value.trim()) {
+            (Effect::Reported, ..) => {
+                diagnostics.warn_masked(&full, format!("not honoured: {}", entry.note));
+            }
+            (Effect::Withheld, "NETWORK_ACCESS", "external")
+            | (Effect::Withheld, "ssl_verify_client", "off") => {}
+            (Effect::Withheld, ..) => withhold(&full, entry.key, entry.note, diagnostics),
+            (_, "HTTPS_METHOD", "redirect" | "noredirect") => {}
+            (_, "HTTPS_METHOD", "nohttp") => withhold(
+                &full,
+                "HTTPS_METHOD",
+                "requests without TLS cannot be denied",
+                diagnostics,
+            ),
+            (_, "HTTPS_METHOD", other) => diagnostics.warn(
+                &full,
+                other,
+                "not honoured: expected redirect or noredirect; listeners are the target's configuration",
+            ),
+            _ => {}
+        }
+    }
+    protected
+}
+
+fn reachable(protocol: Option<&str>, diagnostics: &mut Diagnostics<'_>) -> bool {
+    match protocol.map(str::trim) {
+        None | Some("http") => true,
+        Some(other) => {
+            diagnostics.refuse(
+                "VIRTUAL_PROTO",
+                other,
+                "not honoured, expected http: the container is no endpoint here",
+            );
+            false
+        }
+    }
+}
+
+/// The places of the plain variables.
+fn plain<'a>(
+    get: &impl Fn(&str) -> Option<&'a str>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<Place> {
+    let port = match get("VIRTUAL_PORT") {
+        None => None,
+        Some(text) => match text.trim().parse::<u16>() {
+            Ok(port) if port != 0 => Some(port),
+            _ => {
+                diagnostics.invalid("VIRTUAL_PORT", text, "expected a port from 1 to 65535");
+                return Vec::new();
+            }
+        },
+    };
+    get("VIRTUAL_HOST")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+        .map(|host| Place {
+            host: host.to_owned(),
+            path: get("VIRTUAL_PATH").unwrap_or("/").to_owned(),
+            port,
+            dest: get("VIRTUAL_DEST").unwrap_or_default().to_owned(),
+            key: "VIRTUAL_HOST",
+        })
+        .collect()
+}
+
+/// The places of `VIRTUAL_HOST_MULTIPORTS`.
+fn multiports(text: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<Place> {
+    const KEY: &str = "VIRTUAL_HOST_MULTIPORTS";
+    let hosts: BTreeMap<String, Paths> = match serde_saphyr::from_str(text) {
+        Ok(hosts) => hosts,
+        Err(_) => {
+            diagnostics.invalid_masked(
+                KEY,
+                "expected YAML or JSON: hosts, below them paths, below these port (1 to 65535) and dest",
+            );
+            return Vec::new();
+        }
+    };
+    let mut places = Vec::new();
+    for (host, paths) in hosts {
+        let mut paths = paths.unwrap_or_default();
+        if paths.is_empty() {
+            paths.insert("/".to_owned(), None);
+        }
+        for (path, destination) in paths {
+            let destination = destination.unwrap_or_default();
+            places.push(Place {
+                host: host.trim().to_owned(),
+                path,
+                port: destination.port.filter(|port| *port != 0),
+                dest: destination.dest.unwrap_or_default(),
+                key: KEY,
+            });
+        }
+    }
+    places
+}
+
+struct Scheme<'a> {
+    options: &'a Options,
+    subject: &'a Subject<'a>,
+    protected: bool,
+    https: bool,
+    reachable: bool,
+}
+
+impl Scheme<'_> {
+    /// The services of one place: more than one where a host stands for several.
+    fn place(&self, place: &Place, diagnostics: &mut Diagnostics<'_>) -> Vec<ServiceSpec> {
+        let path = match path(&place.path) {
+            Ok(path) => path,
+            Err(error) => {
+                let key = match place.key {
+                    "VIRTUAL_HOST" => "VIRTUAL_PATH",
+                    other => other,
+                };
+                diagnostics.invalid(key, &place.path, error);
+                return Vec::new();
+            }
+        };
+        let hosts = match hosts(&place.host) {
+            Ok(hosts) => hosts,
+            Err(error) => {
+                diagnostics.invalid(place.key, &place.host, error);
+                return Vec::new();
+            }
+        };
+        let (strip, rewritten) = self.destination(place, &path, diagnostics);
+        let protected = self.protected || rewritten;
+        let mut spec = ServiceSpec::new(Name::from_text(&match path == PathMatch::any() {
+            true => place.host.to_ascii_lowercase(),
+            false => format!("{}{path}", place.host.to_ascii_lowercase()),
+        }));
+        spec.without_endpoint = !self.reachable;
+        let exposed = self.subject.exposed;
+        spec.port = place.port.or_else(|| match exposed.len() {
+            1 => exposed.first().copied(),
+            _ => Some(80),
+        });
+        for host in hosts {
+            let service = match protected {
+                true => withheld(),
+                false => spec.service.clone(),
+            };
+            spec.routes.push(
+                Route::new(host, path.clone(), service)
+                    .with_strip_prefix(strip && !protected)
+                    .with_redirect_https(self.https && !protected),
+            );
+        }
+        vec![spec]
+    }
+
+    /// Whether the path is taken off, and whether another rewrite is asked for that is not given up.
+    fn destination(
+        &self,
+        place: &Place,
+        path: &PathMatch,
+        diagnostics: &mut Diagnostics<'_>,
+    ) -> (bool, bool) {
+        let own = path.to_string();
+        match place.dest.as_str() {
+            "" => (false, false),
+            "/" if own == "/" => (false, false),
+            "/" if matches!(path, PathMatch::Prefix(_)) => (true, false),
+            dest if dest.trim_end_matches('/') == own => (false, false),
+            _ if self.options.allow_unprotected.allows(&["VIRTUAL_DEST"]) => {
+                diagnostics.warn(
+                    "VIRTUAL_DEST",
+                    &place.dest,
+                    "not honoured: the path is passed on as it is",
+                );
+                (false, false)
+            }
+            _ => {
+                diagnostics.refuse(
+                    "VIRTUAL_DEST",
+                    &place.dest,
+                    "cannot be honoured: expected / for a path prefix; its requests are answered with 503 unless allow_unprotected has \"VIRTUAL_DEST\"",
+                );
+                (false, true)
+            }
+        }
+    }
+}
+
+fn path(text: &str) -> Result<PathMatch, String> {
+    let text = text.trim();
+    if text.starts_with('~') {
+        return Err("an expression cannot be a route".to_owned());
+    }
+    let written = match text.strip_prefix('=') {
+        Some(exact) => format!("={}", exact.trim()),
+        None => text.to_owned(),
+    };
+    written
+        .parse()
+        .map_err(|error: lb_core::model::InvalidRoute| error.to_string())
+}
+
+/// The hosts that a name of nginx stands for.
+fn hosts(text: &str) -> Result<Vec<RouteHost>, String> {
+    let parsed = |text: &str| -> Result<RouteHost, String> {
+        text.parse()
+            .map_err(|error: lb_core::model::InvalidRoute| error.to_string())
+    };
+    if let Some(pattern) = text.strip_prefix('~') {
+        return regexp_hosts(pattern).ok_or_else(|| {
+            "expected an expression of hosts or of what is below a domain, such as ~^.+\\.example$"
+                .to_owned()
+        });
+    }
+    match text {
+        "_" => {
+            return Err(
+                "it matches no request there and has no route here: the default host is the proxy's own setting there"
+                    .to_owned(),
+            );
+        }
+        "" | "*" => return Err("expected a host; a star alone is none".to_owned()),
+        _ => {}
+    }
+    if text.ends_with(".*") {
+        return Err("a star at the end cannot be a route, expected *.domain".to_owned());
+    }
+    if let Some(domain) = text.strip_prefix('.') {
+        return Ok(vec![parsed(domain)?, parsed(&format!("*.{domain}"))?]);
+    }
+    Ok(vec![parsed(text)?])
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use lb_core::{Diagnostic, EndpointState, Record, RecordKey, Severity};
+use lb_core::{Diagnostic, EndpointState, Record, RecordKey};
 use lb_schemes::ServiceSpec;
 
 use super::{
@@ -176,13 +176,9 @@ impl SwarmBook {
         self.good.retain(|id, _| services.contains_key(id));
         for (id, known) in services {
             let found = self.rules.wishes(&known.listed);
-            let broken = found
-                .diagnostics
-                .iter()
-                .any(|complaint| complaint.severity == Severity::Error);
             complaints.extend(found.diagnostics);
-            // A label that was broken by hand must not take away what served before.
-            if !broken || !self.good.contains_key(id) {
+            // A label that was broken by hand must not take away what served before; one that restricts must.
+            if !found.malformed || !self.good.contains_key(id) {
                 match found.services.is_empty() {
                     true => self.good.remove(id),
                     false => self.good.insert(id.clone(), found.services),

@@ -17,6 +17,7 @@ use std::fmt;
 pub use keys::KEYS;
 pub use middleware::{Middleware, Middlewares};
 pub(crate) use object::{PREFIX, read};
+pub(crate) use regexp::hosts as regexp_hosts;
 pub use router::{Naming, Outcome, Router, RouterKeys};
 pub use rule::{Alternative, InvalidRule, Rule, default_priority, parse as parse_rule};
 pub use service::{DEFAULT_WEIGHT, own_service, weight};

@@ -73,6 +73,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
             spec.port = subject.exposed.first().copied();
         }
     }
+    reading.malformed = diagnostics.is_only_invalid();
     reading.diagnostics = diagnostics.into_inner();
     reading
 }

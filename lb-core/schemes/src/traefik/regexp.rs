@@ -6,7 +6,7 @@ use super::rule::MAX_ALTERNATIVES;
 
 /// The hosts that a pattern of `HostRegexp` matches, where routes can express them: every host, what is below a
 /// domain, and literal hosts, each with groups of literal alternatives.
-pub(super) fn hosts(pattern: &str) -> Option<Vec<RouteHost>> {
+pub(crate) fn hosts(pattern: &str) -> Option<Vec<RouteHost>> {
     let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
     if matches!(pattern, ".+" | ".*" | "^.+$" | "^.*$") {
         return Some(vec![RouteHost::Any]);

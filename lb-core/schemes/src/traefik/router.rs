@@ -128,7 +128,7 @@ impl RouterKeys<'_> {
                     true => format!("default_rule: {error}"),
                     false => error.to_string(),
                 };
-                diagnostics.refuse_masked(&self.full("rule"), message);
+                diagnostics.invalid_masked(&self.full("rule"), message);
                 return router;
             }
         };

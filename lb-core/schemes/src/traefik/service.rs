@@ -61,7 +61,7 @@ pub(super) fn read(
             "server.port" => match port(value) {
                 Some(port) => spec.port = Some(port),
                 None => {
-                    diagnostics.refuse(&full(key), value, "expected a port from 1 to 65535");
+                    diagnostics.invalid(&full(key), value, "expected a port from 1 to 65535");
                     spec.without_endpoint = true;
                 }
             },
