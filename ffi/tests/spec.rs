@@ -360,3 +360,39 @@ fn every_kind_is_read_and_built() {
         assert_eq!(source.build().unwrap().describe().name.as_str(), name);
     }
 }
+
+#[test]
+fn case_h06_every_kind_of_source_has_a_trust_and_limits() {
+    let bounds = r#"trust = "team-a"
+        allow = { services = ["shop-*"], hosts = ["*.shop.example"], addresses = ["10.1.0.0/16"], ports = [80, "8000-8999"] }
+        max_endpoints = 7
+        max_routes = 8
+        max_routes_per_object = 9"#;
+    for kind in [
+        "kind = \"file\"\npath = \"/x\"",
+        "kind = \"docker\"",
+        "kind = \"swarm\"",
+        "kind = \"etcd\"\nname = \"e\"\n[connection]\nendpoints = [\"http://127.0.0.1:1\"]\n[[layouts]]\n[layouts.confd]\nprefix = \"/x\"",
+    ] {
+        let source = SourceSpec::parse(&format!("{bounds}\n{kind}"), Format::Toml).unwrap();
+        let SourceSpec::Bounded(_, bounds) = &source else {
+            panic!("{kind} has no bounds");
+        };
+        assert_eq!(bounds.max_endpoints, Some(7));
+        let descriptor = source.clone().build().unwrap().describe();
+        assert_eq!(descriptor.limits.max_routes, 8);
+        assert_eq!(descriptor.limits.max_routes_per_object, 9);
+        assert!(!descriptor.limits.allow.is_all());
+        assert_eq!(descriptor.name, *source.name());
+    }
+    let wrong = "kind = \"docker\"\nallow = { addresses = [\"10.1.0.0/40\"] }";
+    let error = SourceSpec::parse(wrong, Format::Toml)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("2:") && error.contains("10.1.0.0/40"),
+        "{error}"
+    );
+    let wrong = "kind = \"docker\"\nallow = { hosts = [\"a b\"] }";
+    assert!(SourceSpec::parse(wrong, Format::Toml).is_err());
+}

@@ -64,6 +64,7 @@
 //! Pure, given the time and doing no input or output (a test holds that):
 //! - [`model`]: names, endpoints, services, routes and the snapshot
 //! - [`merge`]: the records of all sources become one snapshot
+//! - [`limits`]: what one source may ask for
 //! - [`guard`]: holds mass removals back
 //! - [`reconciler`]: decides when which target makes a pass
 //! - [`backoff`]: growing pauses with jitter
@@ -92,6 +93,7 @@ pub mod event;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod guard;
+pub mod limits;
 pub mod merge;
 pub mod model;
 pub mod plane;
@@ -108,6 +110,7 @@ pub use driver::{
 };
 pub use event::{Event, Stamped};
 pub use guard::{Confirm, GuardConfig, GuardPolicy};
+pub use limits::Limits;
 pub use model::{
     Endpoint, EndpointState, Mode, Name, OnDown, PathMatch, Route, RouteHost, Service,
     ServiceOptions, Snapshot, Weight,

@@ -108,6 +108,8 @@ pub struct SourceStatus {
     pub records: usize,
     /// How many of its records the guard holds back.
     pub held: usize,
+    /// How many of its records are left out, or a part of them, because of its [limits](crate::Limits).
+    pub refused: usize,
     /// How many updates were applied.
     pub updates: u64,
     /// How many updates were left out because they were older than what was applied.

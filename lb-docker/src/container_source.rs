@@ -78,6 +78,7 @@ impl Source for DockerSource {
     fn describe(&self) -> Descriptor {
         Descriptor::new(self.config.name.clone(), "docker")
             .with_liveness(self.config.ping_interval * 4)
+            .with_local_ids()
     }
 
     async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {

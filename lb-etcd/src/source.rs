@@ -327,6 +327,7 @@ impl Source for EtcdSource {
         Descriptor::new(self.name.clone(), "etcd")
             .with_liveness(self.config.liveness)
             .with_resume()
+            .with_trust(self.name.clone())
     }
 
     async fn watch(&mut self, resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {

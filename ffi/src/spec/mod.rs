@@ -22,6 +22,7 @@
 //! ```
 
 mod agent;
+mod bounds;
 mod check;
 mod document;
 mod error;
@@ -33,6 +34,7 @@ mod source;
 mod target;
 
 pub use agent::{AgentSpec, LogFormat, LogSpec};
+pub use bounds::Bounds;
 pub use check::{Problem, Severity};
 pub use document::Spec;
 pub use error::{Invalid, Position, SpecError};

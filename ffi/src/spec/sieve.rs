@@ -9,11 +9,14 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// Reads a `T` out of a table, leaving out `kind`, and `name` where that is taken apart.
+use super::bounds::Bounds;
+
+/// Reads a `T` out of a table, leaving out `kind`, what bounds a source, and `name` where that is taken apart.
 ///
 /// The `T` may deny unknown fields, and its errors keep their places in the text: nothing is buffered.
 pub(super) struct Sieve<'n, T> {
     name: Option<&'n mut Option<Name>>,
+    bounds: Option<&'n mut Bounds>,
     reads: PhantomData<T>,
 }
 
@@ -22,14 +25,22 @@ impl<'n, T> Sieve<'n, T> {
     pub(super) fn kind() -> Self {
         Self {
             name: None,
+            bounds: None,
             reads: PhantomData,
         }
+    }
+
+    /// Leaves out what bounds a source too, and puts it here.
+    pub(super) fn bounds(mut self, bounds: &'n mut Bounds) -> Self {
+        self.bounds = Some(bounds);
+        self
     }
 
     /// Leaves out `kind`, and puts `name` here.
     pub(super) fn kind_and_name(name: &'n mut Option<Name>) -> Self {
         Self {
             name: Some(name),
+            bounds: None,
             reads: PhantomData,
         }
     }
@@ -42,6 +53,7 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Sieve<'_, T> {
         T::deserialize(Sieved {
             input,
             name: self.name,
+            bounds: self.bounds,
         })
     }
 }
@@ -50,6 +62,7 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Sieve<'_, T> {
 struct Sieved<'n, D> {
     input: D,
     name: Option<&'n mut Option<Name>>,
+    bounds: Option<&'n mut Bounds>,
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieved<'_, D> {
@@ -59,6 +72,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieved<'_, D> {
         self.input.deserialize_map(SievedVisitor {
             visitor,
             name: self.name,
+            bounds: self.bounds,
         })
     }
 
@@ -71,6 +85,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieved<'_, D> {
 struct SievedVisitor<'n, V> {
     visitor: V,
     name: Option<&'n mut Option<Name>>,
+    bounds: Option<&'n mut Bounds>,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for SievedVisitor<'_, V> {
@@ -84,6 +99,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for SievedVisitor<'_, V> {
         self.visitor.visit_map(SievedMap {
             map,
             name: self.name,
+            bounds: self.bounds,
         })
     }
 }
@@ -91,6 +107,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for SievedVisitor<'_, V> {
 struct SievedMap<'n, A> {
     map: A,
     name: Option<&'n mut Option<Name>>,
+    bounds: Option<&'n mut Bounds>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for SievedMap<'_, A> {
@@ -104,12 +121,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SievedMap<'_, A> {
             let key = KeySeed {
                 seed,
                 takes_name: self.name.is_some(),
+                takes_bounds: self.bounds.is_some(),
             };
             match self.map.next_key_seed(key)? {
                 None => return Ok(None),
                 Some(Key::Other(value)) => return Ok(Some(value)),
                 Some(Key::Kind(unused)) => {
                     self.map.next_value::<IgnoredAny>()?;
+                    seed = unused;
+                }
+                Some(Key::Bound(field, unused)) => {
+                    if let Some(bounds) = self.bounds.as_deref_mut() {
+                        bounds.read(field, &mut self.map)?;
+                    }
                     seed = unused;
                 }
                 Some(Key::Name(unused)) => {
@@ -130,6 +154,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SievedMap<'_, A> {
 
 /// A key: left out, so that its seed is still unused, or read.
 enum Key<K, V> {
+    Bound(&'static str, K),
     Kind(K),
     Name(K),
     Other(V),
@@ -138,6 +163,7 @@ enum Key<K, V> {
 struct KeySeed<K> {
     seed: K,
     takes_name: bool,
+    takes_bounds: bool,
 }
 
 impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for KeySeed<K> {
@@ -159,10 +185,13 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for KeySeed<K> {
         match key {
             "kind" => Ok(Key::Kind(self.seed)),
             "name" if self.takes_name => Ok(Key::Name(self.seed)),
-            _ => self
-                .seed
-                .deserialize(key.into_deserializer())
-                .map(Key::Other),
+            _ => match Bounds::FIELDS.iter().find(|field| **field == key) {
+                Some(field) if self.takes_bounds => Ok(Key::Bound(field, self.seed)),
+                _ => self
+                    .seed
+                    .deserialize(key.into_deserializer())
+                    .map(Key::Other),
+            },
         }
     }
 }

@@ -14,6 +14,7 @@ use lb_etcd::{
 use serde::{Deserialize, Deserializer, de::DeserializeSeed};
 
 use super::{
+    bounds::Bounds,
     error::SpecError,
     origin::{Format, Origin},
     parse,
@@ -34,6 +35,8 @@ pub enum SourceSpec {
     File(FileSpec),
     /// `kind = "swarm"`: the services of a Docker Swarm.
     Swarm(SwarmConfig),
+    /// A source of any kind with a trust or limits of its own.
+    Bounded(Box<Self>, Bounds),
 }
 
 /// Keys of an etcd cluster, as the source of this name.
@@ -109,6 +112,16 @@ impl SourceSpec {
             Self::EtcdV2(etcd) => &etcd.name,
             Self::File(file) => &file.name,
             Self::Swarm(config) => &config.name,
+            Self::Bounded(source, _) => source.name(),
+        }
+    }
+
+    /// The source without its bounds.
+    #[must_use]
+    pub fn unbounded(&self) -> &Self {
+        match self {
+            Self::Bounded(source, _) => source.unbounded(),
+            plain => plain,
         }
     }
 
@@ -127,6 +140,7 @@ impl SourceSpec {
             }
             Self::File(file) => Ok(Box::new(file.build())),
             Self::Swarm(config) => Ok(Box::new(SwarmSource::new(config))),
+            Self::Bounded(source, bounds) => Ok(bounds.restrict(source.build()?)),
         }
     }
 
@@ -136,6 +150,7 @@ impl SourceSpec {
             Self::Docker(_) | Self::EtcdV2(_) | Self::Swarm(_) => Vec::new(),
             Self::Etcd(etcd) => etcd.files(),
             Self::File(file) => vec![("path", &file.path)],
+            Self::Bounded(source, _) => source.files(),
         }
     }
 }
@@ -177,23 +192,30 @@ impl<'de> DeserializeSeed<'de> for SourceKind {
     type Value = SourceSpec;
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<SourceSpec, D::Error> {
-        match self {
-            Self::Docker => Sieve::kind().deserialize(input).map(SourceSpec::Docker),
+        let mut bounds = Bounds::default();
+        let mut name = None;
+        let all = &mut bounds;
+        let source = match self {
+            Self::Docker => SourceSpec::Docker(Sieve::kind().bounds(all).deserialize(input)?),
             Self::Etcd => {
-                let mut name = None;
-                let config = Sieve::kind_and_name(&mut name).deserialize(input)?;
+                let sieve = Sieve::kind_and_name(&mut name).bounds(all);
+                let config = sieve.deserialize(input)?;
                 let name = name.unwrap_or_else(etcd_name);
-                Ok(SourceSpec::Etcd(EtcdSpec { name, config }))
+                SourceSpec::Etcd(EtcdSpec { name, config })
             }
             Self::EtcdV2 => {
-                let mut name = None;
-                let config = Sieve::kind_and_name(&mut name).deserialize(input)?;
+                let sieve = Sieve::kind_and_name(&mut name).bounds(all);
+                let config = sieve.deserialize(input)?;
                 let name = name.unwrap_or_else(etcd_name);
-                Ok(SourceSpec::EtcdV2(EtcdV2Spec { name, config }))
+                SourceSpec::EtcdV2(EtcdV2Spec { name, config })
             }
-            Self::File => Sieve::kind().deserialize(input).map(SourceSpec::File),
-            Self::Swarm => Sieve::kind().deserialize(input).map(SourceSpec::Swarm),
-        }
+            Self::File => SourceSpec::File(Sieve::kind().bounds(all).deserialize(input)?),
+            Self::Swarm => SourceSpec::Swarm(Sieve::kind().bounds(all).deserialize(input)?),
+        };
+        Ok(match bounds == Bounds::default() {
+            true => source,
+            false => SourceSpec::Bounded(Box::new(source), bounds),
+        })
     }
 }
 

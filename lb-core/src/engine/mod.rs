@@ -19,6 +19,7 @@ use self::{source::SourceEntry, target::TargetEntry};
 use crate::{
     event::{Cause, Event, Stamped},
     guard::{self, Confirm, GuardConfig, GuardNote},
+    limits::{Admitted, Limiter},
     merge::{Merge, SourceId},
     model::{Name, Snapshot, SnapshotEdit},
     reconciler::{Pass, Reconciler, ReconcilerConfig, TargetId},
@@ -155,7 +156,7 @@ impl Engine {
             });
         }
         let name = descriptor.name.clone();
-        let id = self.merge.add_source(name.clone());
+        let id = self.merge.add_described(&descriptor);
         self.sources
             .insert(id, SourceEntry::new(descriptor, now, !self.published));
         self.tell(now, Event::SourceAdded { source: name });
@@ -187,6 +188,9 @@ impl Engine {
     pub fn replace_source(&mut self, now: Time, descriptor: Descriptor) -> Option<SourceId> {
         let id = self.source_id(&descriptor.name)?;
         let entry = self.sources.get_mut(&id)?;
+        self.merge.replace_source(id, &descriptor);
+        self.edit.get_or_insert_with(|| self.snapshot.edit());
+        entry.limiter = Limiter::new(descriptor.limits.clone());
         entry.descriptor = descriptor;
         let end = AttemptEnd {
             why: "another source has taken its place and has not told anything yet".to_owned(),
@@ -237,9 +241,13 @@ impl Engine {
         let (at, outcome) = match update {
             Update::Reset { at, records } => {
                 entry.synced = true;
+                let records = entry.limiter.reset(records);
                 (at, entry.records.reset(now, records, guard))
             }
-            Update::Batch { at, set, remove } => (at, entry.records.batch(now, set, remove, guard)),
+            Update::Batch { at, set, remove } => {
+                let Admitted { set, remove } = entry.limiter.batch(set, remove);
+                (at, entry.records.batch(now, set, remove, guard))
+            }
             Update::Resumed { at } | Update::Progress { at } => (at, guard::Outcome::default()),
             Update::Diagnostic(diagnostic) => {
                 if entry.diagnose(diagnostic.clone()) {
@@ -446,9 +454,9 @@ impl Engine {
     fn apply(&mut self, now: Time, id: SourceId, name: &Name, outcome: guard::Outcome) {
         if !outcome.changes.is_empty() {
             self.pending.changes += outcome.changes.len();
-            let edit = self.edit.get_or_insert_with(|| self.snapshot.edit());
+            self.edit.get_or_insert_with(|| self.snapshot.edit());
             for change in outcome.changes {
-                self.pending.urgent |= self.merge.apply(id, change, edit);
+                self.merge.stage(id, change);
             }
         }
         for note in outcome.notes {
@@ -468,6 +476,7 @@ impl Engine {
             return;
         }
         let mut edit = self.edit.take().unwrap_or_else(|| self.snapshot.edit());
+        self.pending.urgent |= self.merge.finish(&mut edit);
         edit.set_partial(partial);
         let pending = std::mem::take(&mut self.pending);
         let first = !std::mem::replace(&mut self.published, true);

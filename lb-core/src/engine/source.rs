@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{AttemptEnd, EndKind, view::millis};
 use crate::{
     guard::Guarded,
+    limits::Limiter,
     source::{Cursor, Descriptor, Diagnostic},
     status::{Health, MOST_LISTED},
     time::Time,
@@ -14,6 +15,8 @@ use crate::{
 pub(super) struct SourceEntry {
     pub(super) descriptor: Descriptor,
     pub(super) records: Guarded,
+    /// What of its records is within its limits.
+    pub(super) limiter: Limiter,
     pub(super) added: Time,
     /// It has told everything once.
     pub(super) synced: bool,
@@ -43,6 +46,7 @@ enum Condition {
 impl SourceEntry {
     pub(super) fn new(descriptor: Descriptor, now: Time, initial: bool) -> Self {
         Self {
+            limiter: Limiter::new(descriptor.limits.clone()),
             descriptor,
             records: Guarded::default(),
             added: now,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Engine, source::SourceEntry, target::TargetEntry};
 use crate::{
+    condition::Condition,
     model::Name,
     reconciler::{TargetId, TargetState},
     status::{Activity, HoldStatus, MOST_LISTED, SourceStatus, Status, TargetStatus},
@@ -36,6 +37,14 @@ impl Engine {
             conflicts: self.merge.conflicts(MOST_LISTED),
             conflict_count: self.merge.conflict_count(),
         }
+    }
+
+    /// What sources ask for beyond their [limits](crate::Limits), the first of each source.
+    #[must_use]
+    pub fn not_allowed(&self) -> Vec<Condition> {
+        let all = self.sources.values();
+        all.flat_map(|entry| entry.limiter.conditions(&entry.descriptor.name))
+            .collect()
     }
 
     /// The targets that have not ended a converged pass on `generation` or a later one since `since`, with what
@@ -133,6 +142,7 @@ fn source(entry: &SourceEntry, now: Time) -> SourceStatus {
         cursor: entry.cursor.clone(),
         records: entry.records.len(),
         held: entry.records.held().count(),
+        refused: entry.limiter.refused(),
         updates: entry.updates,
         outdated: entry.outdated,
         attempts: entry.attempts,

@@ -9,6 +9,7 @@ mod feed;
 mod file;
 mod protocol;
 mod sink;
+mod trust;
 mod update;
 
 use std::time::Duration;
@@ -23,9 +24,10 @@ pub use file::FileSource;
 pub(crate) use file::records as file_records;
 pub use protocol::{Admission, Protocol, Violation};
 pub use sink::{Sink, SinkClosed};
+pub use trust::{Restricted, Trust};
 pub use update::{Cursor, Diagnostic, Record, RecordKey, Severity, Update};
 
-use crate::model::Name;
+use crate::{limits::Limits, model::Name};
 
 /// Something that knows endpoints and says when they change.
 ///
@@ -62,6 +64,12 @@ pub struct Descriptor {
     pub liveness: Option<Duration>,
     /// Whether [`Source::watch`] can resume at a cursor.
     pub resumable: bool,
+    /// If `true`, the name of an endpoint means another endpoint in each source of this kind: containers of two engines
+    /// may have one name. Defaults to `false`.
+    pub local_ids: bool,
+    /// What it may ask for. Defaults to [`Limits::default`].
+    pub limits: Limits,
+    trust: Option<Name>,
 }
 
 impl Descriptor {
@@ -73,6 +81,9 @@ impl Descriptor {
             kind,
             liveness: None,
             resumable: false,
+            local_ids: false,
+            limits: Limits::default(),
+            trust: None,
         }
     }
 

@@ -355,6 +355,7 @@ impl Source for EtcdV2Source {
         Descriptor::new(self.name.clone(), "etcd-v2")
             .with_liveness(self.config.liveness)
             .with_resume()
+            .with_trust(self.name.clone())
     }
 
     async fn watch(&mut self, resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {

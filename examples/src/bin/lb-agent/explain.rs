@@ -50,7 +50,7 @@ pub(crate) async fn explain(common: &Common, args: &ExplainArgs) -> Result<ExitC
 
 /// What a source knows of the object; `None` from a source that knows no such objects.
 async fn ask(source: &SourceSpec, object: &str) -> Option<Result<Explanation, SourceError>> {
-    match source {
+    match source.unbounded() {
         SourceSpec::Docker(config) => Some(DockerSource::new(config.clone()).explain(object).await),
         SourceSpec::Swarm(config) => Some(SwarmSource::new(config.clone()).explain(object).await),
         _ => None,

@@ -137,7 +137,9 @@ impl FileSource {
 impl Source for FileSource {
     fn describe(&self) -> Descriptor {
         let liveness = self.poll * 3 + Duration::from_secs(2);
-        Descriptor::new(self.name.clone(), "file").with_liveness(liveness)
+        Descriptor::new(self.name.clone(), "file")
+            .with_liveness(liveness)
+            .with_trust(self.name.clone())
     }
 
     async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
