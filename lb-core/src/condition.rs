@@ -209,6 +209,8 @@ pub enum ConditionKind {
     Contention,
     /// An operator or another program took a server out, and that is respected.
     ForeignHold,
+    /// The agent check of a server took it out or changed its weight, and that is respected.
+    AgentHold,
     /// Another client changed something that cannot be repaired at run time.
     ForeignEdit,
     /// A managed backend has a server that is no slot; it is never touched.
@@ -246,6 +248,7 @@ impl ConditionKind {
         Self::Owned,
         Self::Contention,
         Self::ForeignHold,
+        Self::AgentHold,
         Self::ForeignEdit,
         Self::FixedServer,
         Self::UnknownSlots,
@@ -279,6 +282,7 @@ impl ConditionKind {
             Self::Owned => "owned",
             Self::Contention => "contention",
             Self::ForeignHold => "foreign_hold",
+            Self::AgentHold => "agent_hold",
             Self::ForeignEdit => "foreign_edit",
             Self::FixedServer => "fixed_server",
             Self::UnknownSlots => "unknown_slots",
@@ -294,6 +298,7 @@ impl ConditionKind {
             self,
             Self::Pending
                 | Self::Diagnostic
+                | Self::AgentHold
                 | Self::FixedServer
                 | Self::CapacityLow
                 | Self::UnknownVersion

@@ -48,6 +48,10 @@ pub struct Capabilities {
     /// One line of `show stat` tells the weight that was set (2.4 and later; believed from 2.6, the first that this
     /// was tried on), so that a server can be read back alone.
     pub user_weight_in_stat: bool,
+    /// `show servers state` tells where checks go and whether TLS is used (2.4 and later).
+    pub shows_checks: bool,
+    /// `set server check-addr` works (2.4 and later; 3.4 refuses every address).
+    pub sets_check_address: bool,
     /// `wait … srv-removable` (3.0 and later).
     pub wait_removable: bool,
     /// Backends can be added at run time (3.4 and later).
@@ -68,6 +72,8 @@ impl Capabilities {
             map_transactions: version >= (2, 4),
             dynamic_servers: Support::of_dynamic_servers(version),
             user_weight_in_stat: version >= (2, 6),
+            shows_checks: version >= (2, 4),
+            sets_check_address: ((2, 4)..(3, 4)).contains(&version),
             wait_removable: version >= (3, 0),
             dynamic_backends: version >= (3, 4),
             glues_clients: version < (3, 0),

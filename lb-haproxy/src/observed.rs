@@ -1,6 +1,6 @@
 //! What HAProxy says it does, reduced to what a decision needs. Pure.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lb_core::Name;
 use serde::Serialize;
@@ -9,8 +9,7 @@ use crate::proto::{AdminState, ServerRow, StatRow, Status};
 
 /// Where a slot without a tenant points: an address that refuses, so that a slot made ready by mistake serves
 /// nobody.
-pub const PARKED: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+pub const PARKED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Whether an address is a parking place: loopback or unspecified, on port 0 or 1.
 #[must_use]
@@ -42,6 +41,8 @@ pub struct Server {
     pub checked: bool,
     /// Whether it has an agent, which may call it down or up.
     pub has_agent: bool,
+    /// Whether its agent is asked: what it says of the state and the weight then counts.
+    pub agent_enabled: bool,
     /// Whether a check that it has is switched on. It is not on a server made at run time until `enable health`, nor
     /// after somebody's `disable health`.
     pub check_enabled: bool,
@@ -49,6 +50,10 @@ pub struct Server {
     pub check_paused: bool,
     /// The port of its check, where it is not the address's; 0 otherwise.
     pub check_port: u16,
+    /// The address of its check, where it is not the server's.
+    pub check_address: Option<IpAddr>,
+    /// Whether it is spoken to by TLS; `None` where HAProxy does not tell (before 2.4).
+    pub ssl: Option<bool>,
     /// Seconds since its state last changed.
     pub unchanged_secs: u64,
 }
@@ -68,9 +73,12 @@ impl Server {
             initial_weight: 1,
             checked: false,
             has_agent: false,
+            agent_enabled: false,
             check_enabled: true,
             check_paused: true,
             check_port: 0,
+            check_address: None,
+            ssl: None,
             unchanged_secs: 0,
         }
     }
@@ -118,9 +126,12 @@ impl From<ServerRow> for Server {
             initial_weight: row.initial_weight,
             checked: row.check.is_configured(),
             has_agent: row.agent.is_configured(),
+            agent_enabled: row.agent.is_configured() && row.agent.is_enabled(),
             check_enabled: row.check.is_enabled(),
             check_paused: row.check.is_paused(),
             check_port: row.check_port.unwrap_or(0),
+            check_address: row.check_address,
+            ssl: row.ssl,
             unchanged_secs: row.since_change.as_secs(),
             name: row.server,
             id: row.id,

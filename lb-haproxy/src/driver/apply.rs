@@ -1,6 +1,10 @@
 //! Applies a plan: stage by stage, each verified by reading back.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use lb_core::Name;
 use tracing::{info, warn};
@@ -15,8 +19,8 @@ use super::{
 };
 use crate::{
     client::Client,
-    plan::{Expect, Plan, Planner},
-    proto::{Command, Health, Info, Refusal, ServerRef, command_text, verdict},
+    plan::{Expect, Plan, Planner, Stage},
+    proto::{Command, Health, Info, Refusal, ServerRef, command_text, encode, verdict},
 };
 
 /// Applies `plan` and gives the planner what HAProxy then shows. Returns how many steps were accepted.
@@ -55,10 +59,12 @@ pub(super) async fn apply(
             // What comes after may count on the map: the next plan knows that it is as it was.
             break;
         }
+        let unsendable = unsendable(stage, &failed);
         let steps: Vec<_> = stage
             .steps
             .iter()
             .filter(|step| !failed.contains(&step.server.backend))
+            .filter(|step| !unsendable.contains_key(&step.server))
             .collect();
         if steps.is_empty() && number != last {
             continue;
@@ -70,7 +76,14 @@ pub(super) async fn apply(
             .expect
             .iter()
             .filter(|expect| !failed.contains(&expect.server.backend))
+            .filter(|expect| !unsendable.contains_key(&expect.server))
             .collect();
+        for (server, detail) in unsendable {
+            warn!(%server, detail, "a step cannot be sent");
+            failed.insert(server.backend.clone());
+            counters.add("unsendable", 1);
+            not_done.push((server, detail));
+        }
         let looks = Look::after(&steps, &expected, planner);
         commands.extend(looks.iter().map(Look::command));
         if number == last {
@@ -87,8 +100,10 @@ pub(super) async fn apply(
             planner.address_sent(server, *address, clock());
         }
         for step in &steps {
-            if let Command::SetHealth(server, Health::Down) = &step.command {
-                planner.marked_down(server, clock());
+            match &step.command {
+                Command::SetHealth(server, Health::Down) => planner.marked_down(server, clock()),
+                Command::SetWeight(server, weight) => planner.weight_sent(server, *weight),
+                _ => {}
             }
         }
         let replies = live::exec_all(client, &commands).await?;
@@ -98,8 +113,12 @@ pub(super) async fn apply(
                     info!(server = %step.server, why = %step.why, "applied: {}", command_text(&step.command));
                     counters.step(&step.command, step.why);
                     applied += 1;
-                    if matches!(step.command, Command::ShutdownSessions(_)) {
-                        planner.cut(&step.server, clock());
+                    match step.command {
+                        Command::ShutdownSessions(_) => planner.cut(&step.server, clock()),
+                        Command::SetCheckPort(_, port) => {
+                            planner.check_port_sent(&step.server, port);
+                        }
+                        _ => {}
                     }
                 }
                 Err(refusal) => refused.push((step.server.clone(), refusal)),
@@ -148,12 +167,27 @@ pub(super) async fn apply(
     }
     let now = clock();
     planner.asked(begun_at);
+    not_done.append(&mut seen.take_unreadable());
     seen.give_to(planner, now);
     // After what was read: an address may still be on its way, so the servers are read again before anything else.
     for (server, detail) in not_done {
         planner.refused(&server, detail, now);
     }
     Ok(applied)
+}
+
+/// The servers of which a step cannot be written, with the reason. None of their steps is sent.
+fn unsendable(stage: &Stage, failed: &BTreeSet<Name>) -> BTreeMap<ServerRef, String> {
+    let mut scratch = Vec::new();
+    let steps = stage.steps.iter();
+    steps
+        .filter(|step| !failed.contains(&step.server.backend))
+        .filter_map(|step| {
+            scratch.clear();
+            let error = encode(&step.command, &mut scratch).err()?;
+            Some((step.server.clone(), error.to_string()))
+        })
+        .collect()
 }
 
 /// Refusals that say something of the whole conversation end it.

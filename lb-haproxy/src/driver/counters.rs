@@ -26,6 +26,8 @@ impl Counters {
                 Why::Admit => "steps_admit",
                 Why::Return => "steps_return",
                 Why::Adjust => "steps_adjust",
+                Why::Repair => "steps_repair",
+                Why::Agent => "steps_agent",
                 Why::Drain => "steps_drain",
                 Why::Retire => "steps_retire",
                 Why::Deadline => "steps_deadline",

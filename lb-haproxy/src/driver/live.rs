@@ -6,6 +6,7 @@ use std::{
 };
 
 use lb_core::Name;
+use tracing::warn;
 
 use super::{error::DriverError, known_slots::read_backups};
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
     observed::{Gauges, Server},
     plan::{Planner, Read},
     proto::{
-        Command, MapName, Reply, ServersConn, ServersState, Stat, command_text, parse_map_entries,
-        parse_maps, verdict,
+        Command, MapName, Reply, ServerRef, ServersConn, ServersState, Stat, Unreadable,
+        command_text, parse_map_entries, parse_maps, verdict,
     },
 };
 
@@ -43,15 +44,63 @@ pub(super) async fn observe_all(
             .collect();
         planner.observe_backends(&names);
     }
-    for row in state.rows {
-        let backend = row.backend.clone();
-        by_backend.entry(backend).or_default().push(row.into());
-    }
+    let Shown {
+        mut backends,
+        unreadable,
+    } = Shown::of(state, planner);
+    by_backend.append(&mut backends);
     let now = clock();
     for (backend, servers) in by_backend {
         planner.observe(&backend, servers, now);
     }
+    leave_alone(planner, unreadable, now);
     Ok(())
+}
+
+/// What HAProxy shows of its servers, by backend.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pub(super) backends: BTreeMap<Name, Vec<Server>>,
+    /// Servers that are shown as they were known, as something of their line could not be read.
+    pub(super) unreadable: BTreeMap<ServerRef, String>,
+}
+
+impl Shown {
+    pub(super) fn of(state: ServersState, planner: &Planner) -> Self {
+        let mut shown = Self::default();
+        let mut unreadable = state.unreadable.into_iter().peekable();
+        let mut take = |shown: &mut Self, up_to: usize| {
+            while let Some(Unreadable {
+                server, problem, ..
+            }) = unreadable.next_if(|next| next.at <= up_to)
+            {
+                warn!(%server, problem, "what HAProxy shows of a server cannot be read");
+                if let Some(known) = planner.server(&server) {
+                    let servers = shown.backends.entry(server.backend.clone()).or_default();
+                    servers.push(known.clone());
+                    shown.unreadable.insert(server, problem);
+                }
+            }
+        };
+        for (at, row) in state.rows.into_iter().enumerate() {
+            take(&mut shown, at);
+            match shown.backends.get_mut(&row.backend) {
+                Some(servers) => servers.push(row.into()),
+                None => {
+                    shown.backends.insert(row.backend.clone(), vec![row.into()]);
+                }
+            }
+        }
+        take(&mut shown, usize::MAX);
+        shown
+    }
+}
+
+/// Nothing is done to servers of whose line something could not be read.
+fn leave_alone(planner: &mut Planner, unreadable: BTreeMap<ServerRef, String>, now: Duration) {
+    for (server, problem) in unreadable {
+        planner.refused(&server, problem, now);
+    }
 }
 
 /// Reads which maps there are and what those that matter have.
@@ -95,15 +144,18 @@ pub(super) async fn observe_backends(
 ) -> Result<(), DriverError> {
     for backend in backends {
         planner.asked(clock());
-        let servers = match read_states(client, Some(backend)).await {
-            Ok(state) => state.rows.into_iter().map(Server::from).collect(),
+        let mut shown = match read_states(client, Some(backend)).await {
+            Ok(state) => Shown::of(state, planner),
             Err(DriverError::Refused {
                 refusal: crate::proto::Refusal::NoSuchBackend,
                 ..
-            }) => Vec::new(),
+            }) => Shown::default(),
             Err(error) => return Err(error),
         };
-        planner.observe(backend, servers, clock());
+        let servers = shown.backends.remove(backend).unwrap_or_default();
+        let now = clock();
+        planner.observe(backend, servers, now);
+        leave_alone(planner, shown.unreadable, now);
     }
     Ok(())
 }

@@ -7,7 +7,10 @@ use std::{
 
 use lb_core::Name;
 
-use super::{error::DriverError, live};
+use super::{
+    error::DriverError,
+    live::{self, Shown},
+};
 use crate::{
     client::Client,
     observed::Server,
@@ -47,6 +50,8 @@ pub(super) struct Seen {
     servers: BTreeMap<ServerRef, Server>,
     /// Backends of which a look at a single server told too little.
     unclear: BTreeSet<Name>,
+    /// Servers of whose line something could not be read.
+    unreadable: BTreeMap<ServerRef, String>,
 }
 
 impl Look {
@@ -137,8 +142,9 @@ impl Seen {
                     text => text?,
                 };
                 let known = planner.server(server);
-                let stat = Stat::parse(text)?;
-                let row = stat.rows.iter().find(|row| {
+                // What does not read here may read in the whole backend.
+                let rows = Stat::parse(text).map(|stat| stat.rows).unwrap_or_default();
+                let row = rows.iter().find(|row| {
                     row.proxy == server.backend && row.name == server.server && row.id == Some(*id)
                 });
                 match known.zip(row).and_then(|(known, row)| known.updated(row)) {
@@ -151,15 +157,11 @@ impl Seen {
                 }
             }
             Look::All | Look::Backend(_) => {
-                let mut fresh: BTreeMap<Name, Vec<Server>> = BTreeMap::new();
-                for row in ServersState::parse(text?)?.rows {
-                    match fresh.get_mut(&row.backend) {
-                        Some(servers) => servers.push(row.into()),
-                        None => {
-                            fresh.insert(row.backend.clone(), vec![row.into()]);
-                        }
-                    }
-                }
+                let Shown {
+                    backends: mut fresh,
+                    mut unreadable,
+                } = Shown::of(ServersState::parse(text?)?, planner);
+                self.unreadable.append(&mut unreadable);
                 // A backend without servers has no line.
                 let asked: Vec<&Name> = match look {
                     Look::Backend(backend) => vec![backend],
@@ -181,6 +183,12 @@ impl Seen {
         }
         self.backends.append(&mut later.backends);
         self.servers.append(&mut later.servers);
+        self.unreadable.append(&mut later.unreadable);
+    }
+
+    /// The servers of whose line something could not be read, each with the reason.
+    pub(super) fn take_unreadable(&mut self) -> Vec<(ServerRef, String)> {
+        std::mem::take(&mut self.unreadable).into_iter().collect()
     }
 
     /// Tells the planner.
@@ -280,14 +288,18 @@ fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
             .map_or_else(|| "none".to_owned(), |shown| shown.to_string());
         return Some(format!("address reads back as {shown}, expected {address}"));
     }
+    // An agent may have taken it out again, or weighed it, before it was read.
+    let by_agent = server.agent_enabled;
     if let Some(admin) = expect.admin
         && server.admin != admin
+        && !(by_agent && admin == AdminState::Ready)
     {
         let (shown, expected) = (state_word(server.admin), state_word(admin));
         return Some(format!("state reads back as {shown}, expected {expected}"));
     }
     if let Some(weight) = expect.weight
         && server.weight != weight
+        && !by_agent
     {
         return Some(format!(
             "weight reads back as {}, expected {weight}",
@@ -297,6 +309,24 @@ fn mismatch(expect: &Expect, server: &Server) -> Option<String> {
     let paused = server.check_paused && server.admin != AdminState::Maint;
     if expect.checking && (!server.check_enabled || paused) {
         return Some("the check reads back as switched off or paused".to_owned());
+    }
+    if let Some(agent) = expect.agent
+        && server.agent_enabled != agent
+    {
+        return Some(format!(
+            "the agent check reads back as {}",
+            if agent { "off" } else { "on" }
+        ));
+    }
+    if let Some(address) = expect.check_address
+        && server.check_address != address
+    {
+        return Some("the address of the check reads back as another one".to_owned());
+    }
+    if let Some(ssl) = expect.ssl
+        && server.ssl.is_some_and(|shown| shown != ssl)
+    {
+        return Some("the TLS setting reads back as it was".to_owned());
     }
     if expect.running && !server.running {
         return Some("health reads back as down, expected up".to_owned());

@@ -9,7 +9,7 @@ use std::{
 use lb_core::{EndpointState, Name, OnDown};
 
 use super::{
-    slot::{Moment, Refused, Slot},
+    slot::{Moment, Refused, Slot, Usual},
     want::{Want, Wants},
 };
 use crate::{
@@ -147,6 +147,7 @@ impl Backend {
         }
         if first {
             self.check_port = self.usual_check_port(policy);
+            self.find_odd_slot(policy);
         }
     }
 
@@ -178,13 +179,7 @@ impl Backend {
 
     /// The wish as this backend can meet it.
     pub(super) fn feasible(&self, slot: &Slot, want: Want) -> Want {
-        if !self.fixed_weights || want.weight == 0 {
-            return want;
-        }
-        Want {
-            weight: slot.server.initial_weight,
-            ..want
-        }
+        feasible(self.fixed_weights, slot, want)
     }
 
     /// How many slots the configuration declares.
@@ -265,11 +260,17 @@ impl Backend {
     /// Notes which servers are to leave, so that what waits for them has a beginning and an end.
     pub(super) fn note(&mut self, roles: &[Role], now: Duration) {
         let adopting = std::mem::take(&mut self.adopting);
+        let fixed_weights = self.fixed_weights;
         for (slot, role) in self.slots.iter_mut().zip(roles) {
             if let Role::Tenant(_, want) = role {
                 slot.dead = want.state == EndpointState::Down;
             }
             slot.found_unwanted |= adopting && matches!(role, Role::Leaving(_));
+            if let Role::Tenant(_, want) = role {
+                // What it was found with, its agent may have set.
+                let weight = feasible(fixed_weights, slot, *want).weight;
+                slot.weight_told.get_or_insert(weight);
+            }
             if role.is_to_leave() {
                 slot.leaving_since.get_or_insert(now);
             } else {
@@ -308,6 +309,27 @@ impl Backend {
                 && self.templates.iter().any(|template| template.makes(name)))
     }
 
+    /// A single slot that differs from all others was changed by another client before it was seen first.
+    fn find_odd_slot(&mut self, policy: &Policy) {
+        let mut kinds: HashMap<Usual, Vec<usize>> = HashMap::new();
+        for (at, slot) in self.slots.iter().enumerate() {
+            let declared =
+                self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name);
+            if declared {
+                kinds.entry(slot.usual).or_default().push(at);
+            }
+        }
+        let mut kinds: Vec<(Usual, Vec<usize>)> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, slots)| slots.len());
+        if let [(_, odd), (usual, others)] = &kinds[..]
+            && let [at] = odd[..]
+            && others.len() > 1
+            && let Some(slot) = self.slots.get_mut(at)
+        {
+            slot.usual = *usual;
+        }
+    }
+
     fn usual_check_port(&self, policy: &Policy) -> u16 {
         let mut counts: HashMap<u16, usize> = HashMap::new();
         let slots = |slot: &&Slot| self.is_slot(policy, &slot.server);
@@ -318,5 +340,16 @@ impl Backend {
             .into_iter()
             .max_by_key(|(port, count)| (*count, std::cmp::Reverse(*port)))
             .map_or(0, |(port, _)| port)
+    }
+}
+
+/// The wish as a backend can meet it that takes any weight, or the configured one only.
+fn feasible(fixed_weights: bool, slot: &Slot, want: Want) -> Want {
+    if !fixed_weights || want.weight == 0 {
+        return want;
+    }
+    Want {
+        weight: slot.server.initial_weight,
+        ..want
     }
 }

@@ -1,8 +1,10 @@
 //! One backend's next steps. Each rule answers a failure that was measured; the crate's documentation lists them.
 
+mod agent;
 mod exclusive;
 mod leave;
 mod place;
+mod repair;
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
@@ -12,7 +14,7 @@ use super::{
     backend::{Backend, Role},
     exclusive::Exclusive,
     fixed::Fixed,
-    slot::{Slot, poll_interval},
+    slot::{Refused, Slot, poll_interval},
     step::{Expect, Read, Stage, Step, Why},
     want::Want,
 };
@@ -88,6 +90,9 @@ pub(super) fn decide(
         is_gate_open: true,
     };
     decider.fixed_servers(roles);
+    for (id, reason) in backend.wants.unservable() {
+        decider.unmet(Some(id.clone()), UnmetReason::Unsupported, reason.clone());
+    }
     decider.open_gate(roles);
     let is_gate_open = decider.is_gate_open;
     let blocked = |address: SocketAddr| !is_gate_open || blocked(address);
@@ -225,9 +230,9 @@ impl Decider<'_> {
         blocked: &impl Fn(SocketAddr) -> bool,
     ) {
         if let Some(refused) = slot.refusal(self.context.now) {
-            let (until, detail) = (refused.until, refused.detail.clone());
-            self.again(until);
-            self.unmet_at(address, UnmetReason::Refused, detail);
+            let refused = refused.clone();
+            self.again(refused.until);
+            self.unmet_for_now(address, &refused);
             self.entering.refused += usize::from(want.state.is_ready() && !serves(slot));
             return;
         }
@@ -236,6 +241,10 @@ impl Decider<'_> {
         if is_ready && !may_serve && is_check_off(slot) {
             self.out.waits_for.insert(address);
             self.out.settled = false;
+        }
+        let recorded = self.context.unrecorded.is_none();
+        if self.is_held_by_agent(slot, address, want, may_serve && recorded) {
+            return;
         }
         self.switch_check_on(slot, may_serve);
         match (want.state, slot.server.admin) {
@@ -256,6 +265,7 @@ impl Decider<'_> {
                     }
                 }
                 self.state(Stages::Prepare, slot, AdminState::Ready, Why::Return);
+                self.hear_agent(Stages::Prepare, slot);
             }
             (EndpointState::Ready, AdminState::Ready) if is_marked_down(slot) => {
                 if self.adjust(slot, want) {
@@ -267,6 +277,9 @@ impl Decider<'_> {
                     self.entering.later += 1;
                 }
                 self.await_check(slot);
+                if !slot.server.agent_enabled {
+                    self.hear_agent(Stages::Prepare, slot);
+                }
             }
             (
                 EndpointState::Down | EndpointState::Pending,
@@ -288,6 +301,7 @@ impl Decider<'_> {
             let until = refused.until;
             self.again(until);
         } else if slot.server.admin != AdminState::Maint {
+            self.silence_agent(Stages::Prepare, slot);
             self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
         } else if self.is_dynamic(slot) {
             self.delete(slot);
@@ -333,6 +347,8 @@ impl Decider<'_> {
             // One of weight 0 takes no traffic over.
             self.entering.at_once += usize::from(want.weight != 0);
         }
+        // Last: before, its agent could let it in, or what it says could be undone.
+        self.hear_agent(Stages::Admit, slot);
     }
 
     /// Lets a server serve again that somebody has marked down, where no check and no agent would ever do so.
@@ -360,7 +376,8 @@ impl Decider<'_> {
         if let Some(address) = slot.server.address {
             self.check_port(slot, address, want);
         }
-        if slot.server.weight == want.weight {
+        self.repair(slot);
+        if slot.server.weight == want.weight || self.is_weighed_by_agent(slot, want) {
             return true;
         }
         let fresh = self.context.now
@@ -489,8 +506,18 @@ impl Decider<'_> {
     }
 
     fn unmet_at(&mut self, address: SocketAddr, reason: UnmetReason, detail: String) {
-        let id = self.backend.wants.decides(&address).cloned();
-        self.unmet(id, reason, detail);
+        for id in self.backend.wants.claimants(&address) {
+            self.unmet(Some(id), reason, detail.clone());
+        }
+    }
+
+    /// Says of the endpoints at an address that something has to be tried again.
+    fn unmet_for_now(&mut self, address: SocketAddr, refused: &Refused) {
+        let before = self.out.unmet.len();
+        self.unmet_at(address, refused.reason, refused.detail.clone());
+        for unmet in self.out.unmet.iter_mut().skip(before) {
+            unmet.transient = refused.transient;
+        }
     }
 
     fn unmet(&mut self, endpoint: Option<Name>, reason: UnmetReason, detail: String) {
@@ -537,6 +564,9 @@ impl Decider<'_> {
                     weight: None,
                     checking: false,
                     running: false,
+                    agent: None,
+                    check_address: None,
+                    ssl: None,
                     gone: false,
                 };
                 set(&mut expect);

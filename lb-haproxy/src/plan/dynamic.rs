@@ -167,12 +167,17 @@ impl Planner {
             && backend.slots.is_empty()
             && backend.wants.any_ready()
         {
-            decision.unmet = vec![Unmet::new(
+            let mut unmet = Unmet::new(
                 service.clone(),
                 None,
                 UnmetReason::Refused,
                 format!("backend {} was not made: {}", backend.name, refused.detail),
-            )];
+            );
+            unmet.transient = refused.transient;
+            decision
+                .unmet
+                .retain(|unmet| unmet.reason == UnmetReason::Unsupported);
+            decision.unmet.push(unmet);
         }
     }
 

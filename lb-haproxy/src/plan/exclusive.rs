@@ -155,6 +155,8 @@ impl Backend {
 /// Returns `true` if a server of an exclusive service surely gets no traffic and has none.
 pub(super) fn is_out(slot: &Slot, now: Duration) -> bool {
     slot.server.admin == AdminState::Maint
+        // Its agent could make it ready again.
+        && !slot.server.agent_enabled
         && slot.quiet_since(slot.since)
         && slot.doubted_until(now).is_none()
 }

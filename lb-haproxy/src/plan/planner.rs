@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Condition, Mode, Name, Snapshot, Unmet, UnmetReason, model::Changes};
+use lb_core::{Condition, Mode, Name, Snapshot, Unmet, UnmetReason, Weight, model::Changes};
 
 use self::{ownership::Withheld, replaced::Replaced};
 use super::{
@@ -385,6 +385,21 @@ impl Planner {
         }
     }
 
+    /// Takes in that a weight is being sent to a server: until the service wants another one, its agent may change it.
+    pub fn weight_sent(&mut self, server: &ServerRef, weight: Weight) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.weight_told = Some(weight.get());
+        }
+    }
+
+    /// Takes in that a check port was accepted, which HAProxy before 2.4 does not show.
+    pub fn check_port_sent(&mut self, server: &ServerRef, port: u16) {
+        let shown = self.capabilities.shows_checks;
+        if let Some(slot) = self.slot_mut(server).filter(|_| !shown) {
+            slot.check_port_sent = Some(port);
+        }
+    }
+
     /// Takes in that a server's sessions were cut.
     pub fn cut(&mut self, server: &ServerRef, now: Duration) {
         if let Some(slot) = self.slot_mut(server) {
@@ -565,7 +580,10 @@ impl Planner {
             return;
         };
         if backend.slots.is_empty() && backend.wants.len() > 0 {
-            decision.unmet = vec![Unmet::new(
+            decision
+                .unmet
+                .retain(|unmet| unmet.reason == UnmetReason::Unsupported);
+            decision.unmet.push(Unmet::new(
                 service.clone(),
                 None,
                 UnmetReason::NoSuchService,
@@ -574,7 +592,7 @@ impl Planner {
                     backend.name,
                     backend.wants.len()
                 ),
-            )];
+            ));
         }
     }
 }

@@ -223,7 +223,9 @@ impl Routes {
             if let Some((route, _)) = self.wish.iter().find(|(_, its)| *its == mode) {
                 let detail = format!("map {} was not changed: {}", map.name, refused.detail);
                 let service = route.service.clone();
-                unmet.push(Unmet::new(service, None, UnmetReason::Refused, detail));
+                let mut one = Unmet::new(service, None, UnmetReason::Refused, detail);
+                one.transient = refused.transient;
+                unmet.push(one);
             }
         }
         unmet

@@ -1,6 +1,11 @@
 //! One server of a backend, with what is remembered of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use lb_core::UnmetReason;
 
 use crate::{
     observed::{Gauges, PARKED, Server, is_parked},
@@ -35,6 +40,30 @@ pub(super) struct Slot {
     pub(super) read_at: Duration,
     /// If `true`, it serves only while no other server does; asked of fixed servers alone.
     pub(super) backup: Option<bool>,
+    /// The weight that the service last wanted of it, of which its agent knows.
+    pub(super) weight_told: Option<u16>,
+    /// The port of its check as it was sent last, where HAProxy does not show it.
+    pub(super) check_port_sent: Option<u16>,
+    /// What its configuration gives it, as far as no endpoint asks for something else.
+    pub(super) usual: Usual,
+}
+
+/// Settings of a slot that HAProxy lets other clients change, and that no endpoint asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Usual {
+    /// The address of its check, where it is not the server's.
+    pub(super) check_address: Option<IpAddr>,
+    /// Whether it is spoken to by TLS.
+    pub(super) ssl: Option<bool>,
+}
+
+impl Usual {
+    pub(super) fn of(server: &Server) -> Self {
+        Self {
+            check_address: server.check_address,
+            ssl: server.ssl,
+        }
+    }
 }
 
 /// When something was observed: it was so some time between the question and the answer.
@@ -52,6 +81,9 @@ pub(super) struct Refused {
     pub(super) until: Duration,
     pub(super) pause: Duration,
     pub(super) detail: String,
+    pub(super) reason: UnmetReason,
+    /// If `true`, it may well be over after the pause: it is the first of its kind.
+    pub(super) transient: bool,
 }
 
 impl Moment {
@@ -72,6 +104,8 @@ impl Refused {
             until: now + pause,
             pause,
             detail,
+            reason: UnmetReason::Refused,
+            transient: earlier.is_none(),
         }
     }
 }
@@ -94,6 +128,9 @@ impl Slot {
             _ => now.saturating_sub(Duration::from_secs(server.unchanged_secs)),
         };
         Self {
+            usual: Usual::of(&server),
+            weight_told: None,
+            check_port_sent: None,
             server,
             since,
             gauges: None,
@@ -123,10 +160,14 @@ impl Slot {
             self.found_unwanted = false;
             self.refused = None;
             self.dead = false;
+            self.weight_told = None;
         }
         self.doubt
             .take_if(|(sent, _)| server.address == Some(*sent));
         self.server = server;
+        if let Some(port) = self.check_port_sent {
+            self.server.check_port = port;
+        }
     }
 
     pub(super) fn refuse(&mut self, detail: String, now: Duration) {
@@ -135,7 +176,12 @@ impl Slot {
 
     /// A new address is sent to it now; until that is known to be over, nobody may rely on the address it shows.
     pub(super) fn doubt(&mut self, sent: SocketAddr, now: Duration) {
-        self.doubt = Some((sent, Refused::again(None, DOUBT.to_owned(), now)));
+        let refused = Refused::again(None, DOUBT.to_owned(), now);
+        let pending = Refused {
+            reason: UnmetReason::Pending,
+            ..refused
+        };
+        self.doubt = Some((sent, pending));
     }
 
     /// It was found, not made: whoever was here before may have sent another address just now.

@@ -1,6 +1,10 @@
 //! A plan as data.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use lb_core::{Condition, Mode, Name, Unmet};
 use serde::Serialize;
@@ -219,6 +223,12 @@ pub struct Expect {
     pub checking: bool,
     /// Whether it must be up.
     pub running: bool,
+    /// Whether its agent must be asked, where that was changed.
+    pub agent: Option<bool>,
+    /// The address of its check, where that was changed: `Some(None)` is the server's.
+    pub check_address: Option<Option<IpAddr>>,
+    /// Whether TLS must be used, where that was changed.
+    pub ssl: Option<bool>,
     /// Whether it must be gone.
     pub gone: bool,
 }
@@ -252,6 +262,10 @@ pub enum Why {
     Return,
     /// An endpoint's weight or check changed.
     Adjust,
+    /// Another client changed a setting of the slot: it is as before.
+    Repair,
+    /// What the agent of a server says counts from now on, or no more.
+    Agent,
     /// An endpoint leaves: no new traffic.
     Drain,
     /// An endpoint that left has no traffic any more.
@@ -277,6 +291,8 @@ impl fmt::Display for Why {
             Self::Admit => "address read back: begins to serve",
             Self::Return => "wanted again: serves on",
             Self::Adjust => "weight or check changed",
+            Self::Repair => "changed by another client: as before",
+            Self::Agent => "the agent check counts while the endpoint is to serve",
             Self::Drain => "leaves: no new traffic",
             Self::Retire => "left and quiet: maintenance",
             Self::Deadline => "still busy at its deadline",

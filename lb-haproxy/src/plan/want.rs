@@ -1,12 +1,14 @@
 //! What is wished for at one address of one backend.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     time::Duration,
 };
 
 use lb_core::{Endpoint, EndpointState, Name};
+
+use crate::{observed::is_parked, proto::check_address};
 
 /// The wish for one address: what all endpoints of the service at that address say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Want {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wants {
     by_address: HashMap<SocketAddr, Vec<(Name, Want)>>,
+    /// Endpoints that no server can serve, with the reason. They take no part in anything else.
+    unservable: BTreeMap<Name, String>,
 }
 
 impl Wants {
@@ -39,11 +43,16 @@ impl Wants {
                 self.by_address.remove(&old.address);
             }
         }
+        self.unservable.remove(id);
         if let Some(new) = new {
+            if let Err(reason) = servable(new.address) {
+                self.unservable.insert(id.clone(), reason);
+                return;
+            }
             let want = Want {
                 weight: new.weight.get(),
                 state: new.state,
-                check_port: new.check_port,
+                check_port: new.check_port.filter(|port| *port != 0),
             };
             let claims = self
                 .by_address
@@ -60,6 +69,22 @@ impl Wants {
             .get(address)
             .and_then(|claims| strongest(claims))
             .map(|(_, want)| *want)
+    }
+
+    /// Endpoints that no server can serve, with the reason.
+    pub(super) fn unservable(&self) -> impl Iterator<Item = (&Name, &String)> {
+        self.unservable.iter()
+    }
+
+    /// The endpoints at an address that want it to serve, or else all that are there.
+    pub(super) fn claimants(&self, address: &SocketAddr) -> Vec<Name> {
+        let claims = self.by_address.get(address).map_or(&[][..], Vec::as_slice);
+        let ready = claims.iter().filter(|(_, want)| want.state.is_ready());
+        let names: Vec<Name> = ready.map(|(id, _)| id.clone()).collect();
+        match names.is_empty() {
+            true => claims.iter().map(|(id, _)| id.clone()).collect(),
+            false => names,
+        }
     }
 
     /// The endpoint that decides the wish for an address.
@@ -107,6 +132,18 @@ impl Wants {
     pub(super) fn len(&self) -> usize {
         self.by_address.len()
     }
+}
+
+/// Whether a server can be pointed at an address.
+fn servable(address: SocketAddr) -> Result<(), String> {
+    if is_parked(address) {
+        return Err(format!(
+            "address {address} is where slots without an endpoint point to"
+        ));
+    }
+    check_address(address)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 fn strongest(claims: &[(Name, Want)]) -> Option<&(Name, Want)> {

@@ -159,6 +159,10 @@ pub enum Command {
     DelServer(ServerRef),
     /// `disable health B/S`: stops the checks of a server.
     DisableHealth(ServerRef),
+    /// `disable agent B/S`: its agent is not asked any more.
+    DisableAgent(ServerRef),
+    /// `enable agent B/S`.
+    EnableAgent(ServerRef),
     /// `enable health B/S`: starts the checks of a dynamic server.
     EnableHealth(ServerRef),
     /// `prepare map M` (2.4+): begins a transaction.
@@ -195,6 +199,8 @@ pub enum Command {
     },
     /// `set severity-output number`.
     SetSeverity,
+    /// `set server B/S ssl on|off` (2.4+).
+    SetSsl(ServerRef, bool),
     /// `set server B/S state …`.
     SetState(ServerRef, AdminState),
     /// `set timeout cli …`: how long this connection may idle.
@@ -276,6 +282,9 @@ impl Command {
             | Self::DelServer(server)
             | Self::DisableHealth(server)
             | Self::EnableHealth(server)
+            | Self::DisableAgent(server)
+            | Self::EnableAgent(server)
+            | Self::SetSsl(server, _)
             | Self::SetAddr(server, _)
             | Self::SetCheckAddr { server, .. }
             | Self::SetCheckPort(server, _)

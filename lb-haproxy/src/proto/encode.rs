@@ -185,7 +185,7 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
             address,
             options,
         } => {
-            let address = usable(*address)?;
+            let address = check_address(*address)?;
             put(out, format_args!("add server {server} {address}"));
             write_options(options, out)?;
         }
@@ -195,13 +195,15 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
         }
         C::DelMap { map, key } => put(out, format_args!("del map {map} {key}")),
         C::DelServer(server) => put(out, format_args!("del server {server}")),
+        C::DisableAgent(server) => put(out, format_args!("disable agent {server}")),
+        C::EnableAgent(server) => put(out, format_args!("enable agent {server}")),
         C::DisableHealth(server) => put(out, format_args!("disable health {server}")),
         C::EnableHealth(server) => put(out, format_args!("enable health {server}")),
         C::PrepareMap(map) => put(out, format_args!("prepare map {map}")),
         C::Prompt => put(out, format_args!("prompt")),
         C::Reload => put(out, format_args!("reload")),
         C::SetAddr(server, address) => {
-            let address = usable(*address)?;
+            let address = check_address(*address)?;
             let (ip, port) = (address.ip(), address.port());
             put(
                 out,
@@ -225,6 +227,10 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
         }
         C::SetMap { map, key, value } => put(out, format_args!("set map {map} {key} {value}")),
         C::SetSeverity => put(out, format_args!("set severity-output number")),
+        C::SetSsl(server, on) => {
+            let word = if *on { "on" } else { "off" };
+            put(out, format_args!("set server {server} ssl {word}"));
+        }
         C::SetState(server, state) => {
             let state = match state {
                 AdminState::Drain => "drain",
@@ -276,10 +282,13 @@ fn write_check_addr(
     port: Option<u16>,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let checked = usable(SocketAddr::new(address, port.unwrap_or(1)))?;
+    // The unspecified address is none: the check follows the server's.
+    if !address.is_unspecified() {
+        check_address(SocketAddr::new(address, port.unwrap_or(1)))?;
+    }
     put(
         out,
-        format_args!("set server {server} check-addr {}", checked.ip()),
+        format_args!("set server {server} check-addr {address}"),
     );
     if let Some(port) = port {
         put(out, format_args!(" port {port}"));
@@ -331,7 +340,7 @@ impl std::fmt::Display for At {
 }
 
 /// HAProxy reads port 0 as the client's port and the unspecified address as the client's destination.
-fn usable(address: SocketAddr) -> Result<SocketAddr, EncodeError> {
+pub(crate) fn check_address(address: SocketAddr) -> Result<SocketAddr, EncodeError> {
     if address.port() == 0 || address.ip().is_unspecified() {
         return Err(EncodeError::Unspecified { address });
     }

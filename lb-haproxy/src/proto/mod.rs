@@ -20,6 +20,7 @@ mod stat;
 mod verdict;
 
 pub use command::{AdminState, Command, Health, ServerOptions, ServerRef};
+pub(crate) use encode::check_address;
 pub use encode::{EncodeError, MAX_COMMAND, command_text, encode, map_batches};
 pub use framing::Dialect;
 pub use info::{Epoch, Info, InvalidVersion, Version};
@@ -31,7 +32,9 @@ pub use pem::{InvalidPem, Pem};
 pub use proc::{Process, Processes};
 pub use reply::{Reply, Severity};
 pub use servers_conn::{ConnRow, ServersConn};
-pub use servers_state::{AdminBits, CheckBits, CheckResult, OpState, ServerRow, ServersState};
+pub use servers_state::{
+    AdminBits, CheckBits, CheckResult, OpState, ServerRow, ServersState, Unreadable,
+};
 pub use session::{Session, SessionConfig, SessionError, SubmitError, Ticket};
 pub use ssl::{CertificateShown, MAX_CERTIFICATE, SslCommand};
 pub use stat::{Stat, StatKind, StatRow, Status};

@@ -23,6 +23,20 @@ pub struct ServersState {
     ///
     /// HAProxy has the same alphabet but no limit of length; such servers are not ours and cannot be addressed.
     pub unnamed: usize,
+    /// Servers of whose line a field cannot be read. Nothing is known of them now.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A server of whose line a field cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// The server.
+    pub server: ServerRef,
+    /// How many readable servers come before it.
+    pub at: usize,
+    /// What is wrong, as a lower-case fragment.
+    pub problem: String,
 }
 
 /// One server as `show servers state` has it.
@@ -61,6 +75,8 @@ pub struct ServerRow {
     pub check_port: Option<u16>,
     /// Where its checks go, if not to the server's address (2.4+).
     pub check_address: Option<IpAddr>,
+    /// Whether it is spoken to by TLS (2.4+).
+    pub ssl: Option<bool>,
     /// What its agent does.
     pub agent: CheckBits,
     /// The name its address comes from.
@@ -85,7 +101,8 @@ impl ServersState {
     /// Reads the reply to [`Command::ShowServersState`](super::Command::ShowServersState), or a server-state file.
     ///
     /// # Errors
-    /// [`ParseError`], naming the column. One bad line fails the whole, as what is read half is no evidence.
+    /// [`ParseError`], naming the column. A line that is cut short fails the whole, as what is read half is no evidence;
+    /// a field that is wrong concerns its own server only.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut lines = text.lines().enumerate();
         let names = lines
@@ -104,6 +121,7 @@ impl ServersState {
             // A line has about 70 bytes.
             rows: Vec::with_capacity(text.len() / 64),
             unnamed: 0,
+            unreadable: Vec::new(),
         };
         let mut backend: Option<Name> = None;
         let mut fields = Vec::with_capacity(32);
@@ -128,7 +146,20 @@ impl ServersState {
                 continue;
             };
             backend = Some(pool.clone());
-            state.rows.push(columns.row(&line, pool, server)?);
+            match columns.row(&line, pool.clone(), server) {
+                Ok(row) => state.rows.push(row),
+                Err(error @ ParseError::Field { .. }) => {
+                    let Ok(name) = line.text(columns.server)?.parse() else {
+                        continue;
+                    };
+                    state.unreadable.push(Unreadable {
+                        server: ServerRef::new(pool, name),
+                        at: state.rows.len(),
+                        problem: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(state)
     }
@@ -153,6 +184,7 @@ struct Columns {
     check_health: Column,
     check_port: Option<Column>,
     check_address: Option<Column>,
+    ssl: Option<Column>,
     agent: Column,
     fqdn: Column,
 }
@@ -176,6 +208,7 @@ impl Columns {
             check_health: header.column("srv_check_health")?,
             check_port: header.optional("srv_check_port"),
             check_address: header.optional("srv_check_addr"),
+            ssl: header.optional("srv_use_ssl"),
             agent: header.column("srv_agent_state")?,
             fqdn: header.column("srv_fqdn")?,
         })
@@ -210,7 +243,9 @@ impl Columns {
             check_port: line.maybe(self.check_port)?.filter(|port| *port != 0),
             check_address: line
                 .maybe_text(self.check_address)
-                .and_then(|text| text.parse().ok()),
+                .and_then(|text| text.parse().ok())
+                .filter(|address: &IpAddr| !address.is_unspecified()),
+            ssl: line.maybe::<i8>(self.ssl)?.map(|value| value > 0),
             agent: CheckBits(line.number(self.agent)?),
             fqdn: line.maybe_text(Some(self.fqdn)).map(Into::into),
         })

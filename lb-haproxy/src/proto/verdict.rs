@@ -190,6 +190,7 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         C::SetCheckAddr { .. } | C::SetCheckPort(..) => {
             done(text.is_empty() || text == "health check port updated.")
         }
+        C::SetSsl(..) => done(text == "server ssl setting updated."),
         C::AddBackend { .. } => done(text == "New backend registered."),
         C::PublishBackend(_) => done(text == "Backend published."),
         C::UnpublishBackend(_) => done(text == "Backend unpublished."),
@@ -209,6 +210,8 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         | C::ClearMap { .. }
         | C::CommitMap { .. }
         | C::DelMap { .. }
+        | C::DisableAgent(_)
+        | C::EnableAgent(_)
         | C::DisableHealth(_)
         | C::EnableHealth(_)
         | C::Prompt

@@ -123,6 +123,23 @@ impl Model {
                     .unwrap()
                     .retain(|known| known.name != at.server);
             }
+            Command::EnableAgent(at) => {
+                self.server(&at.backend, &at.server).agent_enabled = true;
+            }
+            Command::DisableAgent(at) => {
+                self.server(&at.backend, &at.server).agent_enabled = false;
+            }
+            Command::SetSsl(at, on) => {
+                self.server(&at.backend, &at.server).ssl = Some(*on);
+            }
+            Command::SetCheckAddr {
+                server: at,
+                address,
+                port: None,
+            } => {
+                let address = Some(*address).filter(|address| !address.is_unspecified());
+                self.server(&at.backend, &at.server).check_address = address;
+            }
             Command::EnableHealth(at) => {
                 self.server(&at.backend, &at.server).check_enabled = true;
             }

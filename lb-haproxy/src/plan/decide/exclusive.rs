@@ -84,6 +84,9 @@ impl Decider<'_> {
     ) {
         let is_awaited = self.is_awaited();
         if slot.server.admin == AdminState::Maint {
+            if slot.refusal(self.context.now).is_none() {
+                self.silence_agent(Stages::Prepare, slot);
+            }
             self.fence(slot, self.sessions_until(slot, role));
             if matches!(role, Role::Leaving(_)) && slot.quiet_since(slot.since) {
                 match slot.refusal(self.context.now) {
@@ -122,6 +125,7 @@ impl Decider<'_> {
         } else {
             Why::Drain
         };
+        self.silence_agent(Stages::Prepare, slot);
         self.state(Stages::Prepare, slot, AdminState::Maint, why);
         if self.context.now >= self.sessions_until(slot, role) {
             self.shut_down(slot, Why::Handover);

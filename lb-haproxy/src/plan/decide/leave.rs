@@ -27,6 +27,7 @@ impl Decider<'_> {
         match (slot.server.admin, role) {
             // One more server of an endpoint that is not to serve: its requests are lost anyway.
             (AdminState::Ready | AdminState::Drain, _) if self.backend.is_out(role) => {
+                self.silence_agent(Stages::Prepare, slot);
                 self.state(Stages::Prepare, slot, AdminState::Maint, Why::Out);
                 if self.closes_sessions(slot) {
                     self.shut_down(slot, Why::ShutDown);
@@ -57,15 +58,19 @@ impl Decider<'_> {
                     _ => self.drain(slot, role, needed_elsewhere),
                 }
             }
-            (AdminState::Drain, _) => self.draining(slot, role),
+            (AdminState::Drain, _) => {
+                self.silence_agent(Stages::Leave, slot);
+                self.draining(slot, role);
+            }
             (AdminState::Maint, Role::Leaving(_)) => {
+                self.silence_agent(Stages::Leave, slot);
                 if self.closes_sessions(slot) && !slot.quiet_since(slot.since) {
                     self.fence(slot, Duration::ZERO);
                 } else {
                     self.resting(slot);
                 }
             }
-            (AdminState::Maint, _) => {}
+            (AdminState::Maint, _) => self.silence_agent(Stages::Leave, slot),
         }
     }
 
@@ -91,6 +96,7 @@ impl Decider<'_> {
             true => AdminState::Maint,
             false => AdminState::Drain,
         };
+        self.silence_agent(stage, slot);
         self.state(stage, slot, state, Why::Drain);
     }
 

@@ -79,7 +79,7 @@ impl Decider<'_> {
                         refused.filter(|refused| self.context.now < refused.until)
                     {
                         self.again(refused.until);
-                        self.no_slot(id, roles, slots, &refused.detail);
+                        self.no_slot(*address, roles, slots, &refused.detail);
                         continue;
                     }
                     match self
@@ -90,8 +90,8 @@ impl Decider<'_> {
                         Ok(()) if self.context.making || !self.backend.slots.is_empty() => {
                             self.create(*address, *want, blocked)
                         }
-                        Ok(()) => self.no_slot(id, roles, slots, "the backend is empty"),
-                        Err(why) => self.no_slot(id, roles, slots, why),
+                        Ok(()) => self.no_slot(*address, roles, slots, "the backend is empty"),
+                        Err(why) => self.no_slot(*address, roles, slots, why),
                     }
                 }
                 // A pending endpoint without a slot loses nothing yet: it only comes in later.
@@ -108,6 +108,7 @@ impl Decider<'_> {
         blocked: &impl Fn(SocketAddr) -> bool,
     ) {
         let server = self.server(slot);
+        self.silence_agent(Stages::Prepare, slot);
         self.step(
             Stages::Prepare,
             slot,
@@ -119,6 +120,7 @@ impl Decider<'_> {
         });
         self.switch_check_on(slot, false);
         self.check_port(slot, address, want);
+        self.repair(slot);
         if !want.state.is_ready() {
             return;
         }
@@ -211,7 +213,7 @@ impl Decider<'_> {
             .unwrap_or(first)
     }
 
-    fn no_slot(&mut self, id: &Name, roles: &[Role], slots: usize, no_server: &str) {
+    fn no_slot(&mut self, address: SocketAddr, roles: &[Role], slots: usize, no_server: &str) {
         let resting = roles
             .iter()
             .filter(|role| matches!(role, Role::Leaving(_)))
@@ -230,7 +232,13 @@ impl Decider<'_> {
                 self.backend.name
             ),
         };
-        self.unmet(Some(id.clone()), UnmetReason::NoCapacity, detail);
+        // Slots that rest become free by themselves.
+        let transient = self.entering.without_slot <= resting;
+        let before = self.out.unmet.len();
+        self.unmet_at(address, UnmetReason::NoCapacity, detail);
+        for unmet in self.out.unmet.iter_mut().skip(before) {
+            unmet.transient = transient;
+        }
     }
 }
 
