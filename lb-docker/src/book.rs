@@ -8,11 +8,13 @@ use std::{
     net::SocketAddr,
 };
 
-use lb_core::{Diagnostic, Name, Record, RecordKey};
+use lb_core::{Diagnostic, Name, Record, RecordKey, Update};
 
 use crate::{
     address::{Networks, Reach},
     container::{Container, NetworkMode, Phase, Stop, short},
+    contest::{Contest, without},
+    told::Told,
     translate::{Fate, Rules, Translation, translate},
 };
 
@@ -21,7 +23,22 @@ use crate::{
 pub(crate) struct Changes {
     pub(crate) set: Vec<Record>,
     pub(crate) remove: Vec<RecordKey>,
-    pub(crate) complaints: Vec<Diagnostic>,
+    /// What is wrong from now on, and what no longer is.
+    pub(crate) complaints: Vec<Update>,
+}
+
+impl Changes {
+    /// What is wrong that was not told before.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn diagnostics(&self) -> Vec<Diagnostic> {
+        self.complaints
+            .iter()
+            .filter_map(|update| match update {
+                Update::Diagnostic(diagnostic) => Some(diagnostic.clone()),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// The containers that concern us.
@@ -36,7 +53,10 @@ pub(crate) struct Book {
     /// What was told, by the key that was claimed.
     told: BTreeMap<RecordKey, BTreeMap<RecordKey, Record>>,
     touched: BTreeSet<RecordKey>,
-    complaints: Vec<Diagnostic>,
+    complaints: Vec<Update>,
+    said: Told,
+    /// The definitions of containers that run.
+    contest: Contest,
     /// Which containers have an address of their own on a network, to see when one is used again.
     addresses: BTreeMap<SocketAddr, BTreeSet<String>>,
     /// The project that owns a configured service which names none.
@@ -62,6 +82,8 @@ impl Book {
             told: BTreeMap::new(),
             touched: BTreeSet::new(),
             complaints: Vec::new(),
+            said: Told::default(),
+            contest: Contest::default(),
             addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
@@ -188,7 +210,11 @@ impl Book {
 
     /// It is gone for good.
     pub(crate) fn forget(&mut self, id: &str) {
-        if self.take(id).is_some() {
+        if let Some(held) = self.take(id) {
+            let others = self.contest.set(id, std::iter::empty());
+            let resolved = self.said.set(&held.container.object(), Vec::new());
+            self.complaints.extend(resolved);
+            self.claim_all(others);
             self.release_owners();
         }
     }
@@ -217,7 +243,8 @@ impl Book {
             .flat_map(BTreeMap::values)
             .cloned()
             .collect();
-        (records, std::mem::take(&mut self.complaints))
+        self.complaints.clear();
+        (records, self.said.all().cloned().collect())
     }
 
     /// What changed since something was last told; none when nothing did.
@@ -298,10 +325,12 @@ impl Book {
 
     fn hold(&mut self, mut held: Held) {
         let id = held.container.id.clone();
-        let before = match self.take(&id) {
-            Some(old) => old.translation.complaints,
-            None => held.translation.complaints,
-        };
+        if let Some(old) = self.take(&id)
+            && old.container.object() != held.container.object()
+        {
+            let resolved = self.said.set(&old.container.object(), Vec::new());
+            self.complaints.extend(resolved);
+        }
         held.translation = translate(
             &held.container,
             held.through.as_ref(),
@@ -311,13 +340,6 @@ impl Book {
             &self.reach,
             |index| self.owners.get(&index).cloned(),
         );
-        for record in &held.translation.records {
-            self.claims
-                .entry(record.key.clone())
-                .or_default()
-                .insert(id.clone(), record.clone());
-            self.touched.insert(record.key.clone());
-        }
         let own_network = held.container.mode == NetworkMode::Own;
         if own_network && held.container.phase != Phase::Stopped && held.fate != Fate::Died {
             for (_, choice) in &held.translation.choices {
@@ -329,14 +351,39 @@ impl Book {
                 }
             }
         }
-        self.complaints.extend(
-            held.translation
-                .complaints
-                .iter()
-                .filter(|complaint| !before.contains(complaint))
-                .cloned(),
-        );
-        self.held.insert(id, held);
+        // One that leaves does not contradict the one that takes its place.
+        let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
+        let definitions = held.translation.definitions.iter().filter(|_| counts);
+        let others = self.contest.set(&id, definitions);
+        self.held.insert(id.clone(), held);
+        self.claim(&id);
+        self.claim_all(others);
+    }
+
+    /// Claims the records of a container, without what other containers contradict, and says what is wrong with it.
+    fn claim(&mut self, id: &str) {
+        let Some(held) = self.held.get(id) else {
+            return;
+        };
+        let object = held.container.object();
+        let translation = &held.translation;
+        let (lost, contradicted) = self.contest.lost(&object, &translation.definitions);
+        for record in &translation.records {
+            self.claims
+                .entry(record.key.clone())
+                .or_default()
+                .insert(id.to_owned(), without(record, &lost));
+            self.touched.insert(record.key.clone());
+        }
+        let found = translation.complaints.iter().cloned();
+        let told = self.said.set(&object, found.chain(contradicted).collect());
+        self.complaints.extend(told);
+    }
+
+    fn claim_all(&mut self, ids: BTreeSet<String>) {
+        for id in ids {
+            self.claim(&id);
+        }
     }
 
     /// The other containers that have an address of `id`.

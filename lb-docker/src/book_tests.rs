@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::narrow::Narrow;
 use lb_core::{EndpointState, Record, RecordKey};
 use lb_schemes::Options;
 use proptest::prelude::*;
@@ -19,6 +20,7 @@ const BRIDGE: &str = "bridge-id";
 fn book() -> Book {
     let rules = Rules {
         options: Options::new(&[LabelScheme::Lb], &["docker"]),
+        narrow: Narrow::default(),
         services: vec![ComposeService::new("echo")],
         one_off: false,
         own_project: None,

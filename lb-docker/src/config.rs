@@ -3,11 +3,11 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use lb_core::{Name, Weight, duration::optional as optional_duration};
-use lb_schemes::{EntryPoints, Options, Unprotected};
+use lb_schemes::{Constraint, EntryPoints, Options, Unprotected};
 pub use lb_schemes::{LabelScheme, Spread};
 use serde::{Deserialize, Serialize};
 
-use crate::duration;
+use crate::{duration, narrow::Narrow};
 
 /// Settings of a [`DockerSource`](crate::DockerSource).
 ///
@@ -41,6 +41,13 @@ pub struct DockerConfig {
     /// The entry points of Traefik that the target serves, each as `"http"`, `"tcp"` or `"both"`; a router of others is
     /// left out. Default `web`, `websecure`, `http` and `https`, each `"both"`.
     pub entrypoints: EntryPoints,
+    /// If not empty, only containers of these compose projects are read by their labels. Default all.
+    pub projects: Vec<String>,
+    /// If set, only objects whose labels it holds for are read: ``Label(`tier`, `public`) && !Label(`draft`)``. Default all.
+    pub constraints: Option<Constraint>,
+    /// If not empty, only objects on one of these networks are read by their labels; by name (with or without the
+    /// project's prefix) or id. Default all.
+    pub networks: Vec<String>,
     /// Keys that restrict who may reach a route, such as `"basicauth"` or `"users"`, which cannot be honoured and are
     /// given up: their routes are served without them. Default none: such routes answer 503.
     pub allow_unprotected: Unprotected,
@@ -79,6 +86,13 @@ pub struct SwarmConfig {
     /// The entry points of Traefik that the target serves, each as `"http"`, `"tcp"` or `"both"`; a router of others is
     /// left out. Default `web`, `websecure`, `http` and `https`, each `"both"`.
     pub entrypoints: EntryPoints,
+    /// If not empty, only services of these stacks are read by their labels. Default all.
+    pub projects: Vec<String>,
+    /// If set, only objects whose labels it holds for are read: ``Label(`tier`, `public`) && !Label(`draft`)``. Default all.
+    pub constraints: Option<Constraint>,
+    /// If not empty, only objects on one of these networks are read by their labels; by name (with or without the
+    /// project's prefix) or id. Default all.
+    pub networks: Vec<String>,
     /// Keys that restrict who may reach a route, such as `"basicauth"` or `"users"`, which cannot be honoured and are
     /// given up: their routes are served without them. Default none: such routes answer 503.
     pub allow_unprotected: Unprotected,
@@ -224,6 +238,9 @@ impl Default for DockerConfig {
             default_rule: None,
             exposed_by_default: true,
             entrypoints: EntryPoints::default(),
+            projects: Vec::new(),
+            constraints: None,
+            networks: Vec::new(),
             allow_unprotected: Unprotected::default(),
             services: Vec::new(),
             reach: ReachConfig::default(),
@@ -243,6 +260,9 @@ impl Default for SwarmConfig {
             default_rule: None,
             exposed_by_default: true,
             entrypoints: EntryPoints::default(),
+            projects: Vec::new(),
+            constraints: None,
+            networks: Vec::new(),
             allow_unprotected: Unprotected::default(),
             reach: ReachConfig::default(),
             spread: Spread::default(),
@@ -265,6 +285,15 @@ impl DockerConfig {
             providers: &["docker"],
         }
     }
+
+    /// Which objects are taken.
+    pub(crate) fn narrow(&self) -> Narrow {
+        Narrow {
+            projects: self.projects.clone(),
+            constraints: self.constraints.clone(),
+            networks: self.networks.clone(),
+        }
+    }
 }
 
 impl SwarmConfig {
@@ -278,6 +307,15 @@ impl SwarmConfig {
             allow_unprotected: self.allow_unprotected.clone(),
             // Before Traefik 3, Swarm was a mode of the provider of Docker.
             providers: &["swarm", "docker"],
+        }
+    }
+
+    /// Which objects are taken.
+    pub(crate) fn narrow(&self) -> Narrow {
+        Narrow {
+            projects: self.projects.clone(),
+            constraints: self.constraints.clone(),
+            networks: self.networks.clone(),
         }
     }
 }

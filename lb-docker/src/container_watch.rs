@@ -351,6 +351,7 @@ pub(crate) fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
         .map(|compose| compose.project.to_owned());
     Rules {
         options: config.options(),
+        narrow: config.narrow(),
         services: config.services.clone(),
         one_off: config.one_off,
         own_project,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use crate::narrow::Narrow;
 use lb_core::{Diagnostic, Record, RecordKey};
 use lb_schemes::Options;
 
@@ -101,6 +102,7 @@ impl Follower {
     pub fn of_cluster(schemes: &[LabelScheme], spread: Spread) -> Self {
         let rules = SwarmRules {
             options: Options::new(schemes, &["docker"]),
+            narrow: Narrow::default(),
             spread,
         };
         let inside = Viewpoint::Container {
@@ -132,7 +134,10 @@ impl Follower {
             Self::Containers(followed) => followed.0.changes(),
             Self::Cluster(followed) => followed.0.changes(),
         };
-        changes.map(|changes| (changes.set, changes.remove, changes.complaints))
+        changes.map(|changes| {
+            let diagnostics = changes.diagnostics();
+            (changes.set, changes.remove, diagnostics)
+        })
     }
 
     /// Everything there is.
@@ -225,6 +230,7 @@ fn translated(container: Container, schemes: &[LabelScheme]) -> (Vec<Record>, Ve
 fn book(schemes: &[LabelScheme]) -> Book {
     let rules = Rules {
         options: Options::new(schemes, &["docker"]),
+        narrow: Narrow::default(),
         services: Vec::new(),
         one_off: false,
         own_project: None,

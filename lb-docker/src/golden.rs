@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use crate::narrow::Narrow;
 use lb_core::{Diagnostic, Mode, Record};
 use lb_schemes::Options;
 
@@ -105,6 +106,7 @@ fn inside(version: &str) -> Reach {
 fn rules() -> Rules {
     Rules {
         options: Options::new(&[LabelScheme::Lb], &["docker"]),
+        narrow: Narrow::default(),
         services: vec![ComposeService::new("echo")],
         one_off: false,
         own_project: None,
@@ -177,6 +179,7 @@ fn swarm(version: &str, viewpoint: Reach) -> SwarmBook {
     assert!(cluster.set_tasks(tasks));
     let rules = SwarmRules {
         options: Options::new(&[LabelScheme::Lb], &["docker"]),
+        narrow: Narrow::default(),
         spread: Spread::Tasks,
     };
     SwarmBook::new(rules, cluster, networks(version), viewpoint)

@@ -161,6 +161,7 @@ impl<'a> Watch<'a> {
         read_locals(&engine, &mut cluster).await?;
         let rules = SwarmRules {
             options: config.options(),
+            narrow: config.narrow(),
             spread: config.spread,
         };
         let reach_text = found.reach.viewpoint.to_string();

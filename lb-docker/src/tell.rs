@@ -11,7 +11,7 @@ pub(crate) async fn tell(
     sink: &Sink,
 ) -> Result<(), SourceError> {
     for complaint in changes.complaints {
-        sink.send(Update::Diagnostic(complaint)).await?;
+        sink.send(complaint).await?;
     }
     if !changes.set.is_empty() || !changes.remove.is_empty() {
         at.revision += 1;

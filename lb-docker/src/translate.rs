@@ -9,6 +9,7 @@ use crate::{
     address::{self, AddressChoice, Networks, Place, Reach, Want},
     config::ComposeService,
     container::{Container, Phase, short},
+    narrow::Narrow,
 };
 
 /// What a source is configured to take from containers.
@@ -16,6 +17,8 @@ use crate::{
 pub(crate) struct Rules {
     /// What labels mean.
     pub(crate) options: Options,
+    /// Which containers are read by their labels.
+    pub(crate) narrow: Narrow,
     pub(crate) services: Vec<ComposeService>,
     pub(crate) one_off: bool,
     /// The compose project that this program runs in.
@@ -58,7 +61,15 @@ impl Rules {
                     .iter()
                     .any(|chosen| chosen.compose_service == value)
         });
-        composed || lb_schemes::claims(&self.options.schemes, labels.map(|(key, _)| key))
+        let label = |wanted: &str| {
+            let mut labels = labels.clone();
+            labels
+                .find(|(key, _)| *key == wanted)
+                .map(|(_, value)| value)
+        };
+        composed
+            || (lb_schemes::claims(&self.options.schemes, labels.clone().map(|(key, _)| key))
+                && self.narrow.takes(label, PROJECT))
     }
 
     /// The configured services that `container` belongs to, by their place, not regarding which project owns
@@ -117,7 +128,10 @@ pub(crate) fn translate(
         definitions,
         diagnostics: mut complaints,
         malformed: _,
-    } = lb_schemes::read(&rules.options, &subject);
+    } = match is_read(container, rules, networks) {
+        true => lb_schemes::read(&rules.options, &subject),
+        false => Reading::default(),
+    };
     for (index, chosen) in rules.chosen(container) {
         let project = compose.map(|compose| compose.project);
         match owner(index) {
@@ -180,7 +194,11 @@ pub(crate) fn translate(
             (Some(_), None) => {
                 if !wish.without_endpoint {
                     let mut unreachable = Diagnostics::new(&object);
-                    unreachable.refuse("address", "", choice.reason.clone());
+                    let reason = format!(
+                        "{}; the options projects, constraints and networks leave containers out",
+                        choice.reason
+                    );
+                    unreachable.refuse("address", "", reason);
                     translation.complaints.extend(unreachable.into_inner());
                 }
                 (!wish.routes.is_empty())
@@ -193,6 +211,16 @@ pub(crate) fn translate(
             .extend(record.map(|record| record.with_mode(wish.mode).with_routes(wish.routes)));
     }
     translation
+}
+
+/// Returns `true` if the labels of a container are read.
+fn is_read(container: &Container, rules: &Rules, networks: &Networks) -> bool {
+    let label = |key: &str| container.labels.get(key).map(String::as_str);
+    let project = container.compose().map(|compose| compose.project);
+    rules.narrow.takes(label, PROJECT)
+        && rules
+            .narrow
+            .takes_networks(&container.attachments, project, networks)
 }
 
 /// An endpoint's identity: the compose replica, which outlives its container, else the container.
@@ -255,6 +283,9 @@ impl ComposeService {
         (wish, complaints.into_inner())
     }
 }
+
+/// The label that names a container's compose project.
+const PROJECT: &str = "com.docker.compose.project";
 
 /// How long the engine waits between the stop signal and the kill where the container does not say.
 pub(crate) const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -96,9 +96,9 @@ impl<'a> Diagnostics<'a> {
     fn add(&mut self, severity: Severity, key: &str, value: Option<&str>, message: String) {
         self.push(Diagnostic {
             object: self.object.to_owned(),
-            field: Some(bounded(key)),
+            field: Some(bounded(key, 256)),
             value: value.filter(|value| !value.is_empty()).map(shown),
-            message: bounded(&message),
+            message: bounded(&message, 512),
             severity,
         });
     }
@@ -128,7 +128,7 @@ impl<'a> Diagnostics<'a> {
 
 /// A value as it is shown: cut to a length that fits a log line, without the credentials of an URL.
 fn shown(value: &str) -> String {
-    let cut = bounded(value);
+    let cut = bounded(value, 256);
     match cut.split_once('@') {
         Some((before, after)) if before.contains(':') => {
             let scheme = before.find("://").map_or(0, |at| at + 3);
@@ -139,9 +139,8 @@ fn shown(value: &str) -> String {
 }
 
 /// A text cut to a length that fits a log line.
-fn bounded(text: &str) -> String {
-    const MOST: usize = 256;
-    match text.char_indices().nth(MOST) {
+fn bounded(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),
     }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod diagnostics;
 mod docker_flow;
 mod easy_haproxy;
@@ -26,6 +27,7 @@ mod spec;
 pub mod traefik;
 mod virtual_host;
 
+pub use constraint::{Constraint, InvalidConstraint};
 pub use diagnostics::Diagnostics;
 pub use keys::{Effect, Key};
 pub use options::{EntryPoint, EntryPoints, Options, Unprotected};

@@ -10,6 +10,7 @@ fn the_grammars_are_pure() {
         .check(
             Path::new(env!("CARGO_MANIFEST_DIR")),
             &[
+                "src/constraint.rs",
                 "src/diagnostics.rs",
                 "src/docker_flow",
                 "src/easy_haproxy.rs",

@@ -6,16 +6,19 @@ use std::{
 };
 
 use lb_core::{Diagnostic, EndpointState, Record, RecordKey};
-use lb_schemes::ServiceSpec;
+use lb_schemes::Reading;
 
 use super::{
     cluster::{Cluster, TASK_LABEL},
-    records::{SwarmRules, translate},
+    records::{SwarmRules, attachments, translate, virtual_networks},
 };
 use crate::{
     address::{Networks, Reach},
     book::Changes,
+    container::Attached,
+    contest::{Contest, without},
     refresh::{Event, Step},
+    told::Told,
     translate::{Fate, Translation},
 };
 
@@ -41,9 +44,9 @@ pub(crate) struct SwarmBook {
     networks: Networks,
     reach: Reach,
     /// The last wishes of each service that were valid.
-    good: BTreeMap<String, Vec<ServiceSpec>>,
+    good: BTreeMap<String, Reading>,
     told: BTreeMap<RecordKey, Record>,
-    complained: Vec<Diagnostic>,
+    complained: Told,
 }
 
 impl SwarmBook {
@@ -60,7 +63,7 @@ impl SwarmBook {
             reach,
             good: BTreeMap::new(),
             told: BTreeMap::new(),
-            complained: Vec::new(),
+            complained: Told::default(),
         }
     }
 
@@ -73,7 +76,8 @@ impl SwarmBook {
     pub(crate) fn snapshot(&mut self) -> (Vec<Record>, Vec<Diagnostic>) {
         let (records, complaints) = self.wanted();
         self.told = records;
-        self.complained.clone_from(&complaints);
+        self.complained = Told::default();
+        self.complained.replace(complaints.clone());
         (self.told.values().cloned().collect(), complaints)
     }
 
@@ -92,14 +96,9 @@ impl SwarmBook {
                 .filter(|key| !records.contains_key(*key))
                 .cloned()
                 .collect(),
-            complaints: complaints
-                .iter()
-                .filter(|complaint| !self.complained.contains(complaint))
-                .cloned()
-                .collect(),
+            complaints: self.complained.replace(complaints),
         };
         self.told = records;
-        self.complained = complaints;
         (changes != Changes::default()).then_some(changes)
     }
 
@@ -152,7 +151,11 @@ impl SwarmBook {
         let (id, known) = self.cluster.services.iter().find(|(id, known)| {
             known.listed.spec.name == which || (which.len() >= 4 && id.starts_with(which))
         })?;
-        let wishes = self.good.get(id).cloned().unwrap_or_default();
+        let wishes = self
+            .good
+            .get(id)
+            .map(|good| good.services.clone())
+            .unwrap_or_default();
         let object = super::records::object(&known.listed);
         let mut translation = translate(
             known,
@@ -171,32 +174,57 @@ impl SwarmBook {
 
     fn wanted(&mut self) -> (BTreeMap<RecordKey, Record>, Vec<Diagnostic>) {
         let mut complaints = Vec::new();
-        let mut records: Vec<Record> = Vec::new();
         let services = &self.cluster.services;
         self.good.retain(|id, _| services.contains_key(id));
+        let mut contest = Contest::default();
         for (id, known) in services {
-            let found = self.rules.wishes(&known.listed);
-            complaints.extend(found.diagnostics);
+            let on: Vec<Attached> = match self.rules.narrow.networks.is_empty() {
+                true => Vec::new(),
+                false => self
+                    .cluster
+                    .tasks_of(id)
+                    .flat_map(|task| attachments(task, |_, _| {}))
+                    .chain(virtual_networks(&known.listed, &self.networks))
+                    .collect(),
+            };
+            let mut found = self.rules.wishes(&known.listed, &on, &self.networks);
+            complaints.append(&mut found.diagnostics);
             // A label that was broken by hand must not take away what served before; one that restricts must.
             if !found.malformed || !self.good.contains_key(id) {
                 match found.services.is_empty() {
                     true => self.good.remove(id),
-                    false => self.good.insert(id.clone(), found.services),
+                    false => self.good.insert(id.clone(), found),
                 };
             }
-            let Some(wishes) = self.good.get(id) else {
+            if let Some(good) = self.good.get(id)
+                && !known.removed
+            {
+                contest.set(id, good.definitions.iter());
+            }
+        }
+        let mut records: Vec<Record> = Vec::new();
+        for (id, known) in services {
+            let Some(good) = self.good.get(id) else {
                 continue;
             };
+            let object = super::records::object(&known.listed);
+            let (lost, contradicted) = contest.lost(&object, &good.definitions);
+            complaints.extend(contradicted);
             let translation = translate(
                 known,
-                wishes,
+                &good.services,
                 &self.cluster,
                 &self.rules,
                 &self.networks,
                 &self.reach,
             );
             complaints.extend(translation.complaints);
-            records.extend(translation.records);
+            records.extend(
+                translation
+                    .records
+                    .iter()
+                    .map(|record| without(record, &lost)),
+            );
         }
         self.settle_addresses(&mut records);
         let mut wanted: BTreeMap<RecordKey, Record> = BTreeMap::new();

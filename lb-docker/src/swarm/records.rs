@@ -13,6 +13,7 @@ use crate::{
     address::{self, AddressChoice, Network, Networks, Place, Reach, Viewpoint, Want},
     config::Spread,
     container::{Attached, NetworkMode, Phase, Published, address, short},
+    narrow::Narrow,
     translate::{ENGINE_STOP_TIMEOUT, Fate, Translation},
 };
 
@@ -21,18 +22,27 @@ use crate::{
 pub(crate) struct SwarmRules {
     /// What labels mean.
     pub(crate) options: Options,
+    /// Which services are read.
+    pub(crate) narrow: Narrow,
     pub(crate) spread: Spread,
 }
 
 impl SwarmRules {
     /// What a service's labels ask for.
-    pub(crate) fn wishes(&self, service: &ListedService) -> Reading {
+    pub(crate) fn wishes(
+        &self,
+        service: &ListedService,
+        attachments: &[Attached],
+        networks: &Networks,
+    ) -> Reading {
         let object = object(service);
-        let stack = service
-            .spec
-            .labels
-            .get("com.docker.stack.namespace")
-            .map(String::as_str);
+        let stack = service.spec.labels.get(STACK).map(String::as_str);
+        let label = |key: &str| service.spec.labels.get(key).map(String::as_str);
+        if !self.narrow.takes(label, STACK)
+            || !self.narrow.takes_networks(attachments, stack, networks)
+        {
+            return Reading::default();
+        }
         let exposed = target_ports(service);
         lb_schemes::read(
             &self.options,
@@ -137,7 +147,8 @@ impl Service<'_> {
                 )),
                 // One that only comes may not have all its addresses yet.
                 None if state != EndpointState::Pending && said.insert(choice.reason.clone()) => {
-                    complaints.refuse("address", "", choice.reason.clone());
+                    let reason = format!("{}; {}", choice.reason, self.hint());
+                    complaints.refuse("address", "", reason);
                 }
                 None => {}
             }
@@ -190,30 +201,11 @@ impl Service<'_> {
         local: Option<&Local>,
         wish: &ServiceSpec,
     ) -> AddressChoice {
+        // What the task says of its networks is there before the engine's own list has it.
         let mut networks = self.networks.clone();
-        let mut attachments = Vec::new();
-        for attachment in &task.attachments {
-            let spec = &attachment.network.spec;
-            // What the task says of its networks is there before the engine's own list has it.
-            networks
-                .entry(attachment.network.id.clone())
-                .or_insert_with(|| Network {
-                    name: spec.name.clone(),
-                    driver: match spec.driver_configuration.name.as_str() {
-                        "" => "overlay".to_owned(),
-                        driver => driver.to_owned(),
-                    },
-                    internal: spec.internal,
-                    ingress: spec.ingress,
-                });
-            let addresses = || attachment.addresses.iter().filter_map(|text| address(text));
-            attachments.push(Attached {
-                network: spec.name.clone(),
-                network_id: attachment.network.id.clone(),
-                v4: addresses().find(std::net::IpAddr::is_ipv4),
-                v6: addresses().find(std::net::IpAddr::is_ipv6),
-            });
-        }
+        let attachments = attachments(task, |id, network| {
+            networks.entry(id).or_insert(network);
+        });
         let exposed = self.target_ports();
         let published = match address::port(wish.port, &exposed) {
             Ok((port, _)) => match self.host_ports(task, local, port) {
@@ -314,25 +306,8 @@ impl Service<'_> {
             // Swarm gives it one in a moment.
             return;
         }
-        let attachments: Vec<Attached> = self
-            .known
-            .listed
-            .endpoint
-            .virtual_ips
-            .iter()
-            .map(|vip| {
-                let found = address(&vip.addr);
-                Attached {
-                    network: self
-                        .networks
-                        .get(&vip.network_id)
-                        .map_or_else(|| vip.network_id.clone(), |network| network.name.clone()),
-                    network_id: vip.network_id.clone(),
-                    v4: found.filter(std::net::IpAddr::is_ipv4),
-                    v6: found.filter(std::net::IpAddr::is_ipv6),
-                }
-            })
-            .collect();
+        let attachments: Vec<Attached> =
+            virtual_networks(&self.known.listed, self.networks).collect();
         let place = Place {
             mode: &NetworkMode::Own,
             attachments: &attachments,
@@ -426,17 +401,27 @@ impl Service<'_> {
         }
     }
 
+    /// What would help where no task can be reached.
+    fn hint(&self) -> String {
+        let ports = &self.known.listed.endpoint.ports;
+        let ingress = ports
+            .iter()
+            .find(|config| config.publish_mode == "ingress" && config.published_port != 0);
+        match ingress {
+            Some(config) => format!(
+                "port {} is published by ingress: the label lb.spread=nodes or the option spread = \"nodes\" uses it",
+                config.target_port
+            ),
+            None => "a shared network, a port published in host mode, or lb.spread=nodes with a port published by ingress would help; the options projects, constraints and networks leave services out".to_owned(),
+        }
+    }
+
     fn target_ports(&self) -> BTreeSet<u16> {
         target_ports(&self.known.listed)
     }
 
     fn stack(&self) -> Option<&str> {
-        self.known
-            .listed
-            .spec
-            .labels
-            .get("com.docker.stack.namespace")
-            .map(String::as_str)
+        self.known.listed.spec.labels.get(STACK).map(String::as_str)
     }
 
     fn record(&self, wish: &ServiceSpec, id: String, endpoint: Endpoint) -> Record {
@@ -470,6 +455,55 @@ fn want(wish: &ServiceSpec) -> Want<'_> {
     }
 }
 
+/// The networks that a task is on; each is told to `found` with its id.
+pub(crate) fn attachments(
+    task: &ListedTask,
+    mut found: impl FnMut(String, Network),
+) -> Vec<Attached> {
+    let mut attachments = Vec::new();
+    for attachment in &task.attachments {
+        let spec = &attachment.network.spec;
+        found(
+            attachment.network.id.clone(),
+            Network {
+                name: spec.name.clone(),
+                driver: match spec.driver_configuration.name.as_str() {
+                    "" => "overlay".to_owned(),
+                    driver => driver.to_owned(),
+                },
+                internal: spec.internal,
+                ingress: spec.ingress,
+            },
+        );
+        let addresses = || attachment.addresses.iter().filter_map(|text| address(text));
+        attachments.push(Attached {
+            network: spec.name.clone(),
+            network_id: attachment.network.id.clone(),
+            v4: addresses().find(std::net::IpAddr::is_ipv4),
+            v6: addresses().find(std::net::IpAddr::is_ipv6),
+        });
+    }
+    attachments
+}
+
+/// The networks on which a service has a virtual address.
+pub(crate) fn virtual_networks<'a>(
+    service: &'a ListedService,
+    networks: &'a Networks,
+) -> impl Iterator<Item = Attached> + 'a {
+    service.endpoint.virtual_ips.iter().map(|vip| {
+        let found = address(&vip.addr);
+        Attached {
+            network: networks
+                .get(&vip.network_id)
+                .map_or_else(|| vip.network_id.clone(), |network| network.name.clone()),
+            network_id: vip.network_id.clone(),
+            v4: found.filter(std::net::IpAddr::is_ipv4),
+            v6: found.filter(std::net::IpAddr::is_ipv6),
+        }
+    })
+}
+
 /// A task's identity: its replica, and itself, because two may share a replica while one replaces the other.
 pub(crate) fn endpoint_id(task: &ListedTask) -> String {
     match task.slot {
@@ -487,6 +521,9 @@ fn patience(task: &ListedTask) -> Duration {
         .map_or(ENGINE_STOP_TIMEOUT, Duration::from_nanos);
     BEFORE_SIGNAL.saturating_add(grace)
 }
+
+/// The label that names a service's stack.
+const STACK: &str = "com.docker.stack.namespace";
 
 /// How long Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
 const BEFORE_SIGNAL: Duration = Duration::from_secs(3);

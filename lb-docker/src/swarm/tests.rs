@@ -1,5 +1,6 @@
 //! Tasks, nodes and services in every state, and what becomes of them.
 
+use crate::narrow::Narrow;
 use lb_core::{EndpointState, Record, Severity};
 use lb_schemes::Options;
 use serde_json::{Value, json};
@@ -51,6 +52,7 @@ fn book(services: Value, tasks: Value, nodes: Value, viewpoint: Viewpoint) -> Sw
     .into();
     let rules = SwarmRules {
         options: Options::new(&[LabelScheme::Lb], &["docker"]),
+        narrow: Narrow::default(),
         spread: Spread::Tasks,
     };
     let reach = Reach {
@@ -319,7 +321,7 @@ fn i2_a_label_broken_by_hand_keeps_the_last_good_wish() {
     set(&mut book, json!({ "lb.port": "eighty" }));
     let changes = book.changes().unwrap();
     assert!(changes.set.is_empty() && changes.remove.is_empty());
-    assert_eq!(changes.complaints[0].severity, Severity::Error);
+    assert_eq!(changes.diagnostics()[0].severity, Severity::Error);
     assert_eq!(book.snapshot().0, before);
     set(&mut book, json!({}));
     assert_eq!(

@@ -255,6 +255,12 @@ impl Part<'_> {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         content.push(format!("service={service}"));
+        // A default rule is not among the keys.
+        content.extend(
+            routes
+                .iter()
+                .map(|route| format!("route={}{}@{}", route.host, route.path, route.priority)),
+        );
         content.sort();
         content.dedup();
         reading.definitions.push(Definition {
