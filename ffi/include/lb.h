@@ -163,11 +163,12 @@ typedef enum {
      */
     LB_EVENT_KIND_TARGET_REMOVED = 10,
     /**
-     * A target has applied and verified a new generation.
+     * Everything that a new generation desires is in effect on a target and verified.
      */
     LB_EVENT_KIND_VERIFIED = 11,
     /**
-     * A target changed something besides.
+     * A target changed something, or verified a generation but for what is unmet; LB_EVENT_KIND_VERIFIED follows when
+     * the rest is in effect.
      */
     LB_EVENT_KIND_PASS = 12,
     /**
@@ -182,6 +183,23 @@ typedef enum {
      * Something happened at a target that is no change of an endpoint: a reload, slots that run low.
      */
     LB_EVENT_KIND_TARGET_NOTICE = 15,
+    /**
+     * Something began that lasts and that a program or an operator should know of: a "condition".
+     */
+    LB_EVENT_KIND_CONDITION_BEGAN = 16,
+    /**
+     * A condition ended.
+     */
+    LB_EVENT_KIND_CONDITION_ENDED = 17,
+    /**
+     * Writes of a publisher are in effect on every target: see lb_event_covers.
+     */
+    LB_EVENT_KIND_IN_EFFECT = 18,
+    /**
+     * Only permanent conditions, which it names, keep writes of a publisher from being in effect: see lb_event_covers.
+     * LB_EVENT_KIND_IN_EFFECT follows when they end.
+     */
+    LB_EVENT_KIND_KEPT_BACK = 19,
 } lb_event_kind;
 
 /**
@@ -263,7 +281,8 @@ typedef struct lb_plane lb_plane;
 
 /**
  * Writes to a source of the plane it was made for, from any number of threads; what is written last counts. Writing
- * does not wait for anything: it takes effect in the background, and lb_plane_reconcile waits for that.
+ * does not wait for anything: it takes effect in the background. Every write has a ticket: see lb_publisher_ticket,
+ * lb_plane_wait and LB_EVENT_KIND_IN_EFFECT; lb_plane_reconcile waits for every write before it.
  */
 typedef struct lb_publisher lb_publisher;
 
@@ -507,12 +526,38 @@ lb_status lb_plane_shutdown(const lb_plane *plane, lb_error **err);
 void lb_plane_free(lb_plane *plane);
 
 /**
- * Makes every target pass once more and waits until what publishers of this plane have written and what the other
- * sources have said so far is applied and verified everywhere. LB_STATUS_TIMEOUT, naming who is late and why;
- * LB_STATUS_UNMET when all is in effect but for wishes that a target cannot meet at run time, naming the first;
- * LB_STATUS_WRONG_STATE before lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
+ * Makes every target pass once more and waits until everything that is desired is in effect and verified everywhere:
+ * every write of publishers of this plane that returned before, and what the other sources have said so far.
+ * LB_STATUS_TIMEOUT, naming what is late and why; LB_STATUS_UNMET when all is in effect but for what only permanent
+ * conditions keep from it, naming the first (what passes by itself is waited for); LB_STATUS_WRONG_STATE before
+ * lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
  */
 lb_status lb_plane_reconcile(const lb_plane *plane, uint32_t timeout_ms, lb_error **err);
+
+/**
+ * Waits until the write with `ticket` to the source named `source` is in effect and verified on every target; at once
+ * if it is. LB_STATUS_TIMEOUT, naming what is late and why; LB_STATUS_UNMET when only permanent conditions keep it from
+ * that, naming the first; LB_STATUS_INVALID_ARGUMENT for a ticket that was not given yet, LB_STATUS_NOT_FOUND for no
+ * such source, LB_STATUS_WRONG_STATE before lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
+ */
+lb_status lb_plane_wait(const lb_plane *plane,
+                        const char *source,
+                        size_t source_len,
+                        uint64_t ticket,
+                        uint32_t timeout_ms,
+                        lb_error **err);
+
+/**
+ * What became of the write with `ticket` to the source named `source`, as a JSON object: "in_effect", the "generation"
+ * that has it, the targets that are "lagging", and the "conditions" that keep it from being in effect. Statuses as for
+ * lb_plane_wait; after lb_plane_shutdown, the last state.
+ */
+lb_status lb_plane_ticket_json(const lb_plane *plane,
+                               const char *source,
+                               size_t source_len,
+                               uint64_t ticket,
+                               lb_text **out,
+                               lb_error **err);
 
 /**
  * Lets through what the guard holds back of `service`, or of all with an empty text, and says how many endpoints that
@@ -547,6 +592,15 @@ lb_status lb_plane_plan_json(const lb_plane *plane,
                              uint32_t timeout_ms,
                              lb_text **out,
                              lb_error **err);
+
+/**
+ * The ticket of the write that the calling thread made last, if that was to this publisher, else of the newest write of
+ * any thread; 0 before the first. Of two writes to one publisher, the later has the greater ticket. A write that changes
+ * nothing has one too; one that failed has none.
+ */
+lb_status lb_publisher_ticket(const lb_publisher *publisher,
+                              uint64_t *ticket,
+                              lb_error **err);
 
 /**
  * Writes that what is in the batch is all there is; what it does not list is gone, which the guard may hold back:
@@ -659,6 +713,17 @@ lb_event_kind lb_event_kind_of(const lb_event *event);
  * The name of the source or target it happened to; empty where that is neither. Lives as long as the event.
  */
 lb_str lb_event_subject(const lb_event *event);
+
+/**
+ * The newest write that the event is about, of the source that is its subject; 0 for an event that is about no write.
+ */
+uint64_t lb_event_ticket(const lb_event *event);
+
+/**
+ * 1 if the event is about the write with this ticket, of the source that is its subject; else 0. An event is about
+ * every write after that of the former such event, or about writes that were kept back before.
+ */
+int lb_event_covers(const lb_event *event, uint64_t ticket);
 
 /**
  * Everything about it, as a JSON object with at least "seq", "at_micros" and "event". Lives as long as the event.

@@ -120,12 +120,19 @@ impl Condition {
     /// Returns `true` if `other` is the same condition, whatever its text and since when.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self.source == other.source
-            && self.target == other.target
-            && self.service == other.service
-            && self.endpoint == other.endpoint
-            && self.object == other.object
+        self.identity() == other.identity()
+    }
+
+    /// What makes it the same condition: its kind and whom it concerns.
+    pub(crate) fn identity(&self) -> impl Ord + '_ {
+        (
+            self.kind,
+            &self.source,
+            &self.target,
+            &self.service,
+            &self.endpoint,
+            &self.object,
+        )
     }
 }
 
@@ -289,6 +296,23 @@ impl ConditionKind {
             Self::CapacityLow => "capacity_low",
             Self::File => "file",
         }
+    }
+
+    /// Returns `true` if what it concerns is not in effect as desired while it lasts.
+    #[must_use]
+    pub fn keeps_from_effect(self) -> bool {
+        !matches!(
+            self,
+            Self::Diagnostic
+                | Self::NeverSynced
+                | Self::Stale
+                | Self::Failed
+                | Self::TargetDown
+                | Self::FixedServer
+                | Self::UnknownSlots
+                | Self::CapacityLow
+                | Self::File
+        )
     }
 
     /// Returns `true` if an operator must act, so that a health check fails while such a permanent condition lasts.

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::{
+    chain::chain,
     condition::{Condition, ConditionKind},
     model::{Name, Snapshot},
-    plane::chain,
 };
 
 /// Keeps one target (one data-plane process) converged on the snapshot it is given.

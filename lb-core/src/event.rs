@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::{
+    condition::Condition,
     driver::Notice,
     guard::ReleaseReason,
     model::Name,
-    source::{Cursor, Diagnostic},
+    source::{Cursor, Diagnostic, Ticket},
     status::Health,
 };
 
@@ -134,7 +135,37 @@ pub enum Event {
         /// Which.
         target: Name,
     },
-    /// A target has applied and verified a generation that it had not verified before.
+    /// A permanent condition began. Of those that begin at once, the first 64 are told; the status counts all.
+    ConditionBegan {
+        /// The condition.
+        condition: Condition,
+    },
+    /// A permanent condition ended, or is expected to pass by itself now.
+    ConditionEnded {
+        /// The condition as it was.
+        condition: Condition,
+    },
+    /// Writes of the program are in effect on every target: those after `after` up to and including `ticket`.
+    InEffect {
+        /// The last of the writes.
+        ticket: Ticket,
+        /// The revision of the last write before them.
+        after: u64,
+    },
+    /// Writes of the program are taken in, and only permanent conditions keep them from being in effect: those after
+    /// `after` up to and including `ticket`. Told once; when the conditions end, [`InEffect`](Self::InEffect) follows.
+    KeptBack {
+        /// The last of the writes.
+        ticket: Ticket,
+        /// The revision of the last write before them.
+        after: u64,
+        /// What keeps them.
+        conditions: Vec<Condition>,
+    },
+    /// Everything that a generation desires is in effect on a target and verified, for the first time.
+    ///
+    /// As long as something is unmet there is a [`Pass`](Self::Pass) instead; this event follows when the rest is in
+    /// effect.
     Verified {
         /// Which target.
         target: Name,
@@ -142,8 +173,6 @@ pub enum Event {
         generation: u64,
         /// How many steps the pass applied.
         applied: usize,
-        /// How many wishes could not be met.
-        unmet: usize,
         /// What is verified with it, all generations since the last verified one together.
         causes: Vec<Cause>,
         /// How long the pass took.
@@ -151,7 +180,7 @@ pub enum Event {
         /// From the receipt of the first cause to this verification; `None` without a cause.
         latency_micros: Option<u64>,
     },
-    /// A pass applied something, or found something unmet, and is not the first verification of its generation.
+    /// A pass changed something, found something else unmet, or verified a generation but for what is unmet.
     Pass {
         /// Which target.
         target: Name,
@@ -163,6 +192,10 @@ pub enum Event {
         unmet: usize,
         /// Whether everything else is in effect.
         converged: bool,
+        /// What is verified with it but for what is unmet, if it is the first pass to do so.
+        causes: Vec<Cause>,
+        /// From the receipt of the first cause to this pass; `None` without a cause.
+        latency_micros: Option<u64>,
         /// How long the pass took.
         pass_micros: u64,
     },
@@ -191,4 +224,13 @@ pub enum Event {
     },
     /// The control plane is shutting down.
     Closing,
+}
+
+impl Event {
+    /// Returns `true` if it says that this write is in effect on every target.
+    #[must_use]
+    pub fn puts_in_effect(&self, write: &Ticket) -> bool {
+        matches!(self, Self::InEffect { ticket, after }
+            if ticket.is_of_same_source(write) && *after < write.revision && write.revision <= ticket.revision)
+    }
 }

@@ -274,6 +274,29 @@ impl Guarded {
         self.said.is_empty()
     }
 
+    /// The record that the source says there is under `key`.
+    #[must_use]
+    pub fn said(&self, key: &RecordKey) -> Option<&Arc<Record>> {
+        self.said.get(key)
+    }
+
+    /// Returns `true` if what the source says of `key` is held back.
+    #[must_use]
+    pub fn is_held(&self, key: &RecordKey) -> bool {
+        self.held.contains_key(key)
+    }
+
+    /// Returns `true` if the source says that there is a record of `service`. Looks at all it says.
+    #[must_use]
+    pub fn has_service(&self, service: &Name) -> bool {
+        self.said.keys().any(|key| key.service == *service)
+    }
+
+    /// The keys of all records that the source says there are.
+    pub fn keys(&self) -> impl Iterator<Item = &RecordKey> {
+        self.said.keys()
+    }
+
     /// The record in effect under `key`.
     #[must_use]
     pub fn in_effect(&self, key: &RecordKey) -> Option<&Arc<Record>> {

@@ -85,6 +85,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+mod chain;
 pub mod condition;
 pub mod driver;
 pub mod duration;
@@ -120,7 +121,7 @@ pub use plane::{BuildError, ControlPlane, Events, Handle, PlaneError, Running};
 pub use source::FileSource;
 pub use source::{
     Cursor, Descriptor, Diagnostic, Feed, FeedClosed, Publisher, Record, RecordKey, Severity, Sink,
-    SinkClosed, Source, SourceError, Update, feed,
+    SinkClosed, Source, SourceError, Ticket, Update, WriteError, Written, feed,
 };
 pub use status::Status;
 pub use time::Time;

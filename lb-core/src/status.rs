@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    condition::ConditionKind,
+    condition::{Condition, ConditionKind},
     driver::{About, Unmet},
     model::Name,
-    source::{Cursor, Diagnostic},
+    source::{Cursor, Diagnostic, Ticket},
 };
 
-/// How many diagnostics, conflicts, holds and unmet wishes a status lists of each kind; the counts are whole.
+/// How many conditions, diagnostics, conflicts, holds and unmet wishes a status lists; the counts are whole.
 pub const MOST_LISTED: usize = 64;
 
 /// The state of a control plane at one moment.
@@ -42,6 +42,63 @@ pub struct Status {
     pub conflicts: Vec<Diagnostic>,
     /// How many disagreements there are.
     pub conflict_count: usize,
+    /// Everything that keeps something from being in effect and everything that an operator should know of, with since
+    /// when: [`MOST_LISTED`] of them, of each kind its share.
+    pub conditions: Vec<Condition>,
+    /// How many conditions there are.
+    pub condition_count: usize,
+    /// How many conditions there are of each kind that there is.
+    pub condition_counts: BTreeMap<ConditionKind, usize>,
+}
+
+/// A target that has not verified a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Lagging {
+    /// The target.
+    pub target: Name,
+    /// What is known of the reason.
+    pub why: String,
+}
+
+/// What became of one write of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TicketStatus {
+    /// The write.
+    pub ticket: Ticket,
+    /// If `true`, what it wrote is applied and verified on every target, or a later write took its place.
+    pub in_effect: bool,
+    /// The generation that has it; `None` while it was not taken in.
+    pub generation: Option<u64>,
+    /// The targets that have not verified that generation.
+    pub lagging: Vec<Lagging>,
+    /// The conditions that keep it from being in effect, the first [`MOST_LISTED`].
+    pub conditions: Vec<Condition>,
+}
+
+impl TicketStatus {
+    /// Returns `true` if waiting longer would not help: it is in effect, or only permanent conditions keep it from that.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let permanent = |condition: &Condition| !condition.transient;
+        self.in_effect
+            || (self.lagging.is_empty()
+                && !self.conditions.is_empty()
+                && self.conditions.iter().all(permanent))
+    }
+}
+
+/// How far the program has written to a source, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TicketsStatus {
+    /// The newest write.
+    pub written: u64,
+    /// The newest write that was taken in.
+    pub taken: u64,
+    /// Every write up to this one is in effect.
+    pub in_effect: u64,
 }
 
 /// Whether what a source said can be taken for current. What it said stays in effect in every case.
@@ -125,6 +182,8 @@ pub struct SourceStatus {
     pub diagnostics: Vec<Diagnostic>,
     /// How many diagnostics were dropped because there were too many.
     pub diagnostics_dropped: u64,
+    /// How far the program has written to it, where it is such a source.
+    pub tickets: Option<TicketsStatus>,
 }
 
 /// What a target is doing.

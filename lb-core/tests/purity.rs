@@ -6,6 +6,8 @@ use lb_core::testkit::Purity;
 
 const PURE: &[&str] = &[
     "backoff.rs",
+    "chain.rs",
+    "condition.rs",
     "driver.rs",
     "engine",
     "event.rs",

@@ -270,7 +270,7 @@ impl Storm {
     fn any_record(&mut self) -> Record {
         let service = ["a", "b"][self.below(2)];
         let id = format!("e{}", self.below(6));
-        let port = u16::try_from(self.below(3)).unwrap();
+        let port = u16::try_from(1 + self.below(3)).unwrap();
         let state = match self.below(4) {
             0 => EndpointState::Down,
             1 => EndpointState::Draining { grace: None },

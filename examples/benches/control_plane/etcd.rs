@@ -181,12 +181,15 @@ struct Kind {
 async fn verified(events: &mut Events) -> Result<u64, Failure> {
     let next = async {
         while let Some(event) = events.next().await {
-            if let Event::Verified { causes, unmet, .. } = &event.event
-                && let Some(last) = causes.iter().map(|cause| cause.cursor.revision).max()
-            {
-                return match unmet {
-                    0 => Ok(last),
-                    _ => Err("a wish was not met".into()),
+            let (causes, whole) = match &event.event {
+                Event::Verified { causes, .. } => (causes, true),
+                Event::Pass { causes, .. } => (causes, false),
+                _ => continue,
+            };
+            if let Some(last) = causes.iter().map(|cause| cause.cursor.revision).max() {
+                return match whole {
+                    true => Ok(last),
+                    false => Err("something is unmet".into()),
                 };
             }
         }

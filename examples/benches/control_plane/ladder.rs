@@ -270,7 +270,7 @@ async fn fleet(report: &mut Report, executable: &Executable) -> Result<()> {
             let Some(stamped) = next else {
                 return Err("the control plane has ended".into());
             };
-            if let Event::Verified { causes, .. } = &stamped.event
+            if let Event::Verified { causes, .. } | Event::Pass { causes, .. } = &stamped.event
                 && causes
                     .iter()
                     .any(|cause| cause.cursor.revision >= cursor.revision)

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use lb_core::{ControlPlane, Cursor, Endpoint, Event, Events, Record, RecordKey, feed};
+use lb_core::{ControlPlane, Endpoint, Events, Record, RecordKey, Ticket, feed};
 use lb_haproxy::{HaproxyDriver, TargetConfig};
 
 const USAGE: &str = "usage: minimal SOCKET ADDRESS...  (HAProxy needs a backend `web` with slots)";
@@ -40,15 +40,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints events until what was written at `cursor` is applied and verified.
-async fn print_until(events: &mut Events, cursor: &Cursor) -> Result<(), Box<dyn Error>> {
+/// Prints events until a write is in effect on every target.
+async fn print_until(events: &mut Events, write: &Ticket) -> Result<(), Box<dyn Error>> {
     while let Some(event) = events.next().await {
         println!("{}", serde_json::to_string(&event)?);
-        if let Event::Verified { causes, .. } = &event.event
-            && causes
-                .iter()
-                .any(|cause| cause.cursor.revision >= cursor.revision)
-        {
+        if event.event.puts_in_effect(write) {
             return Ok(());
         }
     }

@@ -241,7 +241,7 @@ impl Testbed {
         let running = plane.spawn();
         let watching = tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                if let Event::Verified { causes, .. } = &event.event
+                if let Event::Verified { causes, .. } | Event::Pass { causes, .. } = &event.event
                     && let Some(last) = causes.iter().map(|cause| cause.cursor.revision).max()
                 {
                     wishes.verified(feed, last);

@@ -36,9 +36,9 @@ pub enum TestbedError {
     /// HAProxy's socket has no usable path.
     #[error("HAProxy's socket cannot be used")]
     Socket(#[from] lb_haproxy::client::InvalidSocketAddress),
-    /// The feed is closed.
+    /// The feed is closed, or no target can serve what was written.
     #[error("the wish was not taken")]
-    Feed(#[from] lb_core::FeedClosed),
+    Feed(#[from] lb_core::WriteError),
     /// Something was waited for and did not come.
     #[error("waited {seconds} s for {what}; {state}")]
     Late {

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use lb_core::{Endpoint, FeedClosed, Name, Publisher, Record, RecordKey};
+use lb_core::{Endpoint, FeedClosed, Name, Publisher, Record, RecordKey, WriteError};
 
 use crate::traffic::{Latencies, Oracle, now};
 
@@ -75,8 +75,8 @@ impl Wishes {
     /// Writes everything to a new feed and gives its number. The former one, if any, is closed.
     ///
     /// # Errors
-    /// [`FeedClosed`] when the feed's reading end is gone.
-    pub fn write_to(&self, publisher: Publisher) -> Result<u64, FeedClosed> {
+    /// [`WriteError::Closed`] when the feed's reading end is gone.
+    pub fn write_to(&self, publisher: Publisher) -> Result<u64, WriteError> {
         let mut state = self.lock();
         let records: Vec<Record> = state
             .records
@@ -98,14 +98,14 @@ impl Wishes {
     /// Wishes for these endpoints, and for those keys no more, at once. Does not wait for anything.
     ///
     /// # Errors
-    /// [`FeedClosed`] when the feed's reading end is gone. The wish is kept for the next feed.
+    /// [`WriteError::Closed`] when the feed's reading end is gone. The wish is kept for the next feed.
     pub fn change(
         &self,
         set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
         remove: impl IntoIterator<Item = RecordKey>,
-    ) -> Result<(), FeedClosed> {
+    ) -> Result<(), WriteError> {
         let write = |publisher: Option<&Publisher>, set: Vec<(RecordKey, Endpoint)>, remove| {
-            let publisher = publisher.ok_or(FeedClosed)?;
+            let publisher = publisher.ok_or(WriteError::Closed(FeedClosed))?;
             let set = set
                 .into_iter()
                 .map(|(key, endpoint)| Record::new(key, endpoint));

@@ -43,11 +43,11 @@ async fn whole_until(revision: u64, handle: &Handle, events: &mut Events) {
                         "{changes} changes"
                     );
                 }
-                Event::Verified { causes, unmet, .. } => {
-                    assert_eq!(*unmet, 0);
-                    if causes.iter().any(|cause| cause.cursor.revision >= revision) {
-                        return;
-                    }
+                Event::Pass { unmet, .. } => assert_eq!(*unmet, 0),
+                Event::Verified { causes, .. }
+                    if causes.iter().any(|cause| cause.cursor.revision >= revision) =>
+                {
+                    return;
                 }
                 Event::Lost { count } => panic!("{count} events were lost"),
                 _ => {}

@@ -2,7 +2,7 @@
 
 use std::{ffi::c_char, time::Duration};
 
-use lb_core::{Confirm, Handle, Name, status::Health};
+use lb_core::{Condition, Confirm, Handle, Name, Ticket, status::Lagging};
 
 use super::{
     boundary::{borrow, enter, hand_out, name, place, text},
@@ -12,16 +12,14 @@ use super::{
     text::Text,
 };
 
-/// How often it is looked whether a write was taken in.
-const LOOK: Duration = Duration::from_millis(1);
-
 /// The longest wait there is: a wait for ever is made of these.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Makes every target pass once more and waits until what publishers of this plane have written and what the other
-/// sources have said so far is applied and verified everywhere. LB_STATUS_TIMEOUT, naming who is late and why;
-/// LB_STATUS_UNMET when all is in effect but for wishes that a target cannot meet at run time, naming the first;
-/// LB_STATUS_WRONG_STATE before lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
+/// Makes every target pass once more and waits until everything that is desired is in effect and verified everywhere:
+/// every write of publishers of this plane that returned before, and what the other sources have said so far.
+/// LB_STATUS_TIMEOUT, naming what is late and why; LB_STATUS_UNMET when all is in effect but for what only permanent
+/// conditions keep from it, naming the first (what passes by itself is waited for); LB_STATUS_WRONG_STATE before
+/// lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_plane_reconcile(
     plane: *const Plane,
@@ -32,84 +30,114 @@ pub unsafe extern "C" fn lb_plane_reconcile(
         // SAFETY: the header's rules for objects.
         let plane = unsafe { borrow(plane, "plane") }?;
         plane.guarded.call(|plane| {
-            let written = plane.written();
             let limit = limit(timeout_ms).unwrap_or(LONGEST);
             plane.ask(|handle| async move {
-                tokio::time::timeout(limit, reconcile(&handle, written, limit))
-                    .await
-                    .unwrap_or_else(|_| {
-                        Err(Failure::new(
-                            Status::Timeout,
-                            format!("not in effect within {timeout_ms} ms: {}", late(&handle)),
-                        ))
-                    })
+                let done = handle.reconcile_now(limit).await?;
+                let late = match (done.unread.first(), done.lagging.first()) {
+                    (Some(source), _) => {
+                        Some(format!("source {source} has not taken in what was written"))
+                    }
+                    (None, Some(lagging)) => Some(why(lagging)),
+                    (None, None) => None,
+                };
+                verdict(timeout_ms, late, &done.conditions)
             })
         })
     })
 }
 
-async fn reconcile(
-    handle: &Handle,
-    written: Vec<(Name, u64)>,
-    limit: Duration,
-) -> Result<(), Failure> {
-    while !taken_in(handle, &written) {
-        tokio::time::sleep(LOOK).await;
-    }
-    let done = handle.reconcile_now(limit).await?;
-    if let Some(lagging) = done.lagging.first() {
-        let message = format!("target {}: {}", lagging.target, lagging.why);
-        return Err(Failure::new(Status::Timeout, message));
-    }
-    let status = handle.status();
-    let unmet = status.targets.iter().find_map(|target| {
-        let first = target.unmet.first()?;
-        Some((&target.name, target.unmet_count, first))
-    });
-    match unmet {
-        None => Ok(()),
-        Some((target, count, first)) => Err(Failure::new(
-            Status::Unmet,
-            format!(
-                "target {target} cannot meet {count} of the wishes, such as {}: {}",
-                first.service, first.detail
-            ),
-        )),
-    }
-}
-
-/// Whether what was written has reached the model. A source that is gone has nothing more to tell.
-fn taken_in(handle: &Handle, written: &[(Name, u64)]) -> bool {
-    if written.is_empty() {
-        return true;
-    }
-    let status = handle.status();
-    written.iter().all(|(name, revision)| {
-        let source = status.sources.iter().find(|source| source.name == *name);
-        source.is_none_or(|source| {
-            matches!(source.health, Health::Ended { .. } | Health::Failed { .. })
-                || source.cursor.as_ref().map_or(0, |cursor| cursor.revision) >= *revision
+/// Waits until the write with `ticket` to the source named `source` is in effect and verified on every target; at once
+/// if it is. LB_STATUS_TIMEOUT, naming what is late and why; LB_STATUS_UNMET when only permanent conditions keep it from
+/// that, naming the first; LB_STATUS_INVALID_ARGUMENT for a ticket that was not given yet, LB_STATUS_NOT_FOUND for no
+/// such source, LB_STATUS_WRONG_STATE before lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_plane_wait(
+    plane: *const Plane,
+    source: *const c_char,
+    source_len: usize,
+    ticket: u64,
+    timeout_ms: u32,
+    err: *mut *mut Error,
+) -> Status {
+    enter(err, || {
+        // SAFETY: the header's rules for objects and texts.
+        let (plane, source) =
+            unsafe { (borrow(plane, "plane")?, name(source, source_len, "source")?) };
+        plane.guarded.call(|plane| {
+            let limit = limit(timeout_ms).unwrap_or(LONGEST);
+            plane.ask(|handle| async move {
+                let ticket = find(&handle, &source, ticket)?;
+                let state = handle.wait(&ticket, limit).await?;
+                let late = match state.lagging.first() {
+                    _ if state.in_effect => return Ok(()),
+                    Some(lagging) => Some(why(lagging)),
+                    None if state.generation.is_none() => {
+                        Some(format!("source {source} has not taken it in"))
+                    }
+                    None => None,
+                };
+                verdict(timeout_ms, late, &state.conditions)
+            })
         })
     })
 }
 
-/// Who is not in step, and why.
-fn late(handle: &Handle) -> String {
-    let status = handle.status();
-    let target = status
-        .targets
-        .iter()
-        .find(|target| target.behind > 0 || target.verified.is_none() || target.failures > 0);
-    match target {
-        Some(target) => {
-            let why = target
-                .last_error
-                .as_deref()
-                .unwrap_or("it is being changed");
-            format!("target {}: {why}", target.name)
+/// What became of the write with `ticket` to the source named `source`, as a JSON object: "in_effect", the "generation"
+/// that has it, the targets that are "lagging", and the "conditions" that keep it from being in effect. Statuses as for
+/// lb_plane_wait; after lb_plane_shutdown, the last state.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_plane_ticket_json(
+    plane: *const Plane,
+    source: *const c_char,
+    source_len: usize,
+    ticket: u64,
+    out: *mut *mut Text,
+    err: *mut *mut Error,
+) -> Status {
+    enter(err, || {
+        // SAFETY: the header's rules for objects and texts.
+        let (plane, source) =
+            unsafe { (borrow(plane, "plane")?, name(source, source_len, "source")?) };
+        let out = place(out, "out")?;
+        let text = plane.guarded.call(|plane| {
+            let handle = plane.handle()?;
+            let ticket = find(&handle, &source, ticket)?;
+            Text::json(&handle.ticket_state(&ticket)?)
+        })?;
+        // SAFETY: checked.
+        unsafe { hand_out(out, text) };
+        Ok(())
+    })
+}
+
+fn find(handle: &Handle, source: &Name, revision: u64) -> Result<Ticket, Failure> {
+    let ticket = handle.ticket(source, revision)?;
+    ticket.ok_or_else(|| {
+        let message = format!("ticket is {revision}, expected one that source {source} gave");
+        Failure::new(Status::InvalidArgument, message)
+    })
+}
+
+fn why(lagging: &Lagging) -> String {
+    format!("target {}: {}", lagging.target, lagging.why)
+}
+
+/// What a wait gave: what is late comes before what cannot be had.
+fn verdict(timeout_ms: u32, late: Option<String>, conditions: &[Condition]) -> Result<(), Failure> {
+    let transient = conditions.iter().find(|condition| condition.transient);
+    if let Some(late) = late.or_else(|| transient.map(ToString::to_string)) {
+        let message = format!("not in effect within {timeout_ms} ms: {late}");
+        return Err(Failure::new(Status::Timeout, message));
+    }
+    match conditions.first() {
+        None => Ok(()),
+        Some(first) => {
+            let message = match conditions.len() {
+                1 => first.to_string(),
+                count => format!("{count} conditions, such as {first}"),
+            };
+            Err(Failure::new(Status::Unmet, message))
         }
-        None if !status.published => "no source has told everything yet".to_owned(),
-        None => "a source has not taken in what was written".to_owned(),
     }
 }
 

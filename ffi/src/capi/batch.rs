@@ -104,9 +104,13 @@ pub(super) fn endpoint(address: &str, weight: u32, state: u32) -> Result<Endpoin
             format!("address: {address:?} is none, expected such as 10.0.0.7:8080 or [::1]:80"),
         )
     })?;
-    Ok(Endpoint::new(address)
+    let endpoint = Endpoint::new(address)
         .with_weight(self::weight(weight)?)
-        .with_state(state_of(state)?))
+        .with_state(state_of(state)?);
+    endpoint
+        .check()
+        .map_err(|wrong| Failure::new(Status::InvalidArgument, wrong.to_string()))?;
+    Ok(endpoint)
 }
 
 /// A weight out of its number.

@@ -2,7 +2,7 @@
 
 use std::{ffi::c_int, sync::Arc, time::Duration};
 
-use lb_core::Event as Happened;
+use lb_core::{Condition, Event as Happened, Name};
 use tokio::sync::oneshot;
 
 use super::{
@@ -31,6 +31,8 @@ struct Subscription {
 pub struct Event {
     kind: EventKind,
     subject: String,
+    /// The writes that it is about: those after the first up to the second.
+    tickets: (u64, u64),
     json: String,
 }
 
@@ -60,9 +62,10 @@ pub enum EventKind {
     TargetAdded = 9,
     /// A target was taken away.
     TargetRemoved = 10,
-    /// A target has applied and verified a new generation.
+    /// Everything that a new generation desires is in effect on a target and verified.
     Verified = 11,
-    /// A target changed something besides.
+    /// A target changed something, or verified a generation but for what is unmet; LB_EVENT_KIND_VERIFIED follows when
+    /// the rest is in effect.
     Pass = 12,
     /// A target could not be changed; it is tried again.
     TargetFailed = 13,
@@ -70,6 +73,15 @@ pub enum EventKind {
     Closing = 14,
     /// Something happened at a target that is no change of an endpoint: a reload, slots that run low.
     TargetNotice = 15,
+    /// Something began that lasts and that a program or an operator should know of: a "condition".
+    ConditionBegan = 16,
+    /// A condition ended.
+    ConditionEnded = 17,
+    /// Writes of a publisher are in effect on every target: see lb_event_covers.
+    InEffect = 18,
+    /// Only permanent conditions, which it names, keep writes of a publisher from being in effect: see lb_event_covers.
+    /// LB_EVENT_KIND_IN_EFFECT follows when they end.
+    KeptBack = 19,
 }
 
 impl Event {
@@ -80,6 +92,12 @@ impl Event {
         Ok(Self {
             kind,
             subject: subject.unwrap_or_default().to_owned(),
+            tickets: match &stamped.event {
+                Happened::InEffect { ticket, after } | Happened::KeptBack { ticket, after, .. } => {
+                    (*after, ticket.revision)
+                }
+                _ => (0, 0),
+            },
             json,
         })
     }
@@ -101,11 +119,24 @@ fn describe(event: &Happened) -> (EventKind, Option<&str>) {
         Happened::Pass { target, .. } => (Kind::Pass, target),
         Happened::TargetFailed { target, .. } => (Kind::TargetFailed, target),
         Happened::TargetNotice { target, .. } => (Kind::TargetNotice, target),
+        Happened::InEffect { ticket, .. } => (Kind::InEffect, &ticket.source),
+        Happened::KeptBack { ticket, .. } => (Kind::KeptBack, &ticket.source),
+        Happened::ConditionBegan { condition } => {
+            return (Kind::ConditionBegan, concerned(condition));
+        }
+        Happened::ConditionEnded { condition } => {
+            return (Kind::ConditionEnded, concerned(condition));
+        }
         Happened::Published { .. } => return (Kind::Published, None),
         Happened::Closing => return (Kind::Closing, None),
         _ => return (Kind::Other, None),
     };
     (kind, Some(subject.as_str()))
+}
+
+fn concerned(condition: &Condition) -> Option<&str> {
+    let name = condition.target.as_ref().or(condition.source.as_ref());
+    name.map(Name::as_str)
 }
 
 /// A timeout in milliseconds; `None` for LB_FOREVER.
@@ -226,6 +257,25 @@ pub unsafe extern "C" fn lb_event_kind_of(event: *const Event) -> EventKind {
 pub unsafe extern "C" fn lb_event_subject(event: *const Event) -> Str {
     // SAFETY: NULL, or an event handed out by this library and not yet freed.
     unsafe { event.as_ref() }.map_or(Str::EMPTY, |event| Str::of(&event.subject))
+}
+
+/// The newest write that the event is about, of the source that is its subject; 0 for an event that is about no write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_event_ticket(event: *const Event) -> u64 {
+    // SAFETY: NULL, or an event handed out by this library and not yet freed.
+    unsafe { event.as_ref() }.map_or(0, |event| event.tickets.1)
+}
+
+/// 1 if the event is about the write with this ticket, of the source that is its subject; else 0. An event is about
+/// every write after that of the former such event, or about writes that were kept back before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_event_covers(event: *const Event, ticket: u64) -> c_int {
+    // SAFETY: NULL, or an event handed out by this library and not yet freed.
+    let covers = unsafe { event.as_ref() }.is_some_and(|event| {
+        let (after, upto) = event.tickets;
+        after < ticket && ticket <= upto
+    });
+    c_int::from(covers)
 }
 
 /// Everything about it, as a JSON object with at least "seq", "at_micros" and "event". Lives as long as the event.

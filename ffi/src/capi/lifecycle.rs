@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
@@ -19,7 +19,6 @@ use tokio::{
 use super::{
     boundary::{Within, where_am_i},
     callback::Callback,
-    publisher::Written,
     queue::Queue,
     status::{Failure, Status},
     thread::{answer, elsewhere},
@@ -34,7 +33,6 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Lifecycle {
     state: Mutex<State>,
     changed: Condvar,
-    written: Mutex<Vec<Weak<Written>>>,
 }
 
 #[derive(Debug)]
@@ -90,7 +88,6 @@ impl Lifecycle {
         Ok(Self {
             state: Mutex::new(State::Preparing(Box::new(preparing))),
             changed: Condvar::new(),
-            written: Mutex::new(Vec::new()),
         })
     }
 
@@ -176,22 +173,6 @@ impl Lifecycle {
             State::Ending(_) | State::Ended(_) => return Err(Failure::closed()),
         }
         Ok(())
-    }
-
-    /// Remembers how far a publisher has written.
-    pub(super) fn watch_written(&self, written: &Arc<Written>) {
-        let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|written| written.strong_count() > 0);
-        all.push(Arc::downgrade(written));
-    }
-
-    /// How far each publisher has written.
-    pub(super) fn written(&self) -> Vec<(Name, u64)> {
-        let all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter()
-            .filter_map(Weak::upgrade)
-            .map(|written| (written.source().clone(), written.revision()))
-            .collect()
     }
 
     pub(super) fn start(&self) -> Result<(), Failure> {

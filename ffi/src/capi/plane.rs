@@ -113,11 +113,9 @@ pub unsafe extern "C" fn lb_plane_add_publisher(
             unsafe { (borrow(plane, "plane")?, name(source, source_len, "source")?) };
         let out = place(out, "out")?;
         let publisher = plane.guarded.call(|plane| {
-            let (publisher, feed) = feed(name.clone());
+            let (publisher, feed) = feed(name);
             plane.add_source(Box::new(feed))?;
-            let publisher = Publisher::new(name, publisher);
-            plane.watch_written(publisher.written());
-            Ok(publisher)
+            Ok(Publisher::new(publisher))
         })?;
         // SAFETY: checked.
         unsafe { hand_out(out, publisher) };

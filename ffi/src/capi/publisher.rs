@@ -1,28 +1,29 @@
 //! A source that the program writes to.
 
 use std::{
+    cell::Cell,
     ffi::c_char,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use lb_core::{Cursor, FeedClosed, Name, Record, RecordKey};
+use lb_core::{Name, Record, RecordKey, Ticket, WriteError};
 
 use super::{
     batch::{Batch, endpoint, weight},
-    boundary::{Guarded, borrow, enter, enter_void, name, text},
+    boundary::{Guarded, borrow, enter, enter_void, name, place, text},
     status::{Error, Failure, Status},
 };
 
 /// Writes to a source of the plane it was made for, from any number of threads; what is written last counts. Writing
-/// does not wait for anything: it takes effect in the background, and lb_plane_reconcile waits for that.
+/// does not wait for anything: it takes effect in the background. Every write has a ticket: see lb_publisher_ticket,
+/// lb_plane_wait and LB_EVENT_KIND_IN_EFFECT; lb_plane_reconcile waits for every write before it.
 #[derive(Debug)]
 pub struct Publisher {
     guarded: Guarded<Writer>,
-    written: Arc<Written>,
+    /// Tells publishers apart, also after one is freed.
+    number: u64,
+    newest: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -30,50 +31,60 @@ struct Writer {
     publisher: lb_core::Publisher,
 }
 
-/// How far a publisher has written.
-#[derive(Debug)]
-pub(super) struct Written {
-    source: Name,
-    revision: AtomicU64,
-}
-
-impl Written {
-    pub(super) fn source(&self) -> &Name {
-        &self.source
-    }
-
-    pub(super) fn revision(&self) -> u64 {
-        self.revision.load(Ordering::Acquire)
-    }
+thread_local! {
+    /// The publisher that this thread wrote to last, and the ticket of that write.
+    static LAST: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 impl Publisher {
-    pub(super) fn new(source: Name, publisher: lb_core::Publisher) -> Self {
+    pub(super) fn new(publisher: lb_core::Publisher) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             guarded: Guarded::new(Writer { publisher }),
-            written: Arc::new(Written {
-                source,
-                revision: AtomicU64::new(0),
-            }),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            newest: AtomicU64::new(0),
         }
-    }
-
-    pub(super) fn written(&self) -> &Arc<Written> {
-        &self.written
     }
 
     fn write(
         &self,
-        write: impl FnOnce(&lb_core::Publisher) -> Result<Cursor, FeedClosed>,
+        write: impl FnOnce(&lb_core::Publisher) -> Result<Ticket, WriteError>,
     ) -> Result<(), Failure> {
         self.guarded.call(|writer| {
-            let cursor = write(&writer.publisher)?;
-            self.written
-                .revision
-                .fetch_max(cursor.revision, Ordering::AcqRel);
+            let ticket = write(&writer.publisher)?.revision;
+            self.newest.fetch_max(ticket, Ordering::AcqRel);
+            // A thread that ends has nobody to ask for its last write.
+            let _ = LAST.try_with(|last| last.set((self.number, ticket)));
             Ok(())
         })
     }
+
+    fn ticket(&self) -> u64 {
+        match LAST.try_with(Cell::get) {
+            Ok((number, ticket)) if number == self.number => ticket,
+            _ => self.newest.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// The ticket of the write that the calling thread made last, if that was to this publisher, else of the newest write of
+/// any thread; 0 before the first. Of two writes to one publisher, the later has the greater ticket. A write that changes
+/// nothing has one too; one that failed has none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_publisher_ticket(
+    publisher: *const Publisher,
+    ticket: *mut u64,
+    err: *mut *mut Error,
+) -> Status {
+    enter(err, || {
+        // SAFETY: the header's rules for objects.
+        let publisher = unsafe { borrow(publisher, "publisher") }?;
+        let out = place(ticket, "ticket")?;
+        let ticket = publisher.guarded.call(|_| Ok(publisher.ticket()))?;
+        // SAFETY: checked.
+        unsafe { out.write(ticket) };
+        Ok(())
+    })
 }
 
 /// Writes that what is in the batch is all there is; what it does not list is gone, which the guard may hold back:

@@ -1,6 +1,6 @@
 //! How a call ended.
 
-use lb_core::{BuildError, FeedClosed, PlaneError};
+use lb_core::{BuildError, PlaneError, WriteError};
 
 use super::text::Str;
 use crate::spec::SpecError;
@@ -163,9 +163,13 @@ impl From<lb_core::DriveError> for Failure {
     }
 }
 
-impl From<FeedClosed> for Failure {
-    fn from(error: FeedClosed) -> Self {
-        Self::caused(Status::Closed, &error)
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        let status = match error {
+            WriteError::Closed(_) => Status::Closed,
+            _ => Status::InvalidArgument,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -59,6 +59,8 @@ static void library(void) {
     CHECK(lb_event_kind_of(NULL) == LB_EVENT_KIND_OTHER);
     CHECK(lb_event_subject(NULL).len == 0);
     CHECK(lb_event_json(NULL).len == 0);
+    CHECK(lb_event_ticket(NULL) == 0);
+    CHECK(lb_event_covers(NULL, 0) == 0 && lb_event_covers(NULL, 1) == 0);
     lb_event_free(NULL);
     lb_slots_free(NULL);
 }
@@ -153,6 +155,11 @@ static void refused(const lb_plane *plane) {
     FAILS(LB_STATUS_INVALID_ARGUMENT, lb_plane_subscribe(plane, (size_t)1 << 21, &events, &err));
     CHECK(events == NULL);
     FAILS(LB_STATUS_NULL_ARGUMENT, lb_plane_reconcile(NULL, 0, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_plane_wait(NULL, S("app"), 2, 0, &err));
+    FAILS(LB_STATUS_INVALID_UTF8, lb_plane_wait(plane, BAD, 2, 0, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_plane_ticket_json(NULL, S("app"), 2, &text, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_plane_ticket_json(plane, S("app"), 2, NULL, &err));
+    FAILS(LB_STATUS_INVALID_UTF8, lb_plane_ticket_json(plane, BAD, 2, &text, &err));
     FAILS(LB_STATUS_NULL_ARGUMENT, lb_plane_confirm(NULL, NONE, NULL, &err));
     FAILS(LB_STATUS_INVALID_UTF8, lb_plane_confirm(plane, BAD, NULL, &err));
     FAILS(LB_STATUS_INVALID_ARGUMENT, lb_plane_confirm(plane, S("a b"), NULL, &err));
@@ -170,6 +177,7 @@ static void refused(const lb_plane *plane) {
 static void not_running(const lb_plane *plane, lb_status status) {
     lb_text *text = NULL;
     FAILS(status, lb_plane_reconcile(plane, 1000, &err));
+    FAILS(status, lb_plane_wait(plane, S("app"), 2, 1000, &err));
     FAILS(status, lb_plane_confirm(plane, NONE, NULL, &err));
     FAILS(status, lb_plane_plan_json(plane, S("edge"), 1000, &text, &err));
     CHECK(text == NULL);
@@ -194,6 +202,24 @@ static void publishers(const lb_plane *plane, const lb_publisher *publisher) {
     FAILS(LB_STATUS_NULL_ARGUMENT, lb_publisher_remove(NULL, S("web"), S("a"), &err));
     FAILS(LB_STATUS_INVALID_UTF8, lb_publisher_remove(publisher, BAD, S("a"), &err));
     FAILS(LB_STATUS_NULL_ARGUMENT, lb_publisher_retire(NULL, &err));
+    uint64_t ticket = 4711;
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_publisher_ticket(NULL, &ticket, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_publisher_ticket(publisher, NULL, &err));
+    OK(lb_publisher_ticket(publisher, &ticket, &err));
+    CHECK(ticket == 0);
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_plane_wait(plane, S("app"), 0, 1000, &err));
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_plane_wait(plane, S("app"), 2, 1000, &err));
+    FAILS(LB_STATUS_NOT_FOUND, lb_plane_wait(plane, S("nobody"), 2, 1000, &err));
+
+    /* case P1: what no HAProxy can serve. */
+    static const char *const nowhere[] = {"0.0.0.0:80", "[::]:80", "10.0.0.1:0", "[::ffff:0.0.0.0]:80",
+                                          "255.255.255.255:80", "224.0.0.1:80", "[fe80::1%2]:80"};
+    for (size_t i = 0; i < sizeof nowhere / sizeof *nowhere; i++) {
+        FAILS(LB_STATUS_INVALID_ARGUMENT,
+              lb_publisher_set(publisher, S("web"), S("b"), nowhere[i], strlen(nowhere[i]), 1, 0, &err));
+        FAILS(LB_STATUS_INVALID_ARGUMENT,
+              lb_batch_add_endpoint(batch, S("web"), S("b"), nowhere[i], strlen(nowhere[i]), 1, 0, &err));
+    }
 
     OK(lb_publisher_reset(publisher, batch, &err));
     OK(lb_batch_remove_endpoint(batch, S("web"), S("gone"), &err));
@@ -203,9 +229,15 @@ static void publishers(const lb_plane *plane, const lb_publisher *publisher) {
     OK(lb_publisher_weigh(publisher, S("web"), S("a"), 200, &err));
     OK(lb_publisher_weigh(publisher, S("web"), S("nobody"), 200, &err));
     lb_batch_free(batch);
+    OK(lb_publisher_ticket(publisher, &ticket, &err));
+    CHECK(ticket > 0);
     OK(lb_plane_reconcile(plane, 120000, &err));
 
     lb_text *text = NULL;
+    OK(lb_plane_ticket_json(plane, S("app"), ticket, &text, &err));
+    CHECK(has(lb_text_view(text), "\"in_effect\":true"));
+    lb_text_free(text);
+    OK(lb_plane_wait(plane, S("app"), ticket, 0, &err));
     OK(lb_plane_snapshot_json(plane, &text, &err));
     CHECK(has(lb_text_view(text), "127.0.0.1:9001") && has(lb_text_view(text), "\"weight\":200"));
     CHECK(has(lb_text_view(text), "127.0.0.1:9002"));

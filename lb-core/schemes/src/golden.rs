@@ -75,7 +75,7 @@ fn printed(spec: &ServiceSpec) -> String {
 fn reported(diagnostic: &Diagnostic) -> String {
     assert_eq!(diagnostic.object, OBJECT);
     let mark = match diagnostic.severity {
-        Severity::Error => "=!",
+        Severity::Error | Severity::Withheld | Severity::Failed => "=!",
         Severity::Warning => "=?",
     };
     format!("{mark} {}", diagnostic.field.as_deref().unwrap_or_default())

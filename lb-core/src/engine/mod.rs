@@ -4,9 +4,12 @@
 //! run it on time of its own. After every input, call [`Engine::poll`] until it returns `None`, take the events
 //! with [`Engine::poll_event`], and poll again at [`Engine::poll_timeout`].
 
+mod border;
+mod conditions;
 mod reuse;
 mod source;
 mod target;
+mod tickets;
 mod view;
 
 use std::{
@@ -15,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use self::{source::SourceEntry, target::TargetEntry};
+use self::{conditions::Held, source::SourceEntry, target::TargetEntry, tickets::About};
 use crate::{
     event::{Cause, Event, Stamped},
     guard::{self, Confirm, GuardConfig, GuardNote},
@@ -91,6 +94,10 @@ pub struct Engine {
     published: bool,
     /// What led to each of the last generations.
     causes: VecDeque<(u64, Vec<Cause>)>,
+    /// Where records disagree.
+    conflicts: Held,
+    /// Something happened by which writes may have come into effect.
+    tickets_due: bool,
     events: VecDeque<Stamped>,
     next_event: u64,
 }
@@ -129,6 +136,8 @@ impl Engine {
             pending: PendingCauses::default(),
             published: false,
             causes: VecDeque::new(),
+            conflicts: Held::default(),
+            tickets_due: false,
             events: VecDeque::new(),
             next_event: 0,
         }
@@ -160,6 +169,7 @@ impl Engine {
         self.sources
             .insert(id, SourceEntry::new(descriptor, now, !self.published));
         self.tell(now, Event::SourceAdded { source: name });
+        self.refresh_source(now, id);
         Ok(id)
     }
 
@@ -172,6 +182,7 @@ impl Engine {
         let outcome = entry.records.retire();
         self.apply(now, id, name, outcome);
         self.merge.forget_source(id);
+        self.end_all(now, entry.conditions);
         self.tell(
             now,
             Event::SourceRemoved {
@@ -192,6 +203,8 @@ impl Engine {
         self.edit.get_or_insert_with(|| self.snapshot.edit());
         entry.limiter = Limiter::new(descriptor.limits.clone());
         entry.descriptor = descriptor;
+        // Tickets of the one before mean nothing to this one.
+        entry.tickets = tickets::Tickets::default();
         let end = AttemptEnd {
             why: "another source has taken its place and has not told anything yet".to_owned(),
             kind: EndKind::Passing,
@@ -233,36 +246,53 @@ impl Engine {
             return;
         };
         entry.heard = Some(received);
+        let mut told = false;
         if !matches!(update, Update::Diagnostic(_) | Update::Resolved { .. }) {
-            entry.said(matches!(update, Update::Reset { .. }));
+            told = entry.said(matches!(update, Update::Reset { .. }));
         }
         let name = entry.descriptor.name.clone();
         let guard = &self.config.guard;
-        let (at, outcome) = match update {
+        let beyond = entry.limiter.refused() > 0;
+        let (at, about, outcome) = match update {
             Update::Reset { at, records } => {
                 entry.synced = true;
                 let records = entry.limiter.reset(records);
-                (at, entry.records.reset(now, records, guard))
+                let records = entry.border.reset(records, &entry.records);
+                (at, About::All, entry.records.reset(now, records, guard))
             }
             Update::Batch { at, set, remove } => {
+                let about = match entry.descriptor.written {
+                    Some(_) => About::keys(set.iter().map(|record| &record.key).chain(&remove)),
+                    None => About::All,
+                };
                 let Admitted { set, remove } = entry.limiter.batch(set, remove);
-                (at, entry.records.batch(now, set, remove, guard))
+                let (set, remove) = entry.border.batch(set, remove, &entry.records);
+                (at, about, entry.records.batch(now, set, remove, guard))
             }
-            Update::Resumed { at } | Update::Progress { at } => (at, guard::Outcome::default()),
+            Update::Resumed { at } | Update::Progress { at } => {
+                (at, About::keys([].into_iter()), guard::Outcome::default())
+            }
             Update::Diagnostic(diagnostic) => {
                 if entry.diagnose(diagnostic.clone()) {
                     let source = name;
                     self.tell(now, Event::SourceDiagnostic { source, diagnostic });
+                    self.refresh_source(now, id);
                 }
                 return;
             }
             Update::Resolved { object } => {
-                entry.resolve(&object);
+                if entry.resolve(&object) {
+                    self.refresh_source(now, id);
+                }
                 return;
             }
         };
         entry.updates += 1;
         entry.cursor = Some(at.clone());
+        if entry.descriptor.written.is_some() {
+            entry.tickets.take(at.revision, about);
+        }
+        told |= entry.border.changed || beyond || entry.limiter.refused() > 0;
         if !outcome.changes.is_empty() {
             self.pending
                 .by_source
@@ -273,8 +303,14 @@ impl Engine {
         let said = reuse::addresses(&outcome);
         let holds_changed = !outcome.notes.is_empty();
         self.apply(now, id, &name, outcome);
+        if !said.is_empty() {
+            self.give_up_kept(now, &said);
+        }
         self.give_up_reused(now, id, said, holds_changed);
         self.set_live(now, id);
+        if told {
+            self.refresh_source(now, id);
+        }
         // Something held for long enough may only have waited for the source to be live again.
         self.let_go(now, id);
     }
@@ -317,6 +353,7 @@ impl Engine {
         {
             let source = entry.descriptor.name.clone();
             self.tell(now, Event::SourceHealth { source, health });
+            self.refresh_source(now, id);
         }
     }
 
@@ -342,7 +379,10 @@ impl Engine {
     /// Returns its number, or `None` when there is no such target.
     pub fn remove_target(&mut self, now: Time, name: &Name) -> Option<TargetId> {
         let id = self.target_id(name)?;
-        self.targets.remove(&id);
+        if let Some(entry) = self.targets.remove(&id) {
+            self.end_all(now, entry.conditions);
+        }
+        self.tickets_due = true;
         self.reconciler.remove_target(id);
         self.tell(
             now,
@@ -366,9 +406,11 @@ impl Engine {
         self.reconciler.attention(now, id);
     }
 
-    /// Asks every target for a pass now.
-    pub fn request_pass(&mut self, now: Time) {
+    /// Asks every target for a pass now. Returns a mark by which [`unverified`](Self::unverified) tells passes that begin
+    /// after this from those before.
+    pub fn request_pass(&mut self, now: Time) -> u64 {
         self.reconciler.request(now);
+        self.reconciler.next_ticket()
     }
 
     /// Lets through what the guard holds. Returns how many records that were.
@@ -397,6 +439,8 @@ impl Engine {
     pub fn poll(&mut self, now: Time) -> Option<(Pass, Arc<Snapshot>)> {
         self.pass_time(now);
         self.publish(now);
+        self.number_tickets();
+        self.settle_tickets(now);
         let pass = self.reconciler.poll(now)?;
         if let Some(entry) = self.targets.get_mut(&pass.target) {
             entry.begin(now);
@@ -459,8 +503,12 @@ impl Engine {
                 self.merge.stage(id, change);
             }
         }
+        let held = !outcome.notes.is_empty();
         for note in outcome.notes {
             self.tell(now, note_event(name.clone(), now, note));
+        }
+        if held {
+            self.refresh_source(now, id);
         }
     }
 
@@ -477,6 +525,7 @@ impl Engine {
         }
         let mut edit = self.edit.take().unwrap_or_else(|| self.snapshot.edit());
         self.pending.urgent |= self.merge.finish(&mut edit);
+        self.refresh_conflicts(now);
         edit.set_partial(partial);
         let pending = std::mem::take(&mut self.pending);
         let first = !std::mem::replace(&mut self.published, true);
@@ -503,6 +552,21 @@ impl Engine {
                 causes,
             },
         );
+        if first {
+            // Sources that were waited for are not waited for any longer.
+            let late: Vec<SourceId> = self
+                .sources
+                .iter()
+                .filter(|(_, entry)| !entry.synced)
+                .map(|(id, _)| *id)
+                .collect();
+            for id in late {
+                self.refresh_source(now, id);
+            }
+        }
+        for entry in self.sources.values_mut() {
+            entry.tickets.published(generation);
+        }
         self.reconciler
             .publish(now, generation, pending.urgent || first);
         for entry in self.targets.values_mut() {
@@ -534,6 +598,7 @@ impl Engine {
         {
             let source = entry.descriptor.name.clone();
             self.tell(now, Event::SourceHealth { source, health });
+            self.refresh_source(now, id);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{AttemptEnd, EndKind, view::millis};
+use super::{
+    AttemptEnd, EndKind, border::Border, conditions::Held, tickets::Tickets, view::millis,
+};
 use crate::{
     guard::Guarded,
     limits::Limiter,
@@ -30,6 +32,9 @@ pub(super) struct SourceEntry {
     pub(super) outdated: u64,
     pub(super) diagnostics: VecDeque<(Diagnostic, u64)>,
     pub(super) diagnostics_dropped: u64,
+    pub(super) border: Border,
+    pub(super) conditions: Held,
+    pub(super) tickets: Tickets,
     /// Counts what the source said other than diagnostics.
     run: u64,
     condition: Condition,
@@ -60,6 +65,9 @@ impl SourceEntry {
             outdated: 0,
             diagnostics: VecDeque::new(),
             diagnostics_dropped: 0,
+            border: Border::default(),
+            conditions: Held::default(),
+            tickets: Tickets::default(),
             run: 0,
             condition: Condition::New,
             since: now,
@@ -68,6 +76,14 @@ impl SourceEntry {
 
     pub(super) fn is_live(&self) -> bool {
         self.condition == Condition::Live
+    }
+
+    /// It will say nothing more, unless something is changed outside.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(
+            self.condition,
+            Condition::Broken(EndKind::Ended | EndKind::Failed, _)
+        )
     }
 
     /// Returns the new health when it changed.
@@ -133,18 +149,22 @@ impl SourceEntry {
         fresh
     }
 
-    /// Drops every diagnostic of an object.
-    pub(super) fn resolve(&mut self, object: &str) {
+    /// Drops every diagnostic of an object; false when there was none.
+    pub(super) fn resolve(&mut self, object: &str) -> bool {
+        let before = self.diagnostics.len();
         self.diagnostics.retain(|(known, _)| known.object != object);
+        self.diagnostics.len() < before
     }
 
     /// The source said something other than a diagnostic. A reset drops all diagnostics but those told right
-    /// before it.
-    pub(super) fn said(&mut self, reset: bool) {
+    /// before it; false when there was none.
+    pub(super) fn said(&mut self, reset: bool) -> bool {
         let current = self.run;
+        let before = self.diagnostics.len();
         if reset {
             self.diagnostics.retain(|(_, run)| *run == current);
         }
         self.run += 1;
+        self.diagnostics.len() < before
     }
 }

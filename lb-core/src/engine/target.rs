@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, view::millis};
+use super::{Engine, conditions::Held, view::millis};
 use crate::{
     condition::ConditionKind,
     driver::{PassFailure, Report},
@@ -19,13 +19,16 @@ pub(super) struct TargetEntry {
     pub(super) last_error: Option<String>,
     /// The kind of the last failure, until a pass succeeds.
     pub(super) failure: Option<ConditionKind>,
+    pub(super) conditions: Held,
+    /// The last generation of which it was told that all of it is in effect.
+    in_effect: Option<u64>,
     pub(super) passes: u64,
     pub(super) last_latency_micros: Option<u64>,
     /// Since when it is behind the newest snapshot.
     pub(super) behind_since: Option<Time>,
     began: Time,
-    /// When the running or last pass began, in the engine's order of passes.
-    pub(super) ended_at: Option<Time>,
+    /// The last pass that ended, in the reconciler's order of passes.
+    pub(super) last_pass: Option<u64>,
 }
 
 impl TargetEntry {
@@ -35,12 +38,20 @@ impl TargetEntry {
             report: Report::default(),
             last_error: None,
             failure: None,
+            conditions: Held::default(),
+            in_effect: None,
             passes: 0,
             last_latency_micros: None,
             behind_since: None,
             began: Time::ZERO,
-            ended_at: None,
+            last_pass: None,
         }
+    }
+
+    /// Nothing that the last pass was given is left out.
+    fn is_whole(&self) -> bool {
+        let mut found = self.report.conditions.iter();
+        self.report.unmet.is_empty() && !found.any(|found| found.kind.keeps_from_effect())
     }
 
     pub(super) fn begin(&mut self, now: Time) {
@@ -75,14 +86,16 @@ impl Engine {
         let Some(entry) = self.targets.get_mut(&pass.target) else {
             return;
         };
-        entry.ended_at = Some(now);
+        entry.last_pass = Some(pass.ticket);
         let target = entry.name.clone();
         let told = target.clone();
         let generation = pass.generation;
         let pass_micros = now.since(entry.began).as_micros() as u64;
         let mut notices = Vec::new();
+        let mut changed;
         let event = match result {
             Err(PassFailure { kind, error }) => {
+                changed = entry.last_error.as_ref() != Some(&error) || entry.failure != Some(kind);
                 entry.failure = Some(kind);
                 entry.last_error = Some(error.clone());
                 let retry_in_ms = match self.reconciler.state(pass.target) {
@@ -97,28 +110,19 @@ impl Engine {
                 })
             }
             Ok(mut report) => {
-                entry.last_error = None;
                 entry.failure = None;
+                changed = entry.last_error.take().is_some();
                 notices = std::mem::take(&mut report.notices);
-                let (applied, unmet) = (report.applied, report.unmet.len());
-                let converged = report.converged;
+                let unmet = report.unmet != entry.report.unmet;
+                changed |= unmet || report.conditions != entry.report.conditions;
                 entry.report = report;
-                if converged && verified_before.is_none_or(|before| before < generation) {
-                    Some(self.verified(now, pass, verified_before, applied, unmet, pass_micros))
-                } else if applied > 0 {
-                    Some(Event::Pass {
-                        target,
-                        generation,
-                        applied,
-                        unmet,
-                        converged,
-                        pass_micros,
-                    })
-                } else {
-                    None
-                }
+                self.judge(now, pass, verified_before, unmet, pass_micros)
             }
         };
+        if changed {
+            self.refresh_target(now, pass.target);
+        }
+        self.tickets_due = true;
         if let Some(event) = event {
             self.tell(now, event);
         }
@@ -136,37 +140,62 @@ impl Engine {
         } else if let Some(entry) = self.targets.get_mut(&id) {
             entry.last_error = Some(why);
             entry.failure = Some(ConditionKind::TargetDown);
+            self.refresh_target(now, id);
         }
     }
 
-    fn verified(
+    /// What there is to be told of a pass that reached its target.
+    fn judge(
         &mut self,
         now: Time,
         pass: Pass,
         before: Option<u64>,
-        applied: usize,
-        unmet: usize,
+        unmet_changed: bool,
         pass_micros: u64,
-    ) -> Event {
-        let causes = self.causes_between(before, pass.generation);
-        let first = causes.iter().map(|cause| cause.received_micros).min();
-        let latency_micros = first.map(|first| now.as_micros().saturating_sub(first));
-        let newest = self.snapshot.generation();
-        let Some(entry) = self.targets.get_mut(&pass.target) else {
-            return Event::Closing;
+    ) -> Option<Event> {
+        let entry = self.targets.get(&pass.target)?;
+        let target = entry.name.clone();
+        let (applied, unmet) = (entry.report.applied, entry.report.unmet.len());
+        let converged = entry.report.converged;
+        let generation = pass.generation;
+        let first = converged && before.is_none_or(|before| before < generation);
+        let whole = converged && entry.is_whole();
+        let news = whole && entry.in_effect.is_none_or(|before| before < generation);
+        let since = if news { entry.in_effect } else { before };
+        let causes = match first || news {
+            true => self.causes_between(since, generation),
+            false => Vec::new(),
         };
-        entry.last_latency_micros = latency_micros.or(entry.last_latency_micros);
-        // What was published while the pass ran has waited since no earlier than the pass began.
-        entry.behind_since = (newest > pass.generation).then_some(entry.began);
-        Event::Verified {
-            target: entry.name.clone(),
-            generation: pass.generation,
+        let received = causes.iter().map(|cause| cause.received_micros).min();
+        let latency_micros = received.map(|received| now.as_micros().saturating_sub(received));
+        let newest = self.snapshot.generation();
+        let entry = self.targets.get_mut(&pass.target)?;
+        if first {
+            entry.last_latency_micros = latency_micros.or(entry.last_latency_micros);
+            // What was published while the pass ran has waited since no earlier than the pass began.
+            entry.behind_since = (newest > generation).then_some(entry.began);
+        }
+        if news {
+            entry.in_effect = Some(generation);
+            return Some(Event::Verified {
+                target,
+                generation,
+                applied,
+                causes,
+                pass_micros,
+                latency_micros,
+            });
+        }
+        (first || applied > 0 || unmet_changed).then_some(Event::Pass {
+            target,
+            generation,
             applied,
             unmet,
+            converged,
             causes,
-            pass_micros,
             latency_micros,
-        }
+            pass_micros,
+        })
     }
 
     /// The causes of all generations after `before` up to `last`: one for each source, with its last cursor and its

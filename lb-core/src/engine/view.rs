@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Engine, source::SourceEntry, target::TargetEntry};
+use super::{Engine, source::SourceEntry, target::TargetEntry, tickets};
 use crate::{
     condition::Condition,
+    driver::Unmet,
     model::Name,
     reconciler::{TargetId, TargetState},
-    status::{Activity, HoldStatus, MOST_LISTED, SourceStatus, Status, TargetStatus},
+    status::{Activity, HoldStatus, Lagging, MOST_LISTED, SourceStatus, Status, TargetStatus},
     time::Time,
 };
 
@@ -36,6 +37,9 @@ impl Engine {
             holds: self.holds(now),
             conflicts: self.merge.conflicts(MOST_LISTED),
             conflict_count: self.merge.conflict_count(),
+            condition_count: self.condition_counts().values().sum(),
+            condition_counts: self.condition_counts(),
+            conditions: self.listed_conditions(),
         }
     }
 
@@ -47,16 +51,42 @@ impl Engine {
             .collect()
     }
 
-    /// The targets that have not ended a converged pass on `generation` or a later one since `since`, with what
+    /// The targets that have not made a converged pass on `generation` or a later one since the mark `since`, with what
     /// is known of the reason.
     #[must_use]
-    pub fn unverified(&self, generation: u64, since: Time) -> Vec<(Name, String)> {
+    pub fn unverified(&self, generation: u64, since: u64) -> Vec<Lagging> {
+        self.lagging(|verified, entry| {
+            let fresh = entry.last_pass.is_some_and(|ticket| ticket >= since);
+            fresh && verified >= Some(generation) && entry.last_error.is_none()
+        })
+    }
+
+    /// The conditions that keep something desired from being in effect, the first [`MOST_LISTED`], transient ones
+    /// first.
+    #[must_use]
+    pub fn not_in_effect(&self) -> Vec<Condition> {
+        let mut all: Vec<&Condition> = self
+            .conditions()
+            .filter(|condition| condition.kind.keeps_from_effect())
+            .collect();
+        all.sort_by_key(|condition| !condition.transient);
+        all.into_iter().take(MOST_LISTED).cloned().collect()
+    }
+
+    /// What a target could not do of what is desired, all of it.
+    #[must_use]
+    pub fn unmet(&self, target: &Name) -> Vec<Unmet> {
+        let id = self.target_id(target);
+        let entry = id.and_then(|id| self.targets.get(&id));
+        entry.map_or_else(Vec::new, |entry| entry.report.unmet.clone())
+    }
+
+    /// The targets that are not `done`, by their last verified generation, with what is known of the reason.
+    pub(super) fn lagging(&self, done: impl Fn(Option<u64>, &TargetEntry) -> bool) -> Vec<Lagging> {
         self.targets
             .iter()
             .filter_map(|(id, entry)| {
-                let verified = self.reconciler.verified(*id);
-                let fresh = entry.ended_at.is_some_and(|at| at >= since);
-                if fresh && verified >= Some(generation) && entry.last_error.is_none() {
+                if done(self.reconciler.verified(*id), entry) {
                     return None;
                 }
                 let why = match (&entry.last_error, self.reconciler.state(*id)) {
@@ -67,7 +97,8 @@ impl Engine {
                     (None, _) if !self.published => "no source has told everything yet".to_owned(),
                     (None, _) => "its last pass did not converge".to_owned(),
                 };
-                Some((entry.name.clone(), why))
+                let target = entry.name.clone();
+                Some(Lagging { target, why })
             })
             .collect()
     }
@@ -154,6 +185,7 @@ fn source(entry: &SourceEntry, now: Time) -> SourceStatus {
             .map(|(found, _)| found.clone())
             .collect(),
         diagnostics_dropped: entry.diagnostics_dropped,
+        tickets: tickets::status(entry),
     }
 }
 

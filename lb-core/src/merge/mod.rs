@@ -80,6 +80,17 @@ pub struct Merge {
 }
 
 impl Merge {
+    /// Returns `true` if the record of `source` under `key` is in effect, under whichever name.
+    #[must_use]
+    pub fn counts(&self, source: SourceId, key: &RecordKey) -> bool {
+        let claimed = self.services.get(&key.service);
+        let claims = claimed.and_then(|claimed| claimed.ids.get(&key.id));
+        claims.is_some_and(|claims| {
+            let mut shown = claims.shown.iter(&key.id);
+            shown.any(|(_, (own, _))| *own == source)
+        })
+    }
+
     /// Adds a source with the lowest precedence so far. All sources added by their name share services.
     pub fn add_source(&mut self, name: Name) -> SourceId {
         let id = self.sources.add(name, Trust::default(), false);

@@ -3,6 +3,7 @@
 //! Everything here is a value: no input or output, no clock. A value that exists is valid, because
 //! the constructors parse.
 
+mod address;
 mod endpoint;
 mod name;
 mod options;
@@ -11,6 +12,7 @@ mod service;
 mod snapshot;
 mod withheld;
 
+pub use address::InvalidEndpoint;
 pub use endpoint::{Endpoint, EndpointState, InvalidWeight, Weight};
 pub use name::{InvalidName, Name};
 pub use options::{OnDown, ServiceOptions};

@@ -75,9 +75,7 @@ impl Drive {
         };
         self.shared
             .with(|engine, now| engine.pass_ended(now, pass, result));
-        self.shared
-            .progress
-            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+        self.shared.progressed();
     }
 
     async fn preview(&mut self, ask: Ask) {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     builder::check_resync,
@@ -14,11 +14,13 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    driver::{Driver, Preview},
+    condition::Condition,
+    driver::{Driver, Preview, Unmet},
+    engine::Engine,
     guard::{Confirm, GuardConfig},
     model::{Name, Snapshot},
-    source::Source,
-    status::Status,
+    source::{Source, Ticket},
+    status::{Lagging, Status, TicketStatus},
 };
 
 /// Looks at a control plane and asks it for things. Clones are cheap and can be used from any thread.
@@ -36,28 +38,33 @@ pub struct Handle {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reconciled {
-    /// The generation that was asked for: the newest at the time of asking.
+    /// The generation that was asked for: the newest when every write before the call was taken in.
     pub generation: u64,
-    /// Targets that have not applied and verified it in time. Empty: all have.
+    /// Sources that have not taken in every write before the call in time.
+    pub unread: Vec<Name>,
+    /// Targets that have not applied and verified the generation in time. Empty: all have.
     pub lagging: Vec<Lagging>,
+    /// The conditions that keep something desired from being in effect although the targets have verified the rest, the
+    /// first [`MOST_LISTED`](crate::status::MOST_LISTED). A transient one is listed if it lasted to the limit.
+    pub conditions: Vec<Condition>,
 }
 
 impl Reconciled {
-    /// Whether all targets have applied and verified the generation.
+    /// Returns `true` if every write before the call, and everything else desired then, is in effect on every target.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lagging.is_empty()
+        self.is_verified() && self.conditions.is_empty()
     }
-}
 
-/// A target that has not applied a generation in time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Lagging {
-    /// The target.
-    pub target: Name,
-    /// What is known of the reason.
-    pub why: String,
+    /// Returns `true` if all targets have applied and verified the generation, but for what `conditions` name.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.unread.is_empty() && self.lagging.is_empty()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_verified() && !self.conditions.iter().any(|condition| condition.transient)
+    }
 }
 
 impl Handle {
@@ -119,8 +126,11 @@ impl Handle {
         Ok(())
     }
 
-    /// Makes every target pass once more and waits until all have applied and verified the generation that is the
-    /// newest now, or a later one; at most for `limit`.
+    /// Makes every target pass once more and waits until everything that is desired now is in effect on all of them, at
+    /// most for `limit`.
+    ///
+    /// That covers every write of a [`Publisher`](crate::Publisher) that returned before the call. A transient condition
+    /// is waited for; permanent ones end the wait as soon as everything else is in effect.
     ///
     /// # Errors
     /// [`PlaneError::Closed`] when the control plane has ended.
@@ -129,18 +139,99 @@ impl Handle {
             return Err(PlaneError::Closed);
         }
         let mut progress = self.shared.progress.subscribe();
-        let (generation, since) = self.shared.with(|engine, now| {
-            engine.flush(now);
-            engine.request_pass(now);
-            (engine.snapshot().generation(), now)
-        });
+        let written = self.shared.read(|engine, _| engine.written());
+        let unread = |engine: &Engine| {
+            let left = written
+                .iter()
+                .filter(|(id, revision)| !engine.has_taken(*id, *revision));
+            engine.source_names(left.map(|(id, _)| *id))
+        };
+        let mut begun: Option<(u64, u64)> = None;
+        let mut look = || {
+            if begun.is_none() && self.shared.read(|engine, _| unread(engine).is_empty()) {
+                begun = Some(self.shared.with(|engine, now| {
+                    engine.flush(now);
+                    let since = engine.request_pass(now);
+                    (engine.snapshot().generation(), since)
+                }));
+            }
+            self.shared.read(|engine, _| Reconciled {
+                generation: begun.map_or_else(|| engine.snapshot().generation(), |begun| begun.0),
+                unread: match begun {
+                    Some(_) => Vec::new(),
+                    None => unread(engine),
+                },
+                lagging: match begun {
+                    Some((generation, since)) => engine.unverified(generation, since),
+                    None => Vec::new(),
+                },
+                conditions: engine.not_in_effect(),
+            })
+        };
+        self.until(limit, &mut progress, &mut look, Reconciled::is_settled)
+            .await
+    }
+
+    /// The ticket of the write at `revision` to a source of this control plane; `None` if nothing was written there yet.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] if there is no source of that name that the program writes to.
+    pub fn ticket(&self, source: &Name, revision: u64) -> Result<Option<Ticket>, PlaneError> {
+        let written = self.shared.read(|engine, _| engine.written_of(source));
+        let written = written.ok_or_else(|| PlaneError::Unknown {
+            what: "source",
+            name: source.clone(),
+        })?;
+        let given = (1..=written.revision()).contains(&revision);
+        Ok(given.then(|| written.ticket(source.clone(), revision)))
+    }
+
+    /// Says what became of a write now.
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] if the source that was written to is not in this control plane.
+    pub fn ticket_state(&self, ticket: &Ticket) -> Result<TicketStatus, PlaneError> {
+        let found = self.shared.read(|engine, _| engine.ticket(ticket));
+        found.ok_or_else(|| PlaneError::Unknown {
+            what: "source",
+            name: ticket.source.clone(),
+        })
+    }
+
+    /// Waits until a write is in effect on every target, at most for `limit`.
+    ///
+    /// Returns earlier if only permanent conditions keep it from that: see [`TicketStatus::in_effect`].
+    ///
+    /// # Errors
+    /// [`PlaneError::Unknown`] if the source that was written to is not in this control plane, [`PlaneError::Closed`]
+    /// when the control plane has ended.
+    pub async fn wait(&self, ticket: &Ticket, limit: Duration) -> Result<TicketStatus, PlaneError> {
+        let mut progress = self.shared.progress.subscribe();
+        let settled = |state: &Result<TicketStatus, PlaneError>| {
+            state.as_ref().map_or(true, TicketStatus::is_settled)
+        };
+        let mut look = || self.ticket_state(ticket);
+        if settled(&look()) {
+            return look();
+        }
+        if self.commands.is_closed() {
+            return Err(PlaneError::Closed);
+        }
+        self.until(limit, &mut progress, &mut look, settled).await?
+    }
+
+    /// Looks again after each progress until what is seen is settled, or the limit is over.
+    async fn until<T>(
+        &self,
+        limit: Duration,
+        progress: &mut watch::Receiver<u64>,
+        look: &mut impl FnMut() -> T,
+        settled: impl Fn(&T) -> bool,
+    ) -> Result<T, PlaneError> {
         let all_done = async {
             loop {
                 progress.borrow_and_update();
-                let left = self
-                    .shared
-                    .read(|engine, _| engine.unverified(generation, since));
-                if left.is_empty() || progress.changed().await.is_err() {
+                if settled(&look()) || progress.changed().await.is_err() {
                     return;
                 }
             }
@@ -149,16 +240,13 @@ impl Handle {
             _ = tokio::time::timeout(limit, all_done) => {}
             () = self.commands.closed() => return Err(PlaneError::Closed),
         }
-        let left = self
-            .shared
-            .read(|engine, _| engine.unverified(generation, since));
-        Ok(Reconciled {
-            generation,
-            lagging: left
-                .into_iter()
-                .map(|(target, why)| Lagging { target, why })
-                .collect(),
-        })
+        Ok(look())
+    }
+
+    /// Everything that a target could not do of what is desired. The status lists only the first of it.
+    #[must_use]
+    pub fn unmet(&self, target: &Name) -> Vec<Unmet> {
+        self.shared.read(|engine, _| engine.unmet(target))
     }
 
     /// What a pass of one target would do now. Changes nothing. Waits for a running pass to end first.

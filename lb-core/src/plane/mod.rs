@@ -10,9 +10,9 @@ mod run;
 mod shared;
 mod supervise;
 
+pub use crate::status::Lagging;
 pub use builder::Builder;
-pub(crate) use error::chain;
 pub use error::{BuildError, PlaneError};
 pub use events::Events;
-pub use handle::{Handle, Lagging, Reconciled};
+pub use handle::{Handle, Reconciled};
 pub use run::{ControlPlane, Running};

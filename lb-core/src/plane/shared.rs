@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::clock::Clock;
 use crate::{
+    condition::{Condition, ConditionKind},
     engine::{DuplicateName, Engine},
     event::{Event, Stamped},
     model::{Name, Snapshot},
@@ -31,7 +32,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the loop that waits for the engine's next deadline.
     pub(super) wake: Notify,
-    /// Ticks when a pass has ended.
+    /// Ticks when a pass has ended and when a source has said something.
     pub(super) progress: watch::Sender<u64>,
     events: broadcast::Sender<Arc<Stamped>>,
 }
@@ -58,6 +59,12 @@ impl Shared {
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Stamped>> {
         self.events.subscribe()
+    }
+
+    /// Lets those who wait for something look again.
+    pub(super) fn progressed(&self) {
+        self.progress
+            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
     }
 
     /// Reads without changing anything.
@@ -153,9 +160,20 @@ fn log(stamped: &Stamped) {
             records,
             hold_ms,
         } => tracing::warn!(seq, %source, %service, records, hold_ms, "removal held back"),
-        Event::Published { .. } | Event::Verified { .. } | Event::Pass { .. } => {
+        Event::Published { .. }
+        | Event::Verified { .. }
+        | Event::Pass { .. }
+        | Event::InEffect { .. } => {
             tracing::debug!(seq, ?event);
         }
+        Event::KeptBack {
+            ticket, conditions, ..
+        } => {
+            let first = conditions.first().map(tracing::field::display);
+            tracing::debug!(seq, %ticket, conditions = conditions.len(), first, "write is kept back");
+        }
+        Event::ConditionBegan { condition } => log_condition(*seq, condition, true),
+        Event::ConditionEnded { condition } => log_condition(*seq, condition, false),
         Event::GuardReleased {
             source,
             service,
@@ -186,6 +204,42 @@ fn log(stamped: &Stamped) {
             }
         }
         Event::Closing | Event::Lost { .. } => tracing::info!(seq, ?event),
+    }
+}
+
+/// Says that a condition began or ended, unless another event has its line already.
+fn log_condition(seq: u64, condition: &Condition, began: bool) {
+    let kind = condition.kind;
+    let target_name = condition.target.as_ref().map(tracing::field::display);
+    let source = condition.source.as_ref().map(tracing::field::display);
+    let service = condition.service.as_ref().map(tracing::field::display);
+    let endpoint = condition.endpoint.as_ref().map(tracing::field::display);
+    let object = condition.object.as_deref();
+    let help = condition.help.as_deref();
+    let detail = &condition.detail;
+    let has_its_own = match kind {
+        ConditionKind::NeverSynced | ConditionKind::Stale | ConditionKind::Hold => true,
+        // One with an object is a diagnostic.
+        ConditionKind::Diagnostic | ConditionKind::Withheld | ConditionKind::Failed => {
+            began || object.is_none()
+        }
+        ConditionKind::TargetDown => began,
+        _ => false,
+    };
+    if has_its_own {
+        tracing::debug!(seq, began, "{condition}");
+    } else if !began {
+        tracing::info!(
+            seq, %kind, target_name, source, service, endpoint, object, "condition ended: {detail}"
+        );
+    } else if kind.needs_operator() {
+        tracing::warn!(
+            seq, %kind, target_name, source, service, endpoint, object, help, "{detail}"
+        );
+    } else {
+        tracing::info!(
+            seq, %kind, target_name, source, service, endpoint, object, help, "{detail}"
+        );
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{error::chain, shared::Shared};
+use super::shared::Shared;
 use crate::{
     backoff::{Backoff, BackoffConfig, Jitter},
+    chain::chain,
     engine::{AttemptEnd, EndKind},
     merge::SourceId,
     source::{Admission, Descriptor, Protocol, Sink, Source, SourceError, Update, Violation},
@@ -122,6 +123,7 @@ impl Supervise {
         };
         self.shared
             .with(|engine, now| engine.source_ended(now, self.id, end));
+        self.shared.progressed();
     }
 }
 
@@ -138,6 +140,7 @@ fn hand_over(
         Admission::Outdated { at, applied } => engine.source_outdated(now, id, at, applied),
         Admission::Alive => engine.source_alive(now, id, received),
     });
+    shared.progressed();
     Ok(())
 }
 

@@ -163,6 +163,12 @@ impl Reconciler {
         }
     }
 
+    /// The ticket of the next pass that begins.
+    #[must_use]
+    pub fn next_ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
     /// A pass ended. Ignored when it is not the one that runs.
     ///
     /// Returns whether it counted.

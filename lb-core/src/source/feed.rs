@@ -9,17 +9,23 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::{Cursor, Descriptor, Record, RecordKey, Sink, Source, SourceError, Update};
-use crate::model::{EndpointState, Mode, Name, Route, ServiceOptions, Weight};
+use super::{
+    Cursor, Descriptor, Record, RecordKey, Sink, Source, SourceError, Ticket, Update, Written,
+};
+use crate::model::{EndpointState, InvalidEndpoint, Mode, Name, Route, ServiceOptions, Weight};
 
 /// Makes a push source: what is written to the [`Publisher`] comes out of the [`Feed`].
 ///
 /// Writing never blocks, whatever the reading end does: between two reads the latest word on each record wins, so
 /// at most one entry per record waits. What one call writes is read as one, never half.
 ///
-/// Each writing call gives the cursor of what it wrote: once the source's status or an event names it or a later one,
-/// everything written up to then was taken in, and the [`Verified`](crate::Event::Verified) that names it says that
-/// it is in effect. A write that another one undoes before it is read has no effect, so no event needs to name it.
+/// Each write returns its [`Ticket`]. [`Handle::wait`](crate::Handle::wait) waits until it is in effect on every target,
+/// [`Handle::ticket_state`](crate::Handle::ticket_state) says what keeps it from that, and
+/// [`Event::InEffect`](crate::Event::InEffect) says when it is. A write that changes nothing, or that a later one undoes
+/// before it is read, has a ticket too.
+///
+/// An endpoint that no target can serve is refused, and the write changes nothing: see
+/// [`Endpoint::check`](crate::Endpoint::check).
 ///
 /// Nothing is told before the first call that writes. A program that restarts beside a running target should begin
 /// with [`Publisher::reset`], so that what it has not yet listed is not taken for gone.
@@ -35,15 +41,20 @@ use crate::model::{EndpointState, Mode, Name, Route, ServiceOptions, Weight};
 /// publisher.set(Record::new(key.clone(), Endpoint::new("10.0.0.7:80".parse().unwrap())))?;
 /// publisher.drain(&key, None)?;
 /// publisher.remove(&key)?;
-/// # Ok::<(), lb_core::FeedClosed>(())
+/// # Ok::<(), lb_core::WriteError>(())
 /// ```
 #[must_use]
 pub fn feed(name: Name) -> (Publisher, Feed) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        name,
+        state: Mutex::default(),
+        unread: Notify::new(),
+        written: Written::new(),
+    });
     let publisher = Publisher {
         ends: Arc::new(WriteEnd(shared.clone())),
     };
-    (publisher, Feed { name, shared })
+    (publisher, Feed { shared })
 }
 
 /// Writes to a [`Feed`], from any thread. Clones write to the same feed; what is written last counts.
@@ -55,7 +66,6 @@ pub struct Publisher {
 /// The source that tells what its [`Publisher`]s write.
 #[derive(Debug)]
 pub struct Feed {
-    name: Name,
     shared: Arc<Shared>,
 }
 
@@ -67,15 +77,54 @@ const EPOCH: &str = "feed";
 #[error("the feed is closed")]
 pub struct FeedClosed;
 
+/// Why a write was refused. It changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The feed is closed.
+    #[error(transparent)]
+    Closed(#[from] FeedClosed),
+    /// No target can serve the endpoint.
+    #[error("endpoint {endpoint} of service {service}: {wrong}")]
+    Invalid {
+        /// The service of the endpoint.
+        service: Name,
+        /// The endpoint.
+        endpoint: Name,
+        /// The field, its value and what was expected.
+        #[source]
+        wrong: InvalidEndpoint,
+    },
+}
+
+/// Refuses records that no target can serve.
+fn check<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<(), WriteError> {
+    for record in records {
+        let judged = record.endpoint.as_ref().map_or(Ok(()), |own| own.check());
+        judged.map_err(|wrong| WriteError::Invalid {
+            service: record.key.service.clone(),
+            endpoint: record.key.id.clone(),
+            wrong,
+        })?;
+    }
+    Ok(())
+}
+
 /// All publishers together: dropped with the last of them.
 #[derive(Debug)]
 struct WriteEnd(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    name: Name,
     state: Mutex<State>,
-    written: Notify,
+    /// Wakes the reader.
+    unread: Notify,
+    written: Written,
 }
+
+/// How many keys of writes without effect wait for the reader, so that their tickets follow the records they name.
+const MOST_TOUCHED: usize = 1024;
 
 #[derive(Debug, Default)]
 struct State {
@@ -97,12 +146,13 @@ impl Publisher {
     /// Writes that `records` are all there is. What they do not list is gone, which the guard may hold back.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
-    pub fn reset(&self, records: impl IntoIterator<Item = Record>) -> Result<Cursor, FeedClosed> {
+    /// [`WriteError::Closed`] when the control plane no longer reads.
+    pub fn reset(&self, records: impl IntoIterator<Item = Record>) -> Result<Ticket, WriteError> {
         let records: HashMap<RecordKey, Record> = records
             .into_iter()
             .map(|record| (record.key.clone(), record))
             .collect();
+        check(records.values())?;
         self.write(|state| {
             // The whole is read anew, but for records removed by name: that they were meant to go is still told.
             state.unread.retain(|key, known| {
@@ -116,15 +166,16 @@ impl Publisher {
     /// Writes that these records are set and those are gone, at once. A key in both is set.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
+    /// [`WriteError::Closed`] when the control plane no longer reads.
     pub fn batch(
         &self,
         set: impl IntoIterator<Item = Record>,
         remove: impl IntoIterator<Item = RecordKey>,
-    ) -> Result<Cursor, FeedClosed> {
+    ) -> Result<Ticket, WriteError> {
         // The caller's iterators may do anything, so they run before the lock is taken.
         let set: Vec<Record> = set.into_iter().collect();
         let remove: Vec<RecordKey> = remove.into_iter().collect();
+        check(&set)?;
         self.write(|state| {
             for key in &remove {
                 state.remove(key);
@@ -138,16 +189,17 @@ impl Publisher {
     /// Writes one record.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
-    pub fn set(&self, record: Record) -> Result<Cursor, FeedClosed> {
+    /// [`WriteError::Closed`] when the control plane no longer reads.
+    pub fn set(&self, record: Record) -> Result<Ticket, WriteError> {
+        check([&record])?;
         self.write(|state| state.set(record))
     }
 
     /// Writes that one record is gone. Without such a record, nothing happens.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
-    pub fn remove(&self, key: &RecordKey) -> Result<Cursor, FeedClosed> {
+    /// [`WriteError::Closed`] when the control plane no longer reads.
+    pub fn remove(&self, key: &RecordKey) -> Result<Ticket, WriteError> {
         self.write(|state| state.remove(key))
     }
 
@@ -155,14 +207,16 @@ impl Publisher {
     /// target's own limit). Without such an endpoint, nothing happens.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
-    pub fn drain(&self, key: &RecordKey, grace: Option<Duration>) -> Result<Cursor, FeedClosed> {
+    /// [`WriteError::Closed`] when the control plane no longer reads.
+    pub fn drain(&self, key: &RecordKey, grace: Option<Duration>) -> Result<Ticket, WriteError> {
         self.write(|state| {
             if let Some(mut record) = state.records.get(key).cloned()
                 && let Some(endpoint) = &mut record.endpoint
             {
                 endpoint.state = EndpointState::Draining { grace };
                 state.set(record);
+            } else {
+                state.touch(key);
             }
         })
     }
@@ -170,14 +224,16 @@ impl Publisher {
     /// Writes another weight of one endpoint. Without such an endpoint, nothing happens.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
-    pub fn weigh(&self, key: &RecordKey, weight: Weight) -> Result<Cursor, FeedClosed> {
+    /// [`WriteError::Closed`] when the control plane no longer reads.
+    pub fn weigh(&self, key: &RecordKey, weight: Weight) -> Result<Ticket, WriteError> {
         self.write(|state| {
             if let Some(mut record) = state.records.get(key).cloned()
                 && let Some(endpoint) = &mut record.endpoint
             {
                 endpoint.weight = weight;
                 state.set(record);
+            } else {
+                state.touch(key);
             }
         })
     }
@@ -187,13 +243,13 @@ impl Publisher {
     /// It is the record of [`declaration`](Self::declaration), and lives until that is removed.
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
+    /// [`WriteError::Closed`] when the control plane no longer reads.
     pub fn declare(
         &self,
         service: Name,
         mode: Mode,
         routes: impl IntoIterator<Item = Route>,
-    ) -> Result<Cursor, FeedClosed> {
+    ) -> Result<Ticket, WriteError> {
         self.declare_with_options(service, mode, ServiceOptions::default(), routes)
     }
 
@@ -206,18 +262,18 @@ impl Publisher {
     /// let (publisher, _feed) = feed("app".parse().unwrap());
     /// let options = ServiceOptions::default().exclusive(true).on_down(OnDown::ShutdownSessions);
     /// publisher.declare_with_options("db".parse().unwrap(), Mode::Tcp, options, [])?;
-    /// # Ok::<(), lb_core::FeedClosed>(())
+    /// # Ok::<(), lb_core::WriteError>(())
     /// ```
     ///
     /// # Errors
-    /// [`FeedClosed`] when nobody reads any more.
+    /// [`WriteError::Closed`] when the control plane no longer reads.
     pub fn declare_with_options(
         &self,
         service: Name,
         mode: Mode,
         options: ServiceOptions,
         routes: impl IntoIterator<Item = Route>,
-    ) -> Result<Cursor, FeedClosed> {
+    ) -> Result<Ticket, WriteError> {
         let routes: Vec<Route> = routes.into_iter().collect();
         let record = Record::declare(Self::declaration(service))
             .with_mode(mode)
@@ -246,20 +302,22 @@ impl Publisher {
         let _ = retired;
     }
 
-    fn write(&self, change: impl FnOnce(&mut State)) -> Result<Cursor, FeedClosed> {
+    fn write(&self, change: impl FnOnce(&mut State)) -> Result<Ticket, WriteError> {
         let shared = &self.ends.0;
         let mut state = shared.lock();
         if state.closed.is_some() {
-            return Err(FeedClosed);
+            return Err(FeedClosed.into());
         }
         state.begun = true;
         change(&mut state);
         // Two for each write: a reset may have to be told apart from the batch that follows it.
         state.revision += 2;
-        let cursor = state.cursor();
+        let revision = state.revision;
+        // Under the lock, so that a wait that begins after this write knows of it.
+        shared.written.advance(revision);
         drop(state);
-        shared.written.notify_one();
-        Ok(cursor)
+        shared.unread.notify_one();
+        Ok(shared.written.ticket(shared.name.clone(), revision))
     }
 }
 
@@ -267,7 +325,11 @@ impl State {
     fn set(&mut self, record: Record) {
         let key = record.key.clone();
         let known = match self.records.get_mut(&key) {
-            Some(own) if *own == record => return,
+            Some(own) if *own == record => {
+                // Read again all the same: the ticket of this write follows the record.
+                self.unread.entry(key).or_insert(true);
+                return;
+            }
             Some(own) => {
                 *own = record;
                 true
@@ -280,8 +342,16 @@ impl State {
         self.unread.entry(key).or_insert(known);
     }
 
+    /// Makes the ticket of a write without effect follow what is known of a record.
+    fn touch(&mut self, key: &RecordKey) {
+        if self.unread.len() < MOST_TOUCHED {
+            self.unread.entry(key.clone()).or_insert(true);
+        }
+    }
+
     fn remove(&mut self, key: &RecordKey) {
         if self.records.remove(key).is_none() {
+            self.touch(key);
             return;
         }
         // What the reader never learnt of need not be taken back, so coming and going leaves nothing behind.
@@ -351,7 +421,7 @@ impl Shared {
 
     fn close(&self, why: &'static str) {
         self.lock().closed.get_or_insert(why);
-        self.written.notify_one();
+        self.unread.notify_one();
     }
 }
 
@@ -371,7 +441,7 @@ impl Drop for Feed {
 #[async_trait]
 impl Source for Feed {
     fn describe(&self) -> Descriptor {
-        Descriptor::new(self.name.clone(), "feed")
+        Descriptor::new(self.shared.name.clone(), "feed").with_written(self.shared.written.clone())
     }
 
     async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
@@ -390,7 +460,7 @@ impl Source for Feed {
                     why: why.to_owned(),
                 });
             }
-            self.shared.written.notified().await;
+            self.shared.unread.notified().await;
         }
     }
 }
@@ -411,7 +481,7 @@ mod tests {
     #[test]
     fn i7_an_unread_feed_keeps_one_entry_per_record() {
         let (publisher, feed) = feed("f".parse().unwrap());
-        for round in 0..10_000_usize {
+        for round in 1..10_000_usize {
             let port = u16::try_from(round).unwrap();
             publisher.set(record(round % 7, port)).unwrap();
             publisher.set(record(100 + round, port)).unwrap();
@@ -435,7 +505,7 @@ mod tests {
             .unwrap()
         };
         let mut first = true;
-        for round in 0..2_000_u16 {
+        for round in 1..2_000_u16 {
             match number(9) {
                 0 => publisher.reset([record(number(5), round), record(number(5), round)]),
                 1..4 => publisher.remove(&key(number(5))),
@@ -505,10 +575,10 @@ mod tests {
         let (publisher, feed) = feed("f".parse().unwrap());
         let clone = publisher.clone();
         publisher.close_and_retire();
-        assert_eq!(clone.set(record(1, 1)), Err(FeedClosed));
+        assert_eq!(clone.set(record(1, 1)), Err(FeedClosed.into()));
         drop(feed);
         let (publisher, feed) = super::feed("f".parse().unwrap());
         drop(feed);
-        assert_eq!(publisher.remove(&key(1)), Err(FeedClosed));
+        assert_eq!(publisher.remove(&key(1)), Err(FeedClosed.into()));
     }
 }

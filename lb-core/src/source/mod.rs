@@ -11,13 +11,14 @@ mod protocol;
 mod sink;
 mod trust;
 mod update;
+mod written;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use error::SourceError;
-pub use feed::{Feed, FeedClosed, Publisher, feed};
+pub use feed::{Feed, FeedClosed, Publisher, WriteError, feed};
 #[cfg(feature = "file")]
 pub use file::FileSource;
 #[cfg(feature = "fuzzing")]
@@ -26,6 +27,7 @@ pub use protocol::{Admission, Protocol, Violation};
 pub use sink::{Sink, SinkClosed};
 pub use trust::{Restricted, Trust};
 pub use update::{Cursor, Diagnostic, Record, RecordKey, Severity, Update};
+pub use written::{Ticket, Written};
 
 use crate::{limits::Limits, model::Name};
 
@@ -70,6 +72,9 @@ pub struct Descriptor {
     /// What it may ask for. Defaults to [`Limits::default`].
     pub limits: Limits,
     trust: Option<Name>,
+    /// How far the program has written to the source, where it is one that the program writes to. The source reports
+    /// each of these revisions, or a later one, as the cursor of an update.
+    pub written: Option<Written>,
 }
 
 impl Descriptor {
@@ -84,6 +89,7 @@ impl Descriptor {
             local_ids: false,
             limits: Limits::default(),
             trust: None,
+            written: None,
         }
     }
 
@@ -91,6 +97,13 @@ impl Descriptor {
     #[must_use]
     pub fn with_liveness(mut self, bound: Duration) -> Self {
         self.liveness = Some(bound);
+        self
+    }
+
+    /// The same of a source that the program writes to.
+    #[must_use]
+    pub fn with_written(mut self, written: Written) -> Self {
+        self.written = Some(written);
         self
     }
 

@@ -203,6 +203,10 @@ pub enum Severity {
     Warning,
     /// The object is left out, or its last good form is kept.
     Error,
+    /// A route is withheld because what restricts who may reach it cannot be honoured.
+    Withheld,
+    /// A whole file or listing cannot be read: what it said last stays in effect until an operator mends it.
+    Failed,
 }
 
 impl fmt::Display for Diagnostic {

@@ -261,7 +261,9 @@ impl Play {
             life.seq = Some(event.seq);
             let (list, causes) = match &event.event {
                 Event::Published { causes, .. } => (&mut life.published, causes),
-                Event::Verified { causes, .. } => (&mut life.verified, causes),
+                Event::Verified { causes, .. } | Event::Pass { causes, .. } => {
+                    (&mut life.verified, causes)
+                }
                 _ => continue,
             };
             for cause in causes {

@@ -1,12 +1,12 @@
 //! Follows the control plane's events: logs what was applied, and measures how long changes take.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use lb_core::{
-    Endpoint, Event, Events, Handle, Name, Unmet,
+    Event, Events, Handle, Name, Unmet,
     event::Cause,
     model::{Changes, Snapshot},
 };
@@ -60,21 +60,30 @@ impl Histogram {
     }
 }
 
+/// What was said of a target's endpoints.
+#[derive(Debug, Default)]
+struct Said {
+    /// The generation up to which endpoints were logged.
+    upto: u64,
+    /// Endpoints that were left out then.
+    waiting: BTreeSet<(Name, Name)>,
+}
+
+/// What is said with every endpoint of one verification.
+struct Evidence {
+    cursors: String,
+    latency_micros: Option<u64>,
+}
+
 /// Follows until the control plane has ended.
 pub(crate) async fn follow(handle: Handle, mut events: Events, latencies: Arc<Latencies>) {
-    // The generation up to which each target's endpoints were logged.
-    let mut logged: BTreeMap<Name, u64> = BTreeMap::new();
-    let mut unmet_before: BTreeMap<Name, Vec<Unmet>> = BTreeMap::new();
+    let mut said: BTreeMap<Name, Said> = BTreeMap::new();
     while let Some(stamped) = events.next().await {
-        if let Event::Verified { target, .. } | Event::Pass { target, .. } = &stamped.event {
-            log_unmet(&handle, target, &mut unmet_before);
-        }
         match &stamped.event {
             Event::Verified {
                 target,
                 generation,
                 applied,
-                unmet,
                 causes,
                 pass_micros,
                 latency_micros,
@@ -83,7 +92,38 @@ pub(crate) async fn follow(handle: Handle, mut events: Events, latencies: Arc<La
                 if let Some(micros) = latency_micros {
                     latencies.record(target, *micros);
                 }
-                if *applied > 0 || *unmet > 0 {
+                if *applied > 0 {
+                    tracing::info!(
+                        target_name = %target,
+                        generation,
+                        steps = applied,
+                        cursors = cursors(causes),
+                        latency_us = latency_micros,
+                        pass_us = pass_micros,
+                        "verified"
+                    );
+                }
+                let evidence = Evidence {
+                    cursors: cursors(causes),
+                    latency_micros: *latency_micros,
+                };
+                let said = said.entry(target.clone()).or_default();
+                log_endpoints(&handle, target, *generation, said, &evidence);
+            }
+            Event::Pass {
+                target,
+                generation,
+                applied,
+                unmet,
+                converged,
+                causes,
+                latency_micros,
+                pass_micros,
+            } => {
+                if let Some(micros) = latency_micros {
+                    latencies.record(target, *micros);
+                }
+                if *applied > 0 || !causes.is_empty() {
                     tracing::info!(
                         target_name = %target,
                         generation,
@@ -92,96 +132,56 @@ pub(crate) async fn follow(handle: Handle, mut events: Events, latencies: Arc<La
                         cursors = cursors(causes),
                         latency_us = latency_micros,
                         pass_us = pass_micros,
-                        "verified"
+                        "applied"
                     );
                 }
-                let snapshot = handle.snapshot();
-                // A target that is behind already is verified again soon, and the rest is logged then.
-                if snapshot.generation() == *generation {
-                    let before = logged.insert(target.clone(), *generation).unwrap_or(0);
-                    log_endpoints(target, &snapshot, before, &cursors(causes), *latency_micros);
+                if *converged {
+                    let evidence = Evidence {
+                        cursors: cursors(causes),
+                        latency_micros: *latency_micros,
+                    };
+                    let said = said.entry(target.clone()).or_default();
+                    log_endpoints(&handle, target, *generation, said, &evidence);
                 }
             }
-            Event::Pass {
-                target,
-                generation,
-                applied,
-                unmet,
-                pass_micros,
-                ..
-            } if *applied > 0 => tracing::info!(
-                target_name = %target,
-                generation,
-                steps = applied,
-                unmet,
-                pass_us = pass_micros,
-                "applied"
-            ),
             Event::TargetRemoved { target } => {
                 latencies.forget(target);
-                logged.remove(target);
-                unmet_before.remove(target);
+                said.remove(target);
             }
             _ => {}
         }
     }
 }
 
-/// Says which wishes could not be met, when that is something new.
-fn log_unmet(handle: &Handle, target: &Name, before: &mut BTreeMap<Name, Vec<Unmet>>) {
-    let status = handle.status();
-    let Some(found) = status
-        .targets
-        .into_iter()
-        .find(|found| found.name == *target)
-    else {
-        return;
-    };
-    let before = before.entry(target.clone()).or_default();
-    if *before == found.unmet {
-        return;
-    }
-    for unmet in found.unmet.iter().filter(|unmet| !before.contains(unmet)) {
-        let endpoint = unmet.endpoint.as_ref().map(tracing::field::display);
-        tracing::warn!(target_name = %target, service = %unmet.service, endpoint, "unmet: {}", unmet.detail);
-    }
-    if found.unmet.is_empty() {
-        tracing::info!(target_name = %target, "every wish is met again");
-    }
-    *before = found.unmet;
-}
-
-/// Says of each endpoint that changed since a generation what is in effect now (I10). Which server has it, the driver
-/// says, under the same generation and address.
+/// Says of each endpoint that changed what is in effect now (I10), and of one that was left out when that ends. Which
+/// server has it, the driver says, under the same generation and address.
 fn log_endpoints(
+    handle: &Handle,
     target: &Name,
-    snapshot: &Snapshot,
-    before: u64,
-    cursors: &str,
-    latency_micros: Option<u64>,
+    generation: u64,
+    said: &mut Said,
+    evidence: &Evidence,
 ) {
-    let changes = snapshot.changes_since(before);
-    let changed: Vec<(&Name, &Name, Option<&Endpoint>)> = match &changes {
-        Changes::Only { endpoints, .. } => endpoints
-            .iter()
-            .flat_map(|(service, ids)| ids.iter().map(move |id| (service, id)))
-            .map(|(service, id)| {
-                let found = snapshot.service(service);
-                (service, id, found.and_then(|found| found.endpoint(id)))
-            })
-            .collect(),
-        // Those that changed cannot be told from those that stayed.
-        Changes::Everything => snapshot
-            .services()
-            .flat_map(|(service, found)| {
-                found
-                    .endpoints()
-                    .map(move |(id, now)| (service, id, Some(now)))
-            })
-            .collect(),
-    };
-    let generation = snapshot.generation();
-    for (service, endpoint, now) in changed.iter().take(MOST_LOGGED) {
+    let snapshot = handle.snapshot();
+    // A target that is behind already is verified again soon, and the rest is logged then.
+    if snapshot.generation() != generation {
+        return;
+    }
+    let mut changed = changed(&snapshot, said.upto);
+    said.upto = generation;
+    changed.append(&mut said.waiting);
+    if changed.is_empty() {
+        return;
+    }
+    let all = handle.unmet(target);
+    let unmet = left_out(&all);
+    let (left_out, in_effect): (BTreeSet<_>, BTreeSet<_>) = changed
+        .into_iter()
+        .partition(|(service, endpoint)| is_unmet(&unmet, service, endpoint));
+    said.waiting = left_out;
+    for (service, endpoint) in in_effect.iter().take(MOST_LOGGED) {
+        let found = snapshot.service(service);
+        let now = found.and_then(|found| found.endpoint(endpoint));
         let state = now.map_or_else(|| "gone".to_owned(), |now| format!("{:?}", now.state));
         tracing::info!(
             target_name = %target,
@@ -190,15 +190,46 @@ fn log_endpoints(
             %endpoint,
             address = now.map(|now| tracing::field::display(now.address)),
             state = state.to_lowercase(),
-            cursors,
-            latency_us = latency_micros,
+            cursors = evidence.cursors,
+            latency_us = evidence.latency_micros,
             "endpoint in effect"
         );
     }
-    if changed.len() > MOST_LOGGED {
-        let more = changed.len() - MOST_LOGGED;
+    if in_effect.len() > MOST_LOGGED {
+        let more = in_effect.len() - MOST_LOGGED;
         tracing::info!(target_name = %target, generation, more, "and more endpoints in effect");
     }
+}
+
+/// The endpoints that changed since a generation; all, if that is too long ago to tell.
+fn changed(snapshot: &Snapshot, before: u64) -> BTreeSet<(Name, Name)> {
+    match snapshot.changes_since(before) {
+        Changes::Only { endpoints, .. } => endpoints
+            .into_iter()
+            .flat_map(|(service, ids)| ids.into_iter().map(move |id| (service.clone(), id)))
+            .collect(),
+        Changes::Everything => snapshot
+            .services()
+            .flat_map(|(service, found)| {
+                let ids = found.endpoints().map(|(id, _)| id.clone());
+                ids.map(move |id| (service.clone(), id))
+            })
+            .collect(),
+    }
+}
+
+/// What is left out: endpoints, and services as a whole.
+type LeftOut<'a> = BTreeSet<(&'a Name, Option<&'a Name>)>;
+
+fn left_out(unmet: &[Unmet]) -> LeftOut<'_> {
+    let all = unmet.iter();
+    all.map(|unmet| (&unmet.service, unmet.endpoint.as_ref()))
+        .collect()
+}
+
+/// Returns `true` if an endpoint is left out, on its own or with its service.
+fn is_unmet(unmet: &LeftOut<'_>, service: &Name, endpoint: &Name) -> bool {
+    unmet.contains(&(service, Some(endpoint))) || unmet.contains(&(service, None))
 }
 
 /// `docker=4f1c@17 etcd=9a0b@112`.
@@ -212,6 +243,27 @@ fn cursors(causes: &[Cause]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn case_p03_an_endpoint_is_left_out_on_its_own_or_with_its_service() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let unmet = |endpoint: Option<&str>| {
+            let reason = lb_core::UnmetReason::NoCapacity;
+            vec![Unmet::new(
+                name("web"),
+                endpoint.map(name),
+                reason,
+                String::new(),
+            )]
+        };
+        let is_unmet = |unmet: Vec<Unmet>, service: &str, endpoint: &str| {
+            is_unmet(&left_out(&unmet), &name(service), &name(endpoint))
+        };
+        assert!(is_unmet(unmet(Some("a")), "web", "a"));
+        assert!(!is_unmet(unmet(Some("a")), "web", "b"));
+        assert!(is_unmet(unmet(None), "web", "b"));
+        assert!(!is_unmet(unmet(None), "db", "b"));
+    }
 
     #[test]
     fn a_latency_counts_in_every_bucket_that_is_not_below_it() {
