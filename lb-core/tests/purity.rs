@@ -12,7 +12,7 @@ const PURE: &[&str] = &[
     "engine",
     "event.rs",
     "guard.rs",
-    "merge.rs",
+    "merge",
     "model",
     "reconciler",
     "source/error.rs",
