@@ -13,6 +13,7 @@
 mod confd;
 mod faults;
 mod follow;
+mod layouts;
 mod support;
 mod transactions;
 #[path = "../support/users.rs"]

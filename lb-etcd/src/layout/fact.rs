@@ -20,8 +20,8 @@ pub(crate) enum Fact {
     DefaultPort(u16),
     /// The priority where no key says one.
     DefaultPriority(i32),
-    /// The endpoint has the weight 1 where no key says one.
-    DefaultWeight,
+    /// The endpoint is a server of Traefik: its weight is 1 where no key says one.
+    TreeServer,
     /// The endpoint serves only while it leads.
     Elected,
     /// The address without its port.

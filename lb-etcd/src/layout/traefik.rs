@@ -18,6 +18,9 @@ use super::{
 /// The name that Traefik has for this kind of provider: `web@etcd` is the service `web`.
 const PROVIDERS: &[&str] = &["etcd"];
 
+/// Begins the names under which services of TCP are kept.
+pub(crate) const TCP: &str = "tcp:";
+
 /// The middlewares whose keys are read; of others only the kind counts, and their values, which may be passwords, are not
 /// kept.
 const READ_MIDDLEWARES: [&str; 4] = ["chain", "headers", "redirectscheme", "stripprefix"];
@@ -104,7 +107,7 @@ impl Tree {
                 rest @ ..,
             ] if !service.is_empty() && !index.is_empty() => {
                 let subject = Subject::Endpoint {
-                    service: Name::from_text(service),
+                    service: tree_service(protocol, service),
                     id: super::rules::endpoint_name(Name::from_text(index)),
                 };
                 server(protocol, subject, &rest.join("."), value)
@@ -152,6 +155,14 @@ impl Tree {
     }
 }
 
+/// The name under which the endpoints of a service are kept. A service of HTTP may have the name of one of TCP.
+pub(crate) fn tree_service(protocol: Protocol, service: &str) -> Name {
+    match protocol {
+        Protocol::Http => Name::from_text(service),
+        Protocol::Tcp => Name::from_text(&format!("{TCP}{service}")),
+    }
+}
+
 fn middleware(name: &str, rest: &[&str], value: &[u8]) -> Reading {
     let subject = Subject::Middleware {
         name: Name::from_text(name),
@@ -195,7 +206,15 @@ fn server(protocol: Protocol, subject: Subject, key: &str, value: &[u8]) -> Read
                 scalar::url(text)?
             }
             (Protocol::Tcp, "address") => Fact::Address(scalar::address(text)?).into(),
-            (_, "weight") => Fact::Weight(weight(text).map_err(Complaint::value)?).into(),
+            (_, "weight") => match weight(text) {
+                Ok(weight) => Fact::Weight(weight).into(),
+                Err(expected) => Facts {
+                    said: Vec::new(),
+                    complaints: vec![
+                        Complaint::value(format!("{expected}, 1 is used")).tolerated(),
+                    ],
+                },
+            },
             (Protocol::Http, "preservepath") | (Protocol::Tcp, "tls")
                 if text.eq_ignore_ascii_case("false") || text == "0" =>
             {
@@ -214,8 +233,7 @@ fn server(protocol: Protocol, subject: Subject, key: &str, value: &[u8]) -> Read
                 complaints: vec![Complaint::value("not honoured: unknown key of a server").tolerated()],
             },
         };
-        // Without a weight, a server has 1.
-        facts.said.push(Fact::DefaultWeight);
+        facts.said.push(Fact::TreeServer);
         facts.said.push(Fact::Mode(match protocol {
             Protocol::Http => Mode::Http,
             Protocol::Tcp => Mode::Tcp,

@@ -5,7 +5,7 @@ mod records;
 mod routers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -14,6 +14,7 @@ use lb_core::{Diagnostic, Mode, Name, Record, RecordKey};
 use super::{
     fact::{Complaint, Fact},
     rules::{Layout, Reading, Subject},
+    traefik::TCP,
 };
 use ledger::Ledger;
 
@@ -42,6 +43,8 @@ pub struct View {
     middlewares: BTreeMap<Name, Entity>,
     /// The services of which no route may be served, with the number of routes that say so.
     barred: BTreeMap<Name, usize>,
+    /// Servers of TCP were seen in a tree of Traefik.
+    has_tcp: bool,
     records: usize,
     ledger: Ledger,
     /// The most keys that are taken, and the number of those that were not.
@@ -128,6 +131,7 @@ impl View {
             routes: BTreeMap::new(),
             middlewares: BTreeMap::new(),
             barred: BTreeMap::new(),
+            has_tcp: false,
             records: 0,
         }
     }
@@ -232,10 +236,16 @@ impl View {
     fn refresh_all(&mut self, mut touched: BTreeSet<Subject>) -> Step {
         let mut step = Step::default();
         self.touch_routers(&mut touched);
+        self.touch_namesakes(&mut touched);
         self.bar(&mut touched);
         self.touch_dependent(&mut touched);
         for subject in touched {
             self.refresh(&subject, &mut step);
+        }
+        // A record may go where another one takes its key.
+        if !step.remove.is_empty() && !step.set.is_empty() {
+            let set: HashSet<&RecordKey> = step.set.iter().map(|record| &record.key).collect();
+            step.remove.retain(|key| !set.contains(key));
         }
         step
     }
@@ -272,6 +282,7 @@ impl View {
                     touched.extend(self.forget(&key));
                 }
                 touched.insert(subject.clone());
+                self.has_tcp |= matches!(&subject, Subject::Endpoint { service, .. } if service.as_str().starts_with(TCP));
                 if before.is_some_and(|view| !view.keys.contains_key(key.as_slice())) {
                     self.fresh += 1;
                 }
@@ -429,11 +440,12 @@ impl View {
             }
         }
         for service in changed {
+            let name = self.tree_name(&service);
             let of_service = |entity: &Entity| {
                 entity
                     .record
                     .as_ref()
-                    .is_some_and(|record| record.key.service == service)
+                    .is_some_and(|record| record.key.service == name)
             };
             let routes = self.routes.iter().filter(|(_, entity)| of_service(entity));
             touched.extend(routes.map(|(id, _)| Subject::Route { id: id.clone() }));

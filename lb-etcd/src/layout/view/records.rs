@@ -60,7 +60,7 @@ impl View {
         let entity = view.endpoints.get(id).ok_or_else(incomplete)?;
         let (mut address, mut ip, mut port, mut default_port) = (None, None, None, None);
         let (mut elected, mut unusable, mut options) = (false, false, None);
-        let mut default_weight = None;
+        let mut tree_server = false;
         let (mut weight, mut state, mut check_port, mut mode, mut wishes) =
             (None, None, None, None, None);
         for fact in self.facts_of(entity) {
@@ -69,7 +69,7 @@ impl View {
                 Fact::Host(found) => ip = ip.or(Some(*found)),
                 Fact::Port(found) => port = port.or(Some(*found)),
                 Fact::DefaultPort(found) => default_port = default_port.or(Some(*found)),
-                Fact::DefaultWeight => default_weight = Weight::new(DEFAULT_WEIGHT).ok(),
+                Fact::TreeServer => tree_server = true,
                 Fact::Elected => elected = true,
                 Fact::Unusable => unusable = true,
                 Fact::Options(found) => options = options.or(Some(*found)),
@@ -113,11 +113,17 @@ impl View {
         if elected && !self.leads(view, id) {
             state = EndpointState::Down;
         }
+        let default_weight = Weight::new(DEFAULT_WEIGHT).ok().filter(|_| tree_server);
         let endpoint = Endpoint::new(address)
             .with_weight(weight.or(default_weight).unwrap_or_default())
             .with_state(state)
             .with_check_port(check_port);
-        let key = RecordKey::new(service.clone(), id.clone());
+        let name = if tree_server {
+            self.tree_name(service)
+        } else {
+            service.clone()
+        };
+        let key = RecordKey::new(name, id.clone());
         let routes: Vec<Route> = wishes
             .into_iter()
             .flat_map(|wishes| wishes.iter())
@@ -235,7 +241,6 @@ impl View {
                 Fact::Address(_)
                 | Fact::CheckPort(_)
                 | Fact::DefaultPort(_)
-                | Fact::DefaultWeight
                 | Fact::Elected
                 | Fact::Host(_)
                 | Fact::Leader(_)
@@ -246,6 +251,7 @@ impl View {
                 | Fact::RuleUnusable
                 | Fact::State(_)
                 | Fact::TreeKey(_)
+                | Fact::TreeServer
                 | Fact::Unusable
                 | Fact::Weight(_) => {}
             }

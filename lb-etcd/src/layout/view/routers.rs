@@ -11,9 +11,10 @@ use lb_schemes::{
 use super::{
     super::{
         fact::{Complaint, Fact},
-        traefik::{RouterName, TreeKey},
+        rules::Subject,
+        traefik::{RouterName, TCP, TreeKey, tree_service},
     },
-    Entity, Made, View,
+    Entity, Made, ServiceView, View,
 };
 
 /// The most middlewares that one router may reach.
@@ -69,7 +70,8 @@ impl View {
             &self.middlewares_of(&keys),
             &mut diagnostics,
         );
-        let service = router.service.as_deref().map(Name::from_text);
+        let service = router.service.as_deref();
+        let service = service.map(|service| tree_service(name.protocol, service));
         let service = service.filter(|_| router.outcome != Outcome::LeftOut);
         let wrong = diagnostics.into_inner().into_iter().map(|found| Complaint {
             field: found.field,
@@ -95,7 +97,8 @@ impl View {
         protocol: Protocol,
         router: &Router,
     ) -> Option<Record> {
-        let mut routes = router.routes(service);
+        let own = self.tree_name(service);
+        let mut routes = router.routes(&own);
         if routes.is_empty() {
             return None;
         }
@@ -106,12 +109,64 @@ impl View {
                 route.redirect_https = false;
             }
         }
-        let key = RecordKey::new(service.clone(), Name::from_text(&format!("route:{id}")));
+        let key = RecordKey::new(own, Name::from_text(&format!("route:{id}")));
         let mode = match protocol {
             Protocol::Http => lb_core::Mode::Http,
             Protocol::Tcp => lb_core::Mode::Tcp,
         };
         Some(Record::declare(key).with_mode(mode).with_routes(routes))
+    }
+
+    /// The name of a service of Traefik. One of TCP gets another name where one of HTTP has servers under its own.
+    pub(super) fn tree_name(&self, service: &Name) -> Name {
+        let Some(own) = service.as_str().strip_prefix(TCP) else {
+            return service.clone();
+        };
+        let own = Name::from_text(own);
+        let has_servers = |view: &ServiceView| {
+            let mut endpoints = view.endpoints.values();
+            endpoints.any(|entity| !entity.keys.is_empty())
+        };
+        if self.services.get(&own).is_some_and(has_servers) {
+            Name::from_text(&format!("{own}-tcp"))
+        } else {
+            own
+        }
+    }
+
+    /// Where the servers of a service of HTTP came or went, those of TCP of the same name may change their name.
+    pub(super) fn touch_namesakes(&self, touched: &mut BTreeSet<Subject>) {
+        if !self.has_tcp {
+            return;
+        }
+        let mut more = BTreeSet::new();
+        for subject in &*touched {
+            let Subject::Endpoint { service, .. } = subject else {
+                continue;
+            };
+            let namesake = tree_service(Protocol::Tcp, service.as_str());
+            let name = self.tree_name(&namesake);
+            let stale = |entity: &Entity| {
+                let record = entity.record.as_ref();
+                record.is_some_and(|record| record.key.service != name)
+            };
+            if let Some(view) = self.services.get(&namesake)
+                && view.endpoints.values().any(stale)
+            {
+                more.extend(super::endpoints_of(&namesake, view));
+            }
+            let of_namesake = |entity: &Entity| {
+                self.router_of(entity)
+                    .is_some_and(|router| router.protocol == Protocol::Tcp)
+                    && entity.record.as_ref().is_some_and(|record| {
+                        let found = record.key.service.as_str();
+                        found.strip_suffix("-tcp").unwrap_or(found) == service.as_str()
+                    })
+            };
+            let routes = self.routes.iter().filter(|(_, entity)| of_namesake(entity));
+            more.extend(routes.map(|(id, _)| Subject::Route { id: id.clone() }));
+        }
+        touched.extend(more);
     }
 
     /// The definitions of the middlewares that these keys name, and of those that they call.
