@@ -115,7 +115,7 @@ impl Layout {
     /// [`InvalidLayout`] names the rule that cannot be used.
     pub fn new(configs: &[LayoutConfig]) -> Result<Self, InvalidLayout> {
         let mut parts = Vec::new();
-        for config in configs {
+        for (index, config) in configs.iter().enumerate() {
             if let LayoutConfig::Traefik {
                 root,
                 entrypoints,
@@ -123,7 +123,7 @@ impl Layout {
             } = config
             {
                 let root = root.trim_end_matches('/');
-                let tree = Tree::new(root, entrypoints, allow_unprotected);
+                let tree = Tree::new(index, root, entrypoints, allow_unprotected);
                 parts.push(Part::Traefik(Arc::new(tree)));
                 continue;
             }
@@ -167,24 +167,22 @@ impl Layout {
             };
         };
         let mut left = None;
-        let rules = self.parts.iter().flat_map(|part| match part {
-            Part::Rules(rules) => rules.iter().map(Ok).collect::<Vec<_>>(),
-            Part::Traefik(tree) => vec![Err(tree)],
-        });
-        for rule in rules {
-            let rule = match rule {
-                Ok(rule) => rule,
-                Err(tree) => match tree.read(key, value) {
-                    Some(reading) => return reading,
-                    None => continue,
-                },
+        for (index, part) in self.parts.iter().enumerate() {
+            let found = match part {
+                Part::Traefik(tree) => tree.read(key, value),
+                Part::Rules(rules) => rules.iter().find_map(|rule| {
+                    let captures = rule.pattern.matches(key)?;
+                    match rule.unfit(value) {
+                        None => Some(rule.read(&captures, value)),
+                        Some(unfit) => {
+                            left = Some(unfit);
+                            None
+                        }
+                    }
+                }),
             };
-            let Some(captures) = rule.pattern.matches(key) else {
-                continue;
-            };
-            match rule.unfit(value) {
-                None => return rule.read(&captures, value),
-                Some(unfit) => left = Some(unfit),
+            if let Some(reading) = found {
+                return reading.of_layout(index);
             }
         }
         match left {
@@ -200,6 +198,32 @@ impl Layout {
                 .tolerated(),
             },
         }
+    }
+}
+
+impl Reading {
+    /// The routes of each layout are its own, also where another layout has a route of the same name.
+    fn of_layout(mut self, index: usize) -> Self {
+        if let Self::Bad {
+            subject: Some(Subject::Route { id }),
+            ..
+        }
+        | Self::Said {
+            subject: Subject::Route { id },
+            ..
+        } = &mut self
+        {
+            *id = in_layout(index, id.clone());
+        }
+        self
+    }
+}
+
+/// The name of something that belongs to one layout: that of the first has its plain name.
+pub(super) fn in_layout(index: usize, name: Name) -> Name {
+    match index {
+        0 => name,
+        index => Name::from_text(&format!("{index}:{name}")),
     }
 }
 

@@ -28,6 +28,8 @@ const READ_MIDDLEWARES: [&str; 4] = ["chain", "headers", "redirectscheme", "stri
 /// The tree of keys below one root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tree {
+    /// The place of the layout among others.
+    index: usize,
     prefix: String,
     options: Options,
 }
@@ -49,6 +51,7 @@ pub(crate) struct RouterName {
 
 impl Tree {
     pub(crate) fn new(
+        index: usize,
         root: &str,
         entrypoints: &EntryPoints,
         allow_unprotected: &Unprotected,
@@ -57,6 +60,7 @@ impl Tree {
         options.entrypoints = entrypoints.clone();
         options.allow_unprotected = allow_unprotected.clone();
         Self {
+            index,
             prefix: format!("{root}/"),
             options,
         }
@@ -65,6 +69,11 @@ impl Tree {
     /// The text that every key of the tree begins with.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The name under which a middleware is kept.
+    pub(crate) fn middleware(&self, name: &str) -> Name {
+        super::rules::in_layout(self.index, Name::from_text(name))
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -93,7 +102,7 @@ impl Tree {
             }
             ["middlewares", name, rest @ ..] if !rest.is_empty() && !name.is_empty() => {
                 match protocol {
-                    Protocol::Http => middleware(name, rest, value),
+                    Protocol::Http => middleware(self.middleware(name), rest, value),
                     // A router that names one is withheld, whatever it is.
                     Protocol::Tcp => Reading::Nothing,
                 }
@@ -163,10 +172,8 @@ pub(crate) fn tree_service(protocol: Protocol, service: &str) -> Name {
     }
 }
 
-fn middleware(name: &str, rest: &[&str], value: &[u8]) -> Reading {
-    let subject = Subject::Middleware {
-        name: Name::from_text(name),
-    };
+fn middleware(name: Name, rest: &[&str], value: &[u8]) -> Reading {
+    let subject = Subject::Middleware { name };
     let read = rest
         .first()
         .is_some_and(|kind| READ_MIDDLEWARES.contains(kind));

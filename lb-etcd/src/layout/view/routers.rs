@@ -12,7 +12,7 @@ use super::{
     super::{
         fact::{Complaint, Fact},
         rules::Subject,
-        traefik::{RouterName, TCP, TreeKey, tree_service},
+        traefik::{RouterName, TCP, Tree, TreeKey, tree_service},
     },
     Entity, Made, ServiceView, View,
 };
@@ -67,7 +67,7 @@ impl View {
         }
         .read(
             tree.options(),
-            &self.middlewares_of(&keys),
+            &self.middlewares_of(tree, &keys),
             &mut diagnostics,
         );
         let service = router.service.as_deref();
@@ -170,7 +170,7 @@ impl View {
     }
 
     /// The definitions of the middlewares that these keys name, and of those that they call.
-    fn middlewares_of(&self, keys: &[(String, &str)]) -> Middlewares<'_> {
+    fn middlewares_of(&self, tree: &Tree, keys: &[(String, &str)]) -> Middlewares<'_> {
         let mut known = Middlewares::default();
         let mut seen: BTreeSet<String> = BTreeSet::new();
         let mut left: Vec<String> = keys
@@ -182,7 +182,7 @@ impl View {
             if seen.len() >= MAX_MIDDLEWARES || !seen.insert(name.clone()) {
                 continue;
             }
-            let Some(entity) = self.middlewares.get(&Name::from_text(&name)) else {
+            let Some(entity) = self.middlewares.get(&tree.middleware(&name)) else {
                 continue;
             };
             for key in self.tree_keys(entity) {
