@@ -143,6 +143,7 @@ fn command() -> impl Strategy<Value = Command> {
             Command::Prompt,
             Command::Reload,
             Command::SetSeverity,
+            Command::AwaitThreads,
             Command::ShowBackend,
             Command::ShowCliLevel,
             Command::ShowInfo,

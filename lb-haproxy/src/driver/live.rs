@@ -218,6 +218,12 @@ async fn read_gauges(
             }
         }
     }
+    if planner.is_exclusive(backend) {
+        // A session is no longer counted a moment before its thread has closed it.
+        let command = Command::AwaitThreads;
+        let reply = client.exec(&command).await?;
+        accept(&command, &reply)?;
+    }
     let now = clock();
     for (id, gauges) in gauges.into_values() {
         planner.observe_gauges(backend, id, gauges, now);

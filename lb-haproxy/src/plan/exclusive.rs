@@ -5,10 +5,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_core::{EndpointState, OnDown, Service};
+use lb_core::{EndpointState, Name, OnDown, Service};
 
 use super::{
     backend::{Backend, Role},
+    planner::Planner,
     slot::Slot,
     want::Want,
 };
@@ -70,6 +71,17 @@ impl Exclusive {
     /// The wish for an address: of a service's ready endpoints, all but one only stand by.
     pub(super) fn narrow(&self, address: SocketAddr, want: Want) -> Want {
         narrow(self.holder, address, want)
+    }
+}
+
+impl Planner {
+    /// Returns `true` if at most one endpoint of a backend can get traffic at any moment: its gauges are then to be read so
+    /// that what is no longer counted is closed as well.
+    #[must_use]
+    pub fn is_exclusive(&self, backend: &Name) -> bool {
+        self.backends
+            .get(backend)
+            .is_some_and(|known| known.exclusive)
     }
 }
 

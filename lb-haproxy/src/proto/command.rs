@@ -207,6 +207,9 @@ pub enum Command {
     SetTimeout(Duration),
     /// `set server B/S weight N`.
     SetWeight(ServerRef, Weight),
+    /// `show sess 1`: names no session. It is answered when every thread of HAProxy has ended what it was doing, for
+    /// HAProxy stops them all to look.
+    AwaitThreads,
     /// `show backend`: the names of all backends.
     ShowBackend,
     /// `show cli level`: what this connection may do.
@@ -250,7 +253,8 @@ impl Command {
         }
         matches!(
             self,
-            Self::ShowBackend
+            Self::AwaitThreads
+                | Self::ShowBackend
                 | Self::ShowCliLevel
                 | Self::ShowInfo
                 | Self::ShowMap(_)

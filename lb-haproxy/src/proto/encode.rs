@@ -243,6 +243,7 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
         C::SetWeight(server, weight) => {
             put(out, format_args!("set server {server} weight {weight}"));
         }
+        C::AwaitThreads => put(out, format_args!("show sess 1")),
         C::ShowBackend => put(out, format_args!("show backend")),
         C::ShowCliLevel => put(out, format_args!("show cli level")),
         C::ShowInfo => put(out, format_args!("show info")),

@@ -223,6 +223,8 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         | C::SetWeight(..)
         | C::ShutdownSessions(_) => done(text.is_empty()),
         C::Ssl(command) => command.verdict(text),
+        // A session may have that address, if hardly.
+        C::AwaitThreads => shown(text.contains("ession not found") || text.starts_with("0x")),
         C::ShowBackend => shown(text.starts_with("# name")),
         C::ShowCliLevel => shown(matches!(text, "admin" | "operator" | "user")),
         C::ShowInfo => shown(text.starts_with("Name:")),

@@ -99,6 +99,7 @@ impl Worker {
                 "{}\n",
                 words.get(1..).unwrap_or_default().join(" ")
             )),
+            ("show", "sess", _) => Answer::Dump("Session not found.\n".to_owned()),
             ("show", "info", _) => Answer::Dump(self.show_info()),
             ("show", "version", _) if self.profile.from(2, 4) => info(self.profile.full()),
             ("show", "backend", _) => Answer::Dump(self.show_backend()),

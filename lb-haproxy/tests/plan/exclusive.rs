@@ -145,7 +145,7 @@ impl World {
     /// One plan, of which only the first `most` commands arrive.
     fn round(&mut self, most: usize) -> (Plan, usize) {
         let plan = self.planner.plan(self.model.now);
-        let steps: Vec<_> = plan.steps().cloned().take(most).collect();
+        let steps: Vec<_> = plan.steps().take(most).cloned().collect();
         for step in &steps {
             let sessions = self.model.sessions.clone();
             self.model.apply(&step.command);
