@@ -737,7 +737,8 @@ void lb_event_free(lb_event *event);
 
 /**
  * The backend of `service` in the HAProxy of `target`, which is written like one of the configuration's `targets`.
- * Nobody is connected to yet.
+ * Nothing is connected to yet. Where `target` has no `manage`, only the service's own backend is managed, and no other
+ * is changed.
  */
 lb_status lb_slots_new(const char *target,
                        size_t target_len,
@@ -750,7 +751,7 @@ lb_status lb_slots_new(const char *target,
  * What lb_slots_apply would do for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
  * object with "stages" of commands and their reasons. Nothing is changed. LB_STATUS_INVALID_ARGUMENT for other
  * services or removals in `wanted`, LB_STATUS_IO or LB_STATUS_REFUSED when HAProxy cannot be asked,
- * LB_STATUS_TIMEOUT.
+ * LB_STATUS_TIMEOUT. A plan is made also while another process manages the backend.
  */
 lb_status lb_slots_plan(lb_slots *slots, const lb_batch *wanted, uint32_t timeout_ms, lb_text **out, lb_error **err);
 
@@ -758,10 +759,15 @@ lb_status lb_slots_plan(lb_slots *slots, const lb_batch *wanted, uint32_t timeou
  * Brings the backend to the endpoints in `wanted` as far as that is possible now, and tells the result as a JSON
  * object: "applied" steps, "unmet" wishes, whether all the rest has "converged", and with "again" (seconds and
  * nanoseconds, or null) when to call it again with the same endpoints, as something takes time, such as a drain.
- * Statuses as for lb_slots_plan; after LB_STATUS_TIMEOUT, LB_STATUS_IO or LB_STATUS_REFUSED some of it may be in
+ * Statuses as for lb_slots_plan, and LB_STATUS_REFUSED, naming the other process, while another on this machine manages
+ * the backend; after LB_STATUS_TIMEOUT, LB_STATUS_IO or LB_STATUS_REFUSED some of it may be in
  * effect, and the next call finishes it.
  */
-lb_status lb_slots_apply(lb_slots *slots, const lb_batch *wanted, uint32_t timeout_ms, lb_text **out, lb_error **err);
+lb_status lb_slots_apply(lb_slots *slots,
+                         const lb_batch *wanted,
+                         uint32_t timeout_ms,
+                         lb_text **out,
+                         lb_error **err);
 
 /**
  * Closes the connection; HAProxy goes on as it is. NULL is fine.

@@ -176,6 +176,8 @@ pub enum ConditionKind {
     NoCapacity,
     /// A target has no place for the service.
     NoSuchService,
+    /// The place of the service is not managed by this control plane.
+    NotManaged,
     /// A target refused the change.
     Refused,
     /// A target cannot do this without a reload.
@@ -235,6 +237,7 @@ impl ConditionKind {
     pub const ALL: &'static [Self] = &[
         Self::NoCapacity,
         Self::NoSuchService,
+        Self::NotManaged,
         Self::Refused,
         Self::NeedsReload,
         Self::Unsupported,
@@ -269,6 +272,7 @@ impl ConditionKind {
         match self {
             Self::NoCapacity => "no_capacity",
             Self::NoSuchService => "no_such_service",
+            Self::NotManaged => "not_managed",
             Self::Refused => "refused",
             Self::NeedsReload => "needs_reload",
             Self::Unsupported => "unsupported",
@@ -339,6 +343,7 @@ impl From<UnmetReason> for ConditionKind {
             UnmetReason::NeedsReload => Self::NeedsReload,
             UnmetReason::Unsupported => Self::Unsupported,
             UnmetReason::Pending => Self::Pending,
+            UnmetReason::NotManaged => Self::NotManaged,
             UnmetReason::Conflict => Self::Conflict,
             UnmetReason::Exclusive => Self::Exclusive,
         }

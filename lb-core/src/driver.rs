@@ -195,6 +195,8 @@ pub enum UnmetReason {
     NoSuchService,
     /// The target refused the change.
     Refused,
+    /// The place of this service is not managed by this control plane.
+    NotManaged,
     /// The target cannot do this without a reload.
     NeedsReload,
     /// The target cannot do this at all.

@@ -47,6 +47,7 @@ pub mod policy;
 pub mod process;
 pub mod proto;
 pub mod routes;
+mod scope;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 
@@ -55,3 +56,4 @@ pub use client::{Client, ClientConfig, ClientError, SocketAddress};
 #[cfg(feature = "io")]
 pub use driver::{HaproxyDriver, TargetConfig};
 pub use policy::Policy;
+pub use scope::{InvalidScope, Scope};

@@ -9,6 +9,7 @@
 
 mod config;
 mod lint;
+mod owners;
 mod world;
 
 use std::{

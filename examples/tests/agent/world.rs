@@ -76,10 +76,16 @@ impl World {
 
     /// Starts the agent with the configuration in `agent.toml`.
     pub(crate) fn agent(&self) -> Agent {
-        let log = fs::File::create(self.path("agent.log")).unwrap();
+        self.agent_with("agent.toml", "agent.log")
+    }
+
+    /// Starts another agent.
+    pub(crate) fn agent_with(&self, config: &str, log: &str) -> Agent {
+        let log_path = self.path(log);
+        let log = fs::File::create(&log_path).unwrap();
         let child = agent_command()
             .args(["--log-format", "json", "-c"])
-            .arg(self.path("agent.toml"))
+            .arg(self.path(config))
             .stdin(Stdio::null())
             .env("NOTIFY_SOCKET", self.path("notify.sock"))
             .stderr(log)
@@ -87,16 +93,21 @@ impl World {
             .unwrap();
         Agent {
             child,
-            log: self.path("agent.log"),
+            log: log_path,
         }
     }
 
     /// Runs a command of the agent to its end.
     pub(crate) fn call(&self, arguments: &[&str]) -> Called {
+        self.call_with("agent.toml", arguments)
+    }
+
+    /// Runs a command of the agent, with this configuration, to its end.
+    pub(crate) fn call_with(&self, config: &str, arguments: &[&str]) -> Called {
         let output = agent_command()
             .args(arguments)
             .arg("-c")
-            .arg(self.path("agent.toml"))
+            .arg(self.path(config))
             .output()
             .unwrap();
         Called::new(output, self.folder.path())
@@ -182,6 +193,10 @@ impl Agent {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(sent.unwrap().success());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end.

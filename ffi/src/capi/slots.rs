@@ -146,7 +146,8 @@ impl Session {
 }
 
 /// The backend of `service` in the HAProxy of `target`, which is written like one of the configuration's `targets`.
-/// Nobody is connected to yet.
+/// Nothing is connected to yet. Where `target` has no `manage`, only the service's own backend is managed, and no other
+/// is changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_slots_new(
     target: *const c_char,
@@ -165,7 +166,8 @@ pub unsafe extern "C" fn lb_slots_new(
             )
         };
         let out = place(out, "out")?;
-        let driver = TargetSpec::parse(target, format(target))?.build()?;
+        let spec = TargetSpec::parse(target, format(target))?.for_service(&service);
+        let driver = spec.build()?;
         let slots = Slots {
             guarded: Guarded::new(Session {
                 service,
@@ -182,7 +184,7 @@ pub unsafe extern "C" fn lb_slots_new(
 /// What lb_slots_apply would do for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
 /// object with "stages" of commands and their reasons. Nothing is changed. LB_STATUS_INVALID_ARGUMENT for other
 /// services or removals in `wanted`, LB_STATUS_IO or LB_STATUS_REFUSED when HAProxy cannot be asked,
-/// LB_STATUS_TIMEOUT.
+/// LB_STATUS_TIMEOUT. A plan is made also while another process manages the backend.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_slots_plan(
     slots: *mut Slots,
@@ -200,7 +202,8 @@ pub unsafe extern "C" fn lb_slots_plan(
 /// Brings the backend to the endpoints in `wanted` as far as that is possible now, and tells the result as a JSON
 /// object: "applied" steps, "unmet" wishes, whether all the rest has "converged", and with "again" (seconds and
 /// nanoseconds, or null) when to call it again with the same endpoints, as something takes time, such as a drain.
-/// Statuses as for lb_slots_plan; after LB_STATUS_TIMEOUT, LB_STATUS_IO or LB_STATUS_REFUSED some of it may be in
+/// Statuses as for lb_slots_plan, and LB_STATUS_REFUSED, naming the other process, while another on this machine manages
+/// the backend; after LB_STATUS_TIMEOUT, LB_STATUS_IO or LB_STATUS_REFUSED some of it may be in
 /// effect, and the next call finishes it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_slots_apply(

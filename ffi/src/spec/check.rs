@@ -8,7 +8,7 @@ use std::{
 };
 
 use lb_core::{BuildError, Name};
-use lb_haproxy::SocketAddress;
+use lb_haproxy::{SocketAddress, TargetConfig};
 use serde::Serialize;
 
 use super::{
@@ -192,15 +192,19 @@ impl<'s> Findings<'s> {
         &mut self,
         index: usize,
         target: &'s TargetSpec,
-        sockets: &mut BTreeMap<&'s SocketAddress, &'s Name>,
+        sockets: &mut BTreeMap<&'s SocketAddress, &'s TargetConfig>,
     ) {
         if let Err(error) = target.clone().build() {
             self.add(Severity::Error, format!("targets[{index}]"), chain(&error));
         }
         let TargetSpec::Haproxy(config) = target;
         let field = format!("targets[{index}].socket");
-        if let Some(other) = sockets.insert(&config.socket, &config.name) {
-            let message = format!("{} is the socket of target {other} too", config.socket);
+        let other = sockets.insert(&config.socket, config);
+        if let Some(other) = other.filter(|other| other.manage.overlap(&config.manage).is_some()) {
+            let message = format!(
+                "{} is the socket of target {} too",
+                config.socket, other.name
+            );
             self.add(Severity::Warning, field.clone(), message);
         }
         let state = config.files.server_state.as_deref();

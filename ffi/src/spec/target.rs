@@ -1,7 +1,10 @@
 //! One target, as it is configured.
 
 use lb_core::{Driver, Name};
-use lb_haproxy::driver::{HaproxyDriver, TargetConfig};
+use lb_haproxy::{
+    Scope,
+    driver::{HaproxyDriver, TargetConfig, other_owner},
+};
 use serde::{Deserialize, Deserializer, de::DeserializeSeed};
 
 use super::{
@@ -47,6 +50,31 @@ impl TargetSpec {
     pub fn name(&self) -> &Name {
         match self {
             Self::Haproxy(config) => &config.name,
+        }
+    }
+
+    /// The same target for the sake of one service. Where it does not say which backends it manages, those are the
+    /// service's own and the one that could be made for it at run time.
+    #[must_use]
+    pub fn for_service(self, service: &Name) -> Self {
+        match self {
+            Self::Haproxy(config) if config.manage.is_all() => {
+                let policy = &config.policy;
+                let backends = [
+                    policy.backend_of(service),
+                    policy.dynamic_backend_of(service),
+                ];
+                Self::Haproxy(config.managing(Scope::only(backends)))
+            }
+            Self::Haproxy(config) => Self::Haproxy(config),
+        }
+    }
+
+    /// Another living process on this machine that manages the same backends, as a text for people.
+    #[must_use]
+    pub fn other_owner(&self) -> Option<String> {
+        match self {
+            Self::Haproxy(config) => other_owner(config).map(|owner| owner.to_string()),
         }
     }
 

@@ -81,6 +81,9 @@ impl Absence {
 impl HaproxyDriver {
     /// Returns when a target that could not be reached answers again.
     pub(super) async fn await_return(&mut self) {
+        if self.owned {
+            return self.await_release().await;
+        }
         if !self.absence.watched {
             return std::future::pending().await;
         }

@@ -9,7 +9,7 @@ use lb_core::Name;
 use serde::{Deserialize, Serialize};
 
 use super::disk::Files;
-use crate::{client::SocketAddress, growth::GrowthConfig, policy::Policy};
+use crate::{client::SocketAddress, growth::GrowthConfig, policy::Policy, scope::Scope};
 
 /// One HAProxy to keep converged.
 ///
@@ -27,6 +27,11 @@ pub struct TargetConfig {
     pub name: Name,
     /// Its runtime socket: a path, or `tcp:HOST:PORT`. The socket needs `level admin`.
     pub socket: SocketAddress,
+    /// The backends that this control plane manages: names, or patterns with `*`. Defaults to all. What belongs to no
+    /// pattern is never changed, and a service whose backend is outside is unmet. Of two control planes on one HAProxy
+    /// whose lists overlap, the second is refused.
+    #[serde(default)]
+    pub manage: Scope,
     /// How it is driven.
     #[serde(default)]
     pub policy: Policy,
@@ -57,6 +62,7 @@ impl TargetConfig {
         Self {
             name,
             socket,
+            manage: Scope::default(),
             policy: Policy::default(),
             files: Files::default(),
             master: None,
@@ -64,6 +70,13 @@ impl TargetConfig {
             config_file: None,
             timeout: default_timeout(),
         }
+    }
+
+    /// The same target, of which only these backends are managed.
+    #[must_use]
+    pub fn managing(mut self, backends: Scope) -> Self {
+        self.manage = backends;
+        self
     }
 
     /// The same target with other files kept.

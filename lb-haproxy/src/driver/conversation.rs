@@ -20,6 +20,8 @@ pub(super) struct Session {
     identity: Option<SocketIdentity>,
     /// Whether it was used for an earlier pass, so that its end may be old news.
     pub(super) used: bool,
+    /// If `true`, no other owner was found since the conversation began.
+    pub(super) claimed: bool,
     /// When the worker was last asked, and said that it is the newest one.
     pub(super) newest_at: Duration,
 }
@@ -130,7 +132,8 @@ impl HaproxyDriver {
             info!(target_name = %self.config.name, %version, %epoch, "connected to HAProxy");
             let capabilities =
                 Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
-            let mut planner = Planner::new(self.config.policy.clone(), capabilities);
+            let mut planner = Planner::new(self.config.policy.clone(), capabilities)
+                .managing(self.config.manage.clone());
             if let Some(before) = &self.knowledge {
                 let now = self.elapsed();
                 let served = before.planner.serving().into_iter();
@@ -162,6 +165,7 @@ impl HaproxyDriver {
             client,
             identity,
             used: false,
+            claimed: false,
             newest_at: asked_at,
         });
     }

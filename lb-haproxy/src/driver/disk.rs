@@ -119,12 +119,22 @@ impl Disk {
             texts.push((path.clone(), format!("{}\n", text.trim_end())));
         }
         if files.maps {
-            texts.extend(
-                planner
-                    .wanted_maps()
-                    .map(|(name, map)| (PathBuf::from(name.as_str()), map.file_text()))
-                    .filter(|(path, _)| path.is_absolute() && path.exists()),
-            );
+            for (name, wanted) in planner.wanted_maps() {
+                let path = PathBuf::from(name.as_str());
+                if !path.is_absolute() || !path.exists() {
+                    continue;
+                }
+                let text = match planner.manages_all() {
+                    true => wanted.file_text(),
+                    // Others may have changed their entries since: theirs are written as they are now.
+                    false => {
+                        let entries = live::map_entries(client, name).await?;
+                        let map = planner.map_file(name, &entries);
+                        map.as_ref().unwrap_or(wanted).file_text()
+                    }
+                };
+                texts.push((path, text));
+            }
         }
         let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
         self.written = u32::try_from(bytes).unwrap_or(u32::MAX);

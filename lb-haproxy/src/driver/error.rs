@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lb_core::{DriveError, Name};
 
+use super::owner::Owner;
 use crate::{
     client::{ClientError, Interruption, SocketAddress},
     proto::{OtherEnd, ParseError, Refusal, ServerRef, SessionError},
@@ -53,6 +54,16 @@ pub enum DriverError {
         /// What it leads to.
         found: OtherEnd,
     },
+    /// Another process manages backends that are to be managed here. Nothing was changed.
+    #[error(
+        "HAProxy at {address} is managed by {owner}; end that one, or give each its own backends with `manage`"
+    )]
+    Owned {
+        /// The socket.
+        address: SocketAddress,
+        /// The other process.
+        owner: Box<Owner>,
+    },
     /// HAProxy refused a change for a reason that concerns all changes.
     #[error("HAProxy refused to change {server}")]
     Forbidden {
@@ -83,6 +94,10 @@ impl DriverError {
                 | ClientError::NotSent
                 | ClientError::Unknown { .. },
             ) => DriveError::Unreachable {
+                target,
+                cause: Box::new(self),
+            },
+            Self::Owned { .. } => DriveError::Owned {
                 target,
                 cause: Box::new(self),
             },

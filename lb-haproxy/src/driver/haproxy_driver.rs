@@ -14,6 +14,7 @@ use super::{
     apply::apply,
     attention::Absence,
     certificates::Certificates,
+    claim::Claim,
     config::TargetConfig,
     conversation::{Knowledge, Session, client_config, seed},
     counters::Counters,
@@ -59,6 +60,9 @@ pub struct HaproxyDriver {
     pub(super) absence: Absence,
     /// If `true`, a new connection got no answer: the session is asked before anything else.
     pub(super) silent: bool,
+    pub(super) claim: Option<Claim>,
+    /// If `true`, another process manages this target: its end is waited for.
+    pub(super) owned: bool,
 }
 
 impl HaproxyDriver {
@@ -82,6 +86,8 @@ impl HaproxyDriver {
             certificates: Certificates::default(),
             absence: Absence::new(seed),
             silent: false,
+            claim: None,
+            owned: false,
         }
     }
 
@@ -109,6 +115,7 @@ impl HaproxyDriver {
         let begun_at = self.elapsed();
         self.ask_after_silence().await?;
         self.connect().await?;
+        self.claim().await?;
         self.take_in(desired).await?;
         let clock = self.clock();
         if let Some(known) = &mut self.knowledge {
@@ -294,12 +301,12 @@ impl Driver for HaproxyDriver {
                 report.converged = plan.settled;
                 report.again = plan.again_at.map(|at| at.saturating_sub(self.elapsed()));
                 report.unmet = plan.unmet;
-                report.conditions.extend(self.unknown_version());
                 report.about = self.session.as_ref().map(|session| {
                     let version = session.client.info().version.to_string();
                     About::new("HAProxy", version)
                 });
                 report.conditions = plan.conditions;
+                report.conditions.extend(self.unknown_version());
                 let problem = self
                     .knowledge
                     .as_ref()
@@ -322,6 +329,7 @@ impl Driver for HaproxyDriver {
                 let error = error.into_core(&self.config.name);
                 let unreachable = matches!(error, DriveError::Unreachable { .. });
                 self.absence.failed(unreachable);
+                self.owned = matches!(error, DriveError::Owned { .. });
                 Err(error)
             }
         }

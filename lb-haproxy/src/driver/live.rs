@@ -14,7 +14,7 @@ use crate::{
     observed::{Gauges, Server},
     plan::{Planner, Read},
     proto::{
-        Command, MapName, Reply, ServerRef, ServersConn, ServersState, Stat, Unreadable,
+        Command, MapEntry, MapName, Reply, ServerRef, ServersConn, ServersState, Stat, Unreadable,
         command_text, parse_map_entries, parse_maps, verdict,
     },
 };
@@ -129,10 +129,19 @@ pub(super) async fn observe_map(
     planner: &mut Planner,
     map: &MapName,
 ) -> Result<(), DriverError> {
+    let entries = map_entries(client, map).await?;
+    planner.observe_map(map, entries);
+    Ok(())
+}
+
+/// The entries of one map.
+pub(super) async fn map_entries(
+    client: &mut Client,
+    map: &MapName,
+) -> Result<Vec<MapEntry>, DriverError> {
     let command = Command::ShowMap(Some(map.clone()));
     let reply = client.exec(&command).await?;
-    planner.observe_map(map, parse_map_entries(accept(&command, &reply)?)?);
-    Ok(())
+    Ok(parse_map_entries(accept(&command, &reply)?)?)
 }
 
 /// Reads the servers of some backends.

@@ -30,7 +30,7 @@ impl Planner {
             backend.listed = false;
         }
         for name in names {
-            if self.policy.is_dynamic_backend_name(name) {
+            if self.policy.is_dynamic_backend_name(name) && self.owns(name) {
                 self.backend_mut(name).listed = true;
                 self.dirty.insert(name.clone());
             }

@@ -9,6 +9,7 @@ mod exclusive;
 mod fixed;
 mod planner;
 mod routes;
+mod shared_map;
 mod slot;
 mod step;
 mod usage;

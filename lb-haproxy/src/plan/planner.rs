@@ -3,6 +3,7 @@
 #[cfg(feature = "io")]
 mod assume;
 mod bindings;
+mod managed;
 mod need;
 mod order;
 mod ownership;
@@ -16,7 +17,7 @@ use std::{
 
 use lb_core::{Condition, Mode, Name, Snapshot, Unmet, UnmetReason, Weight, model::Changes};
 
-use self::{ownership::Withheld, replaced::Replaced};
+use self::{managed::Managed, ownership::Withheld, replaced::Replaced};
 use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
@@ -84,6 +85,7 @@ pub struct Planner {
     conditions: BTreeMap<Name, Vec<Condition>>,
     /// Spare backends given to services, not counted yet.
     spares_given: u64,
+    managed: Managed,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -124,6 +126,7 @@ impl Planner {
             templates: BTreeMap::new(),
             conditions: BTreeMap::new(),
             spares_given: 0,
+            managed: Managed::default(),
         }
     }
 
@@ -245,6 +248,12 @@ impl Planner {
         self.routes.wanted()
     }
 
+    /// What the file of a map is to have, given what HAProxy has in it now.
+    #[must_use]
+    pub fn map_file(&self, map: &MapName, observed: &[MapEntry]) -> Option<RouteMap> {
+        self.routes.file_of(map, observed)
+    }
+
     /// Takes in what a map has.
     pub fn observe_map(&mut self, map: &MapName, entries: Vec<MapEntry>) {
         self.routes.observe(map, entries, !self.maps_known);
@@ -283,6 +292,9 @@ impl Planner {
 
     /// Takes in what HAProxy shows of all servers of one backend.
     pub fn observe(&mut self, backend: &Name, servers: Vec<Server>, now: Duration) {
+        if !self.observe_owned(backend, !servers.is_empty()) {
+            return;
+        }
         let moment = self.observed(now);
         self.backend_mut(backend);
         if let Some(known) = self.backends.get_mut(backend) {
@@ -513,6 +525,8 @@ impl Planner {
             self.contest(name, &waiting.waits_for);
             self.waiting.insert(name.clone(), waiting);
         }
+        let left_out = self.left_to_others();
+        self.routes.leave_out(left_out);
         prepare.maps = self.routes.record(&self.capabilities, now);
         prepare.backends = create;
         leave.backends = remove;

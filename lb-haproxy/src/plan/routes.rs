@@ -7,14 +7,15 @@ use std::{
 
 use lb_core::{Mode, Name, Route, Snapshot, Unmet, UnmetReason};
 
-use super::{slot::Refused, step::MapStep};
+use super::{shared_map, slot::Refused, step::MapStep};
 use crate::{
     capability::Capabilities,
     policy::Policy,
-    proto::{MapEntry, MapName},
+    proto::{MapEntry, MapKey, MapName},
     routes::{
         Compiled, MapChange, RouteMap, ServiceMap, TooManyEntries, compile_http, compile_sni,
     },
+    scope::Scope,
 };
 
 /// What a map is for.
@@ -40,6 +41,10 @@ pub(super) struct Routes {
     closed: BTreeSet<Name>,
     stale: bool,
     unmet: Vec<Unmet>,
+    /// The backends whose entries are managed, where those are not all.
+    scope: Option<Scope>,
+    /// Services whose routes are left to another control plane.
+    left_out: BTreeSet<Name>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,9 +57,42 @@ struct Map {
     refused: Option<Refused>,
     /// Whether it was found to have what it is to have.
     in_step: bool,
+    /// Our own entries, where others have entries too, and all keys that were ours and may still be there.
+    own: Option<RouteMap>,
+    own_keys: BTreeSet<MapKey>,
+    /// Our keys that another has already.
+    taken: Vec<MapKey>,
 }
 
 impl Map {
+    /// Sets what it is to have, but for the entries of others.
+    fn want(&mut self, own: RouteMap, scope: Option<&Scope>) {
+        self.in_step = false;
+        match scope {
+            None => self.wanted = Some(own),
+            Some(scope) => {
+                self.own = Some(own);
+                self.share(scope);
+            }
+        }
+    }
+
+    /// Brings what it is to have up to date with the entries of others.
+    fn share(&mut self, scope: &Scope) {
+        if let Some(own) = &self.own {
+            let (wanted, taken) = shared_map::merge(own, &self.observed, &self.own_keys, scope);
+            (self.wanted, self.taken) = (Some(wanted), taken);
+            let observed: BTreeSet<&str> = self
+                .observed
+                .iter()
+                .map(|entry| entry.key.as_str())
+                .collect();
+            self.own_keys.retain(|key| observed.contains(key.as_str()));
+            self.own_keys
+                .extend(own.entries().map(|(key, _)| key.clone()));
+        }
+    }
+
     /// Why it is left alone, and until when; `None` where it may be changed.
     fn refusal(&self, now: Duration) -> Option<&Refused> {
         self.refused.as_ref().filter(|refused| now < refused.until)
@@ -91,6 +129,9 @@ impl Routes {
                     wanted: None,
                     refused: None,
                     in_step: false,
+                    own: None,
+                    own_keys: BTreeSet::new(),
+                    taken: Vec::new(),
                 });
             self.maps.insert(kind, map);
         }
@@ -114,13 +155,44 @@ impl Routes {
         for (kind, map) in &mut self.maps {
             if map.name == *name {
                 if *kind == Kind::Services && first {
-                    self.services = ServiceMap::from_entries(&entries).0;
+                    let ours = |entry: &&MapEntry| {
+                        let scope = self.scope.as_ref();
+                        scope.is_none_or(|scope| shared_map::is_ours(scope, &entry.value))
+                    };
+                    let ours: Vec<MapEntry> = entries.iter().filter(ours).cloned().collect();
+                    self.services = ServiceMap::from_entries(&ours).0;
                     self.reassigned = true;
                 }
                 map.observed = entries;
                 map.in_step = false;
+                if let Some(scope) = &self.scope {
+                    map.share(scope);
+                }
                 return;
             }
+        }
+    }
+
+    /// From now on only entries that lead to backends of `scope` are managed.
+    pub(super) fn share(&mut self, scope: &Scope) {
+        self.scope = (!scope.is_all()).then(|| scope.clone());
+        self.stale = true;
+    }
+
+    /// Leaves the routes of these services, and no others, to another control plane.
+    pub(super) fn leave_out(&mut self, services: BTreeSet<Name>) {
+        self.stale |= self.left_out != services;
+        self.left_out = services;
+    }
+
+    /// What the file of a map is to have, given what HAProxy has in it now.
+    pub(super) fn file_of(&self, map: &MapName, observed: &[MapEntry]) -> Option<RouteMap> {
+        let known = self.maps.values().find(|known| known.name == *map)?;
+        match (&known.own, &self.scope) {
+            (Some(own), Some(scope)) => {
+                Some(shared_map::merge(own, observed, &known.own_keys, scope).0)
+            }
+            _ => known.wanted.clone(),
         }
     }
 
@@ -210,6 +282,25 @@ impl Routes {
     /// What of the wish is not in effect.
     pub(super) fn unmet(&self, now: Duration) -> Vec<Unmet> {
         let mut unmet = self.unmet.clone();
+        for (key, map) in self
+            .maps
+            .values()
+            .flat_map(|map| map.taken.iter().map(move |key| (key, map)))
+        {
+            let service = self
+                .wish
+                .iter()
+                .find(|(route, _)| key.as_str().starts_with(&route.host.to_string()))
+                .or_else(|| self.wish.first())
+                .map(|(route, _)| route.service.clone());
+            if let Some(service) = service {
+                let detail = format!(
+                    "map {} has {key} for a backend that another control plane manages; it stays",
+                    map.name
+                );
+                unmet.push(Unmet::new(service, None, UnmetReason::Conflict, detail));
+            }
+        }
         for (kind, map) in &self.maps {
             let Some(refused) = map.refusal(now) else {
                 continue;
@@ -242,8 +333,7 @@ impl Routes {
         if std::mem::take(&mut self.reassigned)
             && let Some(map) = self.maps.get_mut(&Kind::Services)
         {
-            map.wanted = Some(self.services.to_map());
-            map.in_step = false;
+            map.want(self.services.to_map(), self.scope.as_ref());
         }
         self.changes(&[Kind::Services], capabilities, now)
     }
@@ -277,6 +367,9 @@ impl Routes {
         capabilities: &Capabilities,
         now: Duration,
     ) -> Vec<MapStep> {
+        let mut capabilities = capabilities.clone();
+        // A transaction would write the entries of others as they were read.
+        capabilities.map_transactions &= self.scope.is_none();
         let mut steps = Vec::new();
         for kind in kinds {
             let Some(map) = self.maps.get_mut(kind) else {
@@ -291,7 +384,7 @@ impl Routes {
             let Some(wanted) = &map.wanted else {
                 continue;
             };
-            let change = MapChange::new(&map.name, &map.observed, wanted, capabilities);
+            let change = MapChange::new(&map.name, &map.observed, wanted, &capabilities);
             if change.is_none() {
                 map.refused = None;
                 map.in_step = true;
@@ -313,6 +406,7 @@ impl Routes {
                 .iter()
                 .filter(|(_, its)| *its == mode)
                 .map(|(route, _)| route)
+                .filter(|route| !self.left_out.contains(&route.service))
                 .collect();
             routes
         };
@@ -353,11 +447,11 @@ impl Routes {
         match (self.maps.get_mut(&kind), first) {
             (Some(map), _) => {
                 // What a partial wish does not name may be the wish of who has not spoken yet.
-                map.wanted = Some(match self.partial {
+                let own = match self.partial {
                     true => with_observed(&compiled.map, &map.observed),
                     false => compiled.map,
-                });
-                map.in_step = false;
+                };
+                map.want(own, self.scope.as_ref());
             }
             (None, Some(service)) => {
                 let what = if kind == Kind::Sni { "TCP" } else { "HTTP" };

@@ -22,6 +22,9 @@ use crate::{
 /// How long ending may take. What has not ended by then is cut: a pass may be cut anywhere.
 const END: Duration = Duration::from_secs(5);
 
+/// How long the end of another agent is waited for that manages the same targets: it may just be ending.
+const HANDOVER: Duration = Duration::from_secs(2);
+
 /// Runs until told to end.
 pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
@@ -31,6 +34,7 @@ pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
     warn(&spec);
     let notifier = Notifier::from_env();
     // Taken before anything is touched: a second agent on one configuration ends here.
+    refuse_owned(&spec).await?;
     let listening = Listening::at(&spec.agent.socket).await?;
     let metrics = match spec.agent.metrics {
         Some(address) => Some(serve::bind(address).await?),
@@ -82,6 +86,37 @@ pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
     tracing::info!(signal, "ending; targets go on serving what they serve");
     end(running, tasks).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the agent where every target is managed by another process, and says which. Where some are not, those are
+/// driven, and the others as soon as their owner ends.
+async fn refuse_owned(spec: &Spec) -> Result<(), Failure> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let targets = spec.targets.clone();
+        let owners = tokio::task::spawn_blocking(move || {
+            let owners = targets.iter().filter_map(|target| {
+                let owner = target.other_owner()?;
+                Some(format!("target {} is managed by {owner}", target.name()))
+            });
+            owners.collect::<Vec<String>>()
+        });
+        let owners = owners.await?;
+        if owners.is_empty() || owners.len() < spec.targets.len() {
+            for owner in owners {
+                tracing::warn!("{owner}; waiting for its end");
+            }
+            return Ok(());
+        }
+        if waited >= HANDOVER {
+            let owners = owners.join("; ");
+            return Err(Failure::new(format!(
+                "not started: {owners}; end that process, or give each its own backends with `manage`"
+            )));
+        }
+        tokio::time::sleep(HANDOVER / 8).await;
+        waited += HANDOVER / 8;
+    }
 }
 
 struct Agent<'c> {

@@ -6,7 +6,9 @@ use lb_core::{Mode, Name};
 
 use super::{
     super::backend::{Backend, Role},
-    Planner, preferred_place,
+    Planner,
+    ownership::Cause,
+    preferred_place,
 };
 use crate::{policy::DynamicBackends, proto::AdminState};
 
@@ -18,7 +20,11 @@ impl Planner {
     pub(super) fn bind(&mut self, service: &Name) -> Option<Name> {
         let own = self.policy.backend_of(service);
         if let Some(taken) = self.taken(service, &own) {
-            self.withhold(service, taken);
+            self.withhold(service, taken, Cause::Taken);
+            return None;
+        }
+        if self.is_of_others(&own) {
+            self.leave_to_others(service, &own);
             return None;
         }
         let has_servers = |name: &Name| {
@@ -36,7 +42,7 @@ impl Planner {
         let made_is_its = has_servers(&made) && self.owner_but(service, &made).is_none();
         let dynamic = self
             .dynamic_backend(service)
-            .filter(|name| self.owner_but(service, name).is_none());
+            .filter(|name| self.owns(name) && self.owner_but(service, name).is_none());
         let first = self.policy.dynamic_backends == DynamicBackends::Always;
         let bound = if has_servers(&own) {
             own
@@ -50,6 +56,9 @@ impl Planner {
             self.routes.assign(service.clone(), spare.clone());
             self.spares_given += 1;
             spare
+        } else if dynamic.is_none() && !self.owns(&own) {
+            self.leave_to_others(service, &own);
+            return None;
         } else {
             dynamic.clone().unwrap_or(own)
         };

@@ -13,8 +13,18 @@ use crate::{
 pub(super) struct Withheld {
     /// Its endpoints, kept for the time when the backend is free.
     pub(super) wants: Wants,
+    pub(super) cause: Cause,
     /// The reason, naming the backend and what it belongs to.
     detail: String,
+}
+
+/// Why a service has no backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its own belongs to another service, or is reserved.
+    Taken,
+    /// Its own is outside of what is managed.
+    NotManaged,
 }
 
 impl Planner {
@@ -102,7 +112,7 @@ impl Planner {
     }
 
     /// Leaves a service without a backend.
-    pub(super) fn withhold(&mut self, service: &Name, detail: String) {
+    pub(super) fn withhold(&mut self, service: &Name, detail: String, cause: Cause) {
         self.homeless.remove(service);
         if self.bindings.remove(service).is_some() {
             self.routes.recompile();
@@ -112,11 +122,14 @@ impl Planner {
             return;
         }
         match self.withheld.get_mut(service) {
-            Some(withheld) => withheld.detail = detail,
+            Some(withheld) => (withheld.detail, withheld.cause) = (detail, cause),
             None => {
-                let wants = Wants::default();
-                self.withheld
-                    .insert(service.clone(), Withheld { wants, detail });
+                let withheld = Withheld {
+                    wants: Wants::default(),
+                    cause,
+                    detail,
+                };
+                self.withheld.insert(service.clone(), withheld);
             }
         }
     }
@@ -138,7 +151,11 @@ impl Planner {
     pub(super) fn unmet_withheld(&self) -> impl Iterator<Item = Unmet> {
         self.withheld.iter().map(|(service, withheld)| {
             let (service, detail) = (service.clone(), withheld.detail.clone());
-            Unmet::new(service, None, UnmetReason::Conflict, detail)
+            let reason = match withheld.cause {
+                Cause::Taken => UnmetReason::Conflict,
+                Cause::NotManaged => UnmetReason::NotManaged,
+            };
+            Unmet::new(service, None, reason, detail)
         })
     }
 }

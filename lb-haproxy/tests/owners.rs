@@ -1,0 +1,262 @@
+//! Several owners of one HAProxy: disjoint ones do not disturb each other, of overlapping ones the second is refused.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/side_by_side.rs"]
+mod side_by_side;
+mod support;
+
+use std::{collections::BTreeSet, error::Error as _, sync::Arc, time::Duration};
+
+use lb_core::{
+    ConditionKind, DriveError, Driver as _, Endpoint, Name, Report, Route, Snapshot, UnmetReason,
+};
+use lb_haproxy::{
+    HaproxyDriver, Scope, TargetConfig,
+    process::{Executable, Haproxy},
+    proto::{Command, ServersState, parse_map_entries},
+};
+use side_by_side::side_by_side;
+use support::{Place, executables};
+
+const CONFIG: &str = "\
+global
+  stats socket DIR/admin.sock level admin mode 600 expose-fd listeners
+defaults
+  mode http
+  timeout client 5s
+  timeout server 5s
+  timeout connect 1s
+frontend main
+  bind unix@DIR/front.sock
+  use_backend %[req.hdr(host),lower,map(DIR/lb-routes.map,web)]
+backend web
+  server-template slot 1-8 127.0.0.1:1 disabled
+backend db
+  server-template slot 1-8 127.0.0.1:1 disabled
+backend other
+  server-template slot 1-2 127.0.0.1:1 disabled
+";
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn driver(place: &Place, target: &str, manage: &[&str]) -> HaproxyDriver {
+    let mut config = TargetConfig::new(name(target), place.admin.clone())
+        .managing(Scope::new(manage.iter().copied()).unwrap());
+    // Every pass looks at everything, so that nothing of the other's is overlooked.
+    config.policy.resync = Duration::ZERO;
+    HaproxyDriver::new(config)
+}
+
+/// One service with endpoints at these ports, and a route of its own; `before` had what it has no more.
+fn desired(before: &Arc<Snapshot>, service: &str, ports: &[u16]) -> Arc<Snapshot> {
+    let mut edit = before.edit();
+    for port in before_ports(before, service) {
+        edit.remove_endpoint(&name(service), &port);
+    }
+    for port in ports {
+        let endpoint = Endpoint::new(([127, 0, 0, 1], *port).into());
+        edit.set_endpoint(&name(service), &name(&port.to_string()), endpoint);
+    }
+    let host = format!("{service}.example").parse().unwrap();
+    edit.add_route(Route::new(host, "/".parse().unwrap(), name(service)));
+    edit.commit().map_or_else(|| Arc::clone(before), Arc::new)
+}
+
+fn before_ports(before: &Snapshot, service: &str) -> Vec<Name> {
+    let known = before.service(&name(service));
+    let ids = known.into_iter().flat_map(|service| service.endpoints());
+    ids.map(|(id, _)| id.clone()).collect()
+}
+
+fn nothing() -> Arc<Snapshot> {
+    Arc::new(Snapshot::default())
+}
+
+async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
+    for _ in 0..1000 {
+        let report = driver.converge(wish).await.unwrap();
+        match report.again {
+            None => return report,
+            Some(pause) => tokio::time::sleep(pause).await,
+        }
+    }
+    panic!("no end");
+}
+
+/// The ports that servers of a backend have and serve.
+async fn serving(haproxy: &Haproxy, backend: &str) -> BTreeSet<u16> {
+    let mut client = haproxy.connect().await.unwrap();
+    let command = Command::ShowServersState(Some(name(backend)));
+    let reply = client.exec(&command).await.unwrap();
+    let rows = ServersState::parse(reply.text()).unwrap().rows;
+    rows.iter()
+        .filter(|row| !row.admin.is_maint() && !row.admin.is_drain())
+        .filter_map(|row| Some(row.socket_addr()?.port()))
+        .collect()
+}
+
+async fn routes(haproxy: &Haproxy, place: &Place) -> BTreeSet<String> {
+    let mut client = haproxy.connect().await.unwrap();
+    let map = place.dir.path().join("lb-routes.map");
+    let command = Command::ShowMap(Some(map.to_str().unwrap().parse().unwrap()));
+    let reply = client.exec(&command).await.unwrap();
+    let entries = parse_map_entries(reply.text()).unwrap();
+    entries
+        .into_iter()
+        .map(|entry| format!("{} {}", entry.key, entry.value))
+        .collect()
+}
+
+async fn start(executable: &Executable) -> (Place, Haproxy) {
+    let place = Place::new(CONFIG);
+    std::fs::write(place.dir.path().join("lb-routes.map"), "").unwrap();
+    let haproxy = place.start(executable).await;
+    (place, haproxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p07_owners_of_different_backends_do_not_disturb_each_other() {
+    side_by_side(executables(), async |executable: Executable| {
+        let (place, haproxy) = start(&executable).await;
+        let by_hand = [
+            "set server other/slot1 addr 127.0.0.1 port 9999",
+            "set server other/slot1 state ready",
+        ];
+        for line in by_hand {
+            say(&place, line).await;
+        }
+        let mut web = driver(&place, "web", &["web"]);
+        let mut db = driver(&place, "db", &["db*"]);
+        let mut wish_web = desired(&nothing(), "web", &[1001, 1002]);
+        settle(&mut web, &wish_web).await;
+        let mut wish_db = desired(&nothing(), "db", &[2001, 2002]);
+        settle(&mut db, &wish_db).await;
+        let web_rounds = async {
+            for round in 0..12 {
+                let ports = [1001 + round % 3, 1005 + round % 2];
+                wish_web = desired(&wish_web, "web", &ports);
+                let report = settle(&mut web, &wish_web).await;
+                assert!(report.unmet.is_empty(), "{report:?}");
+                assert!(
+                    serving(&haproxy, "web")
+                        .await
+                        .is_superset(&BTreeSet::from(ports))
+                );
+            }
+        };
+        let db_rounds = async {
+            for round in 0..12 {
+                let ports = [2001 + round % 2, 2005 + round % 3];
+                wish_db = desired(&wish_db, "db", &ports);
+                let report = settle(&mut db, &wish_db).await;
+                assert!(report.unmet.is_empty(), "{report:?}");
+                assert!(
+                    serving(&haproxy, "db")
+                        .await
+                        .is_superset(&BTreeSet::from(ports))
+                );
+            }
+        };
+        tokio::join!(web_rounds, db_rounds);
+        let both = BTreeSet::from(["db.example/ db".to_owned(), "web.example/ web".to_owned()]);
+        assert_eq!(routes(&haproxy, &place).await, both);
+        // One that begins anew finds its own as it is, and writes nothing of the other's.
+        drop(web);
+        let mut web = driver(&place, "web", &["web"]);
+        let report = settle(&mut web, &wish_web).await;
+        assert_eq!(report.applied, 0, "{report:?}");
+        let mut edit = wish_web.edit();
+        edit.remove_service(&name("web"));
+        for route in wish_web.routes() {
+            edit.remove_route(route);
+        }
+        let without = Arc::new(edit.commit().unwrap());
+        settle(&mut web, &without).await;
+        assert_eq!(serving(&haproxy, "web").await, BTreeSet::new());
+        assert_eq!(
+            routes(&haproxy, &place).await,
+            BTreeSet::from(["db.example/ db".to_owned()])
+        );
+        assert_eq!(serving(&haproxy, "db").await, BTreeSet::from([2002, 2007]));
+        assert_eq!(serving(&haproxy, "other").await, BTreeSet::from([9999]));
+        // The file is what both have.
+        let two = settle(&mut web, &desired(&without, "web", &[1001])).await;
+        assert!(two.converged);
+        web.close().await;
+        let file = std::fs::read_to_string(place.dir.path().join("lb-routes.map")).unwrap();
+        assert_eq!(file, "db.example/ db\nweb.example/ web\n");
+    })
+    .await;
+}
+
+/// Says one line on the socket, as another program would.
+async fn say(place: &Place, line: &str) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let path = place.dir.path().join("admin.sock");
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    stream
+        .write_all(format!("{line}\n").as_bytes())
+        .await
+        .unwrap();
+    stream.read_to_string(&mut String::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn case_p07_the_second_owner_of_a_backend_is_refused_until_the_first_ends() {
+    let executable = executables().pop().unwrap();
+    let (place, haproxy) = start(&executable).await;
+    let mut first = driver(&place, "first", &["web", "db"]);
+    settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
+    let mut second = driver(&place, "second", &["*"]);
+    let wish = desired(&nothing(), "web", &[1002]);
+    let error = second.converge(&wish).await.unwrap_err();
+    assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
+    assert_eq!(error.kind(), ConditionKind::Owned);
+    let said = error.source().unwrap().to_string();
+    let pid = format!(
+        "process {}, target first, manage db, web",
+        std::process::id()
+    );
+    assert!(said.contains(&pid), "{said}");
+    assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
+    // A dry run changes nothing, so it needs no lock.
+    assert!(second.preview(&wish).await.is_ok());
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(5), second.attention())
+        .await
+        .unwrap();
+    settle(&mut second, &wish).await;
+    assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1002]));
+}
+
+#[tokio::test]
+async fn case_p07_a_service_outside_of_what_is_managed_is_unmet() {
+    let executable = executables().pop().unwrap();
+    let (place, haproxy) = start(&executable).await;
+    let mut driver = driver(&place, "web", &["web*", "nowhere"]);
+    let mut edit = desired(&nothing(), "db", &[2001]).edit();
+    let endpoint = Endpoint::new("127.0.0.1:1001".parse().unwrap());
+    edit.set_endpoint(&name("web"), &name("1"), endpoint);
+    let report = settle(&mut driver, &Arc::new(edit.commit().unwrap())).await;
+    let [unmet] = report.unmet.as_slice() else {
+        panic!("{report:?}");
+    };
+    assert_eq!(
+        (unmet.service.as_str(), unmet.reason),
+        ("db", UnmetReason::NotManaged)
+    );
+    assert!(
+        !unmet.transient && unmet.detail.contains("`manage`"),
+        "{unmet:?}"
+    );
+    assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
+    assert_eq!(serving(&haproxy, "db").await, BTreeSet::new());
+    assert_eq!(routes(&haproxy, &place).await, BTreeSet::new());
+}
