@@ -85,7 +85,7 @@ async fn measure(executable: &Executable) {
     let mut client = haproxy.connect().await.unwrap();
     for (size, map) in sizes.iter().zip(&maps) {
         let begun = Instant::now();
-        let wanted = compile_http(&routes(*size), |service| Some(service.clone())).unwrap();
+        let wanted = compile_http(&routes(*size), |service| Some(service.clone()));
         let compiled = begun.elapsed();
         let change = converge_map(&mut client, map, &wanted.map, &capabilities).await;
         println!(

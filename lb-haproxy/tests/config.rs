@@ -347,7 +347,7 @@ proptest! {
                 (6, false, PathMatch::Exact(_)) => "=/p",
                 (6, false, _) if written.matches("path -m").count() < plain.render(&version).unwrap().matches("path -m").count() => "/",
                 (5, false, _) if text.starts_with("*.") => "*.h.x",
-                (5, false, _) if text == "*" => "*",
+                (5, _, _) if config.frontends.first().unwrap().rules.first().unwrap().host == RouteHost::Any => "*",
                 _ => usual,
             };
             set(&mut plain, same, same.into()).unwrap();

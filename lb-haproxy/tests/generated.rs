@@ -17,6 +17,7 @@ use lb_haproxy::{
     policy::HttpReuse,
     process::{check_config, check_configs},
     proto::Version,
+    routes::http_route_lines,
 };
 use rcgen::{CertificateParams, KeyPair};
 use support::{Place, executables, free_port};
@@ -330,4 +331,22 @@ fn what_needs_http_or_another_number_is_refused() {
         config.frontends.clear();
     });
     assert!(matches!(error, ConfigError::Duplicate { .. }));
+}
+
+/// The configurations of the examples have the lines that the generator writes.
+#[test]
+fn the_examples_look_routes_up_as_the_generator_does() {
+    for file in ["compose", "swarm"] {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../examples/{file}/haproxy.cfg"));
+        let text = fs::read_to_string(path).unwrap();
+        let (_, rest) = text.split_once("map_beg(").unwrap();
+        let map = rest.split(')').next().unwrap().parse().unwrap();
+        let lines: Vec<String> = http_route_lines(&map)
+            .unwrap()
+            .iter()
+            .map(|line| format!("  {line}\n"))
+            .collect();
+        assert!(text.contains(&lines.concat()), "{file}");
+    }
 }

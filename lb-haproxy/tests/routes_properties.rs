@@ -207,7 +207,7 @@ proptest! {
 
     #[test]
     fn a_compiled_map_finds_the_first_route_that_matches(routes in routes(14), random in requests()) {
-        let compiled = compile_http(&routes, own_name).unwrap();
+        let compiled = compile_http(&routes, own_name);
         for (host, path) in near(&routes).into_iter().chain(random) {
             let found = compiled.map.lookup(&host, &path).map(|value| value.as_str());
             prop_assert_eq!(found, first_match(&routes, &host, &path), "{} {}\n{}", host, path, compiled.map.file_text());
@@ -216,7 +216,7 @@ proptest! {
 
     #[test]
     fn a_route_without_effect_gets_no_request(routes in routes(14), random in requests()) {
-        let compiled = compile_http(&routes, own_name).unwrap();
+        let compiled = compile_http(&routes, own_name);
         let idle: BTreeSet<&Route> = compiled.issues.iter().map(|issue| &issue.route).collect();
         let ordered: BTreeSet<&Route> = routes.iter().collect();
         for (host, path) in near(&routes).into_iter().chain(random) {
@@ -229,7 +229,7 @@ proptest! {
     fn the_order_of_the_input_does_not_matter(routes in routes(14)) {
         let mut reversed = routes.clone();
         reversed.reverse();
-        prop_assert_eq!(compile_http(&routes, own_name).unwrap(), compile_http(&reversed, own_name).unwrap());
+        prop_assert_eq!(compile_http(&routes, own_name), compile_http(&reversed, own_name));
     }
 
     #[test]
@@ -243,7 +243,7 @@ proptest! {
                 Route::new(host, PathMatch::any(), format!("s{service}").parse().unwrap()).with_priority(priority)
             })
             .collect();
-        let compiled = compile_sni(&routes, own_name).unwrap();
+        let compiled = compile_sni(&routes, own_name);
         for host in near(&routes).into_iter().map(|(host, _)| host).chain(random) {
             let found = compiled.map.lookup_sni(&host).map(|value| value.as_str());
             prop_assert_eq!(found, first_match(&routes, &host, "/"), "{}", host);
@@ -271,8 +271,8 @@ proptest! {
         let before: Vec<Route> = before.into_iter().chain(hosts("s0")).collect();
         let wish: Vec<Route> = wish.into_iter().chain(hosts("s1")).collect();
         requests.extend(["h1.a", "h69.a", "h70.a"].map(|host| (host.to_owned(), "/x".to_owned())));
-        let from = compile_http(&before, own_name).unwrap().map;
-        let to = compile_http(&wish, own_name).unwrap().map;
+        let from = compile_http(&before, own_name).map;
+        let to = compile_http(&wish, own_name).map;
         let requests: Vec<_> = requests
             .into_iter()
             .map(|(host, path)| {
@@ -313,7 +313,7 @@ proptest! {
 
     #[test]
     fn files_are_read_back_as_they_were_written(routes in routes(14)) {
-        let map = compile_http(&routes, own_name).unwrap().map;
+        let map = compile_http(&routes, own_name).map;
         prop_assert_eq!(RouteMap::parse_file(&map.file_text()).unwrap(), map);
     }
 }
@@ -335,8 +335,7 @@ fn a_service_without_backend_is_unavailable_and_no_other_gets_its_requests() {
     ];
     let compiled = compile_http(&routes, |service| {
         (service.as_str() != "gone").then(|| service.clone())
-    })
-    .unwrap();
+    });
     assert_eq!(
         compiled.map.lookup("shop.example", "/").unwrap().as_str(),
         UNAVAILABLE
@@ -352,9 +351,9 @@ fn a_priority_that_goes_against_specificity_adds_only_what_it_needs() {
     let mut routes: Vec<Route> = (0..1000)
         .map(|n| route_of(&format!("h{n}.example"), "/", &format!("s{n}"), 0))
         .collect();
-    assert_eq!(compile_http(&routes, own_name).unwrap().map.len(), 1000);
+    assert_eq!(compile_http(&routes, own_name).map.len(), 1000);
     routes.push(route_of("*", "/.well-known/acme-challenge", "acme", 1));
-    let compiled = compile_http(&routes, own_name).unwrap();
+    let compiled = compile_http(&routes, own_name);
     assert_eq!(compiled.map.len(), 2001);
     assert!(compiled.issues.is_empty());
 }
@@ -372,7 +371,7 @@ fn entries_that_a_host_takes_over_keep_what_was_found_before() {
         route_of("b.a", "/", "third", 0),
     ];
     for routes in [narrow, wide] {
-        let map = compile_http(&routes, own_name).unwrap().map;
+        let map = compile_http(&routes, own_name).map;
         for path in ["/", "/x", "/x/y", "/x/y/z", "/z"] {
             let found = map.lookup("b.a", path).map(|value| value.as_str());
             assert_eq!(found, first_match(&routes, "b.a", path), "{path}");
@@ -380,14 +379,28 @@ fn entries_that_a_host_takes_over_keep_what_was_found_before() {
     }
 }
 
+/// H7: the routes that need the entries are refused, and no others.
 #[test]
-fn priorities_that_need_too_many_entries_are_refused_with_the_route() {
+fn priorities_that_need_too_many_entries_are_refused_and_disturb_no_other() {
     let hosts = (0..1000).map(|n| route_of(&format!("h{n}.example"), "/", "host", 0));
     let paths = (0..1000).map(|n| route_of("*", &format!("/p{n}"), "path", 1));
-    let routes: Vec<Route> = hosts.chain(paths).collect();
-    let error = compile_http(&routes, own_name).unwrap_err();
-    assert_eq!(error.limit, MAX_ENTRIES);
-    assert!(error.to_string().contains(".example"), "{error}");
+    let small = route_of("*", "/.well-known", "acme", 1);
+    let routes: Vec<Route> = hosts.chain(paths).chain([small]).collect();
+    let compiled = compile_http(&routes, own_name);
+    assert!(compiled.map.len() <= MAX_ENTRIES && compiled.map.len() > 10_000);
+    assert!(!compiled.issues.is_empty());
+    for issue in &compiled.issues {
+        assert_eq!(issue.route.service.as_str(), "path", "{issue}");
+        assert!(
+            matches!(issue.reason, RouteFault::TooManyEntries { .. }),
+            "{issue:?}"
+        );
+    }
+    for n in [0, 999] {
+        let found = |path: &str| compiled.map.lookup(&format!("h{n}.example"), path);
+        assert_eq!(found("/").unwrap().as_str(), "host");
+        assert_eq!(found("/.well-known/x").unwrap().as_str(), "acme");
+    }
 }
 
 #[test]
@@ -403,7 +416,7 @@ fn a_route_that_cannot_be_met_is_named_and_disturbs_no_other() {
             "raw".parse().unwrap(),
         ),
     ];
-    let compiled = compile_http(&routes, own_name).unwrap();
+    let compiled = compile_http(&routes, own_name);
     assert_eq!(compiled.map.file_text(), "a.example/ one\n");
     let reason = |service: &str| {
         let issue = compiled
@@ -418,7 +431,7 @@ fn a_route_that_cannot_be_met_is_named_and_disturbs_no_other() {
     assert!(matches!(reason("two"), RouteFault::Shadowed { by } if by.service.as_str() == "one"));
 
     let tcp = [route_of("a.example", "/x", "tcp", 0)];
-    let compiled = compile_sni(&tcp, own_name).unwrap();
+    let compiled = compile_sni(&tcp, own_name);
     assert!(compiled.map.is_empty());
     assert_eq!(
         compiled.issues.first().unwrap().reason,
@@ -433,8 +446,8 @@ fn many_changes_are_one_transaction_where_there_are_transactions() {
             .map(|n| route_of(&format!("h{n}.example"), "/", service, 0))
             .collect()
     };
-    let from = compile_http(&routes("old"), own_name).unwrap().map;
-    let to = compile_http(&routes("new"), own_name).unwrap().map;
+    let from = compile_http(&routes("old"), own_name).map;
+    let to = compile_http(&routes("new"), own_name).map;
     let change = |major, minor| {
         MapChange::new(
             &map_name(),

@@ -124,7 +124,7 @@ pub enum RouteHost {
 }
 
 impl RouteHost {
-    /// Whether a request's host (without port, any case) is one of these.
+    /// Whether a request's host (without port, any case) is one of these. One that begins with a dot is in no domain.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         match self {
@@ -133,7 +133,7 @@ impl RouteHost {
             Self::Wildcard(domain) => host
                 .len()
                 .checked_sub(domain.len())
-                .filter(|rest| *rest > 1)
+                .filter(|rest| *rest > 1 && !host.starts_with('.'))
                 .and_then(|rest| Some((host.get(..rest)?, host.get(rest..)?)))
                 .is_some_and(|(label, tail)| {
                     label.ends_with('.') && tail.eq_ignore_ascii_case(domain)
@@ -395,6 +395,8 @@ mod tests {
             ("b.A.EXAMPLE", true),
             ("example", false),
             (".example", false),
+            ("..example", false),
+            (".a.example", false),
             ("anexample", false),
         ] {
             assert_eq!(host.matches(request), expected, "{request}");

@@ -7,7 +7,7 @@ use lb_core::{Mode, Name, PathMatch, RouteHost};
 use super::{ConfigError, ConfigPath, RateLimit, TlsBind, defaults::mode_word, writer::Writer};
 use crate::{
     proto::MapName,
-    routes::{http_route_lines, sni_route_lines},
+    routes::{http_host_lines, http_route_lines_but, sni_route_lines},
 };
 
 /// A `frontend` section.
@@ -34,6 +34,9 @@ pub struct Frontend {
 /// How long a TCP frontend waits for the beginning of a TLS handshake, which names the server.
 const INSPECT_DELAY: Duration = Duration::from_secs(5);
 
+/// The condition that a rule takes the request.
+const FIXED: &str = "{ var(txn.lb_fixed) -m found }";
+
 impl Frontend {
     /// A frontend for HTTP that listens in one place.
     #[must_use]
@@ -54,6 +57,11 @@ impl Frontend {
             .iter()
             .map(|rule| &rule.backend)
             .chain(&self.default_backend)
+    }
+
+    /// Returns `true` if rules take requests before the routes of the map.
+    fn has_fixed(&self) -> bool {
+        self.route_map.is_some() && !self.rules.is_empty()
     }
 
     pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), ConfigError> {
@@ -88,23 +96,48 @@ impl Frontend {
             }
             limit.write(out)?;
         }
-        for rule in &self.rules {
-            let condition = rule.condition()?;
-            out.line(format_args!("use_backend {}{condition}", rule.backend));
+        let by_host = self.rules.iter().any(|rule| rule.host != RouteHost::Any);
+        if by_host || (self.route_map.is_some() && self.mode != Mode::Tcp) {
+            for line in http_host_lines() {
+                out.line(format_args!("{line}"));
+            }
         }
+        // The first rule that fits is set last.
+        for rule in self.rules.iter().rev().filter(|_| self.has_fixed()) {
+            let (backend, condition) = (&rule.backend, rule.condition()?);
+            out.line(format_args!(
+                "http-request set-var(txn.lb_fixed) str({backend}){condition}"
+            ));
+        }
+        let mut uses = Vec::with_capacity(self.rules.len());
+        for rule in &self.rules {
+            let condition = match self.has_fixed() {
+                // Routes change paths, so that a rule is not asked again.
+                true => format!(" if {{ var(txn.lb_fixed) -m str -- {} }}", rule.backend),
+                false => rule.condition()?,
+            };
+            uses.push(format!("use_backend {}{condition}", rule.backend));
+        }
+        let mut lines = Vec::new();
         if let Some(map) = &self.route_map {
             if self.default_backend.is_some() {
                 return Err(ConfigError::TwoDefaults {
                     frontend: self.name.clone(),
                 });
             }
-            let lines = match self.mode {
+            lines = match self.mode {
                 Mode::Tcp => sni_route_lines(map, INSPECT_DELAY),
-                _ => http_route_lines(map),
-            };
-            for line in lines? {
-                out.line(format_args!("{line}"));
-            }
+                _ => http_route_lines_but(map, self.has_fixed().then_some(FIXED)),
+            }?;
+        }
+        // HAProxy warns of other rules after `use_backend`.
+        let at = lines
+            .iter()
+            .position(|line| line.starts_with("use_backend"))
+            .unwrap_or(lines.len());
+        lines.splice(at..at, uses);
+        for line in lines {
+            out.line(format_args!("{line}"));
         }
         if let Some(backend) = &self.default_backend {
             out.line(format_args!("default_backend {backend}"));
@@ -155,7 +188,7 @@ pub struct Rule {
 
 impl Rule {
     fn condition(&self) -> Result<String, ConfigError> {
-        const HOST: &str = "req.hdr(host),field(1,:),lower";
+        const HOST: &str = "var(txn.lb_host)";
         let host = match &self.host {
             RouteHost::Any => String::new(),
             RouteHost::Exact(domain) => {

@@ -13,7 +13,8 @@ use crate::{
     policy::Policy,
     proto::{MapEntry, MapKey, MapName},
     routes::{
-        Compiled, MapChange, RouteMap, ServiceMap, TooManyEntries, compile_http, compile_sni,
+        Compiled, MapChange, RouteFault, RouteMap, ServiceMap, backend_of_value, compile_http,
+        compile_sni,
     },
     scope::Scope,
 };
@@ -207,7 +208,7 @@ impl Routes {
             .iter()
             .filter(|(kind, _)| **kind != Kind::Services)
             .flat_map(|(_, map)| &map.observed)
-            .any(|entry| entry.value == backend.as_str())
+            .any(|entry| backend_of_value(&entry.value) == backend.as_str())
     }
 
     /// Until when the map of services, which refused a change, is left without the entry of a spare backend.
@@ -422,27 +423,15 @@ impl Routes {
         }
     }
 
-    fn take(
-        &mut self,
-        kind: Kind,
-        compiled: Result<Compiled, TooManyEntries>,
-        first: Option<Name>,
-    ) {
-        let compiled = match compiled {
-            Ok(compiled) => compiled,
-            Err(too_many) => {
-                let service = too_many.route.service.clone();
-                let detail = too_many.to_string();
-                self.unmet
-                    .push(Unmet::new(service, None, UnmetReason::NoCapacity, detail));
-                return;
-            }
-        };
+    fn take(&mut self, kind: Kind, compiled: Compiled, first: Option<Name>) {
         for issue in compiled.issues.iter().filter(|issue| !issue.is_harmless()) {
             let detail = format!("{issue}: {}", issue.reason);
             let service = issue.route.service.clone();
-            self.unmet
-                .push(Unmet::new(service, None, UnmetReason::Unsupported, detail));
+            let reason = match issue.reason {
+                RouteFault::TooManyEntries { .. } => UnmetReason::NoCapacity,
+                _ => UnmetReason::Unsupported,
+            };
+            self.unmet.push(Unmet::new(service, None, reason, detail));
         }
         match (self.maps.get_mut(&kind), first) {
             (Some(map), _) => {
@@ -516,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn i2_a_wish_of_too_many_entries_leaves_the_map_as_it_is() {
+    fn a_wish_of_too_many_entries_is_met_but_for_those_that_need_them() {
         let mut routes = found();
         let hosts = (0..1000).map(|n| route(&format!("h{n}.example"), "/", 0));
         let paths = (0..1000).map(|n| route("*", &format!("/p{n}"), 1));
@@ -524,8 +513,14 @@ mod tests {
             .chain(paths)
             .map(|route| (route, Mode::Http))
             .collect();
-        assert!(steps(&mut routes).is_empty());
-        assert_eq!(routes.unmet(Duration::ZERO).len(), 1);
+        assert_eq!(steps(&mut routes).len(), 1);
+        let unmet = routes.unmet(Duration::ZERO);
+        assert!(!unmet.is_empty());
+        for unmet in &unmet {
+            assert_eq!(unmet.reason, UnmetReason::NoCapacity);
+            assert!(unmet.detail.starts_with("route */p"), "{}", unmet.detail);
+        }
+        assert!(wanted(&routes).contains("\nh999.example/ shop\n"));
     }
 
     #[test]

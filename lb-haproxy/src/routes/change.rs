@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     RouteMap,
     key::{by_specificity, level},
+    value::options_of_value,
 };
 use crate::{
     capability::Capabilities,
@@ -134,10 +135,37 @@ impl fmt::Display for MapChange {
                 }
             }
         }
+        if let Some(stage) = self.stages.last() {
+            let options = stage.values().filter_map(options_of_value);
+            let (redirects, strips) = options.fold((0_usize, 0_usize), |(one, other), its| {
+                (one + usize::from(its.0), other + usize::from(its.1 > 0))
+            });
+            for (count, what) in [(redirects, "redirect to https"), (strips, "strip a prefix")] {
+                if count > 0 {
+                    write!(f, ", {count} {what}")?;
+                }
+            }
+        }
         match self.left.len() {
             0 => Ok(()),
             left => write!(f, ", {left} foreign entries stay"),
         }
+    }
+}
+
+impl MapStage {
+    /// The values that it writes.
+    fn values(&self) -> impl Iterator<Item = &str> {
+        let (commands, wanted) = match self {
+            Self::Edits(commands) => (commands.as_slice(), None),
+            Self::Transaction(transaction) => (&[][..], Some(&transaction.wanted)),
+        };
+        let edited = commands.iter().filter_map(|command| match command {
+            Command::AddMap { value, .. } | Command::SetMap { value, .. } => Some(value.as_str()),
+            _ => None,
+        });
+        let all = wanted.into_iter().flat_map(RouteMap::entries);
+        edited.chain(all.map(|(_, value)| value.as_str()))
     }
 }
 

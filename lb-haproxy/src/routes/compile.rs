@@ -12,6 +12,7 @@ use super::{
     RouteMap,
     frontend::{UNAVAILABLE, UNAVAILABLE_TCP},
     key::{MAX_WILDCARD_LABELS, host_chain, host_key, path_chain, path_key},
+    value::{MAX_STRIP, value_text},
 };
 use crate::proto::{InvalidMapText, MapKey, MapValue};
 
@@ -48,10 +49,15 @@ impl RouteIssue {
         }
     }
 
-    /// Whether the requests of the route reach its service all the same, through the route that shadows it.
+    /// Returns `true` if the requests of the route reach its service all the same, with the same options, through the
+    /// route that shadows it.
     #[must_use]
     pub fn is_harmless(&self) -> bool {
-        matches!(&self.reason, RouteFault::Shadowed { by } if by.service == self.route.service)
+        let RouteFault::Shadowed { by } = &self.reason else {
+            return false;
+        };
+        let options = |route: &Route| (route.redirect_https, strips(route));
+        by.service == self.route.service && options(by) == options(&self.route)
     }
 }
 
@@ -73,6 +79,27 @@ pub enum RouteFault {
         /// How many labels its domain has.
         labels: usize,
     },
+    /// It asks for an option that the frontend does not have for its service.
+    #[error("{option} is not for {of}")]
+    Option {
+        /// The option, as a source writes it.
+        option: &'static str,
+        /// What it is not for.
+        of: &'static str,
+    },
+    /// Its service asks for most of the entries, and a map has no room for all of them.
+    #[error(
+        "the routes of {service} need the most map entries ({entries}), and a map has at most {limit}: fewer routes, or \
+         fewer priorities between hosts and paths, would help"
+    )]
+    TooManyEntries {
+        /// The service.
+        service: Name,
+        /// How many entries its routes needed when there was no more room.
+        entries: usize,
+        /// [`MAX_ENTRIES`].
+        limit: usize,
+    },
     /// It asks for a path of TCP connections, which have none.
     #[error("service is tcp, expected no path or /")]
     PathOfTcp,
@@ -92,26 +119,13 @@ pub enum RouteFault {
     ),
 }
 
-/// Priorities that go against specificity need more entries than one map may have.
-///
-/// A path of any host that goes before `n` hosts needs `n` entries: leave such priorities to few routes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "routes need more than {limit} map entries at route {}; fewer routes, or fewer priorities between hosts and paths, would help",
-    describe(route)
-)]
-#[non_exhaustive]
-pub struct TooManyEntries {
-    /// The route that did not fit.
-    pub route: Box<Route>,
-    /// [`MAX_ENTRIES`].
-    pub limit: usize,
-}
-
 /// The map of HTTP routes: a request's lookup finds the first of the routes, in their order, that matches it.
 ///
 /// `backend_of` names the backend of a service; where it has none the route leads to [`UNAVAILABLE`].
 /// The order in which the routes are given does not matter.
+///
+/// Priorities that go against specificity need copies of entries: a path of any host that goes before `n` hosts needs `n`.
+/// Where more than [`MAX_ENTRIES`] are needed, routes of the service that needs the most are refused; all others go on.
 ///
 /// ```
 /// use lb_core::Route;
@@ -121,36 +135,44 @@ pub struct TooManyEntries {
 ///     Route::new("shop.example".parse().unwrap(), "/".parse().unwrap(), "shop".parse().unwrap()),
 ///     Route::new("*".parse().unwrap(), "/health".parse().unwrap(), "probe".parse().unwrap()).with_priority(9),
 /// ];
-/// let compiled = compile_http(&routes, |service| Some(service.clone())).unwrap();
+/// let compiled = compile_http(&routes, |service| Some(service.clone()));
 /// assert_eq!(compiled.map.lookup("shop.example", "/cart").unwrap().as_str(), "shop");
 /// assert_eq!(compiled.map.lookup("shop.example", "/health").unwrap().as_str(), "probe");
 /// assert_eq!(compiled.map.lookup("else.example", "/"), None);
 /// ```
-///
-/// # Errors
-/// [`TooManyEntries`], where leaving routes out would send their requests elsewhere.
 pub fn compile_http<'a>(
     routes: impl IntoIterator<Item = &'a Route>,
     backend_of: impl Fn(&Name) -> Option<Name>,
-) -> Result<Compiled, TooManyEntries> {
+) -> Compiled {
     compile(routes, backend_of, UNAVAILABLE, |route| {
         let path: Result<PathMatch, _> = route.path.to_string().parse();
-        path.map(|path| path_key(&path))
-            .map_err(RouteFault::Invalid)
+        let path = path.map_err(RouteFault::Invalid)?;
+        if strips(route) > MAX_STRIP {
+            return Err(RouteFault::Option {
+                option: "strip_prefix",
+                of: "a path of more than 8 segments",
+            });
+        }
+        Ok(path_key(&path))
     })
 }
 
 /// The map of TCP routes: server names of TLS handshakes, `*` for the rest.
 ///
 /// As [`compile_http`]; the backend of a service that has none is [`UNAVAILABLE_TCP`].
-///
-/// # Errors
-/// [`TooManyEntries`].
 pub fn compile_sni<'a>(
     routes: impl IntoIterator<Item = &'a Route>,
     backend_of: impl Fn(&Name) -> Option<Name>,
-) -> Result<Compiled, TooManyEntries> {
+) -> Compiled {
     compile(routes, backend_of, UNAVAILABLE_TCP, |route| {
+        let options = [
+            ("redirect_https", route.redirect_https),
+            ("strip_prefix", route.strip_prefix),
+        ];
+        if let Some((option, _)) = options.into_iter().find(|(_, set)| *set) {
+            let of = "a tcp service";
+            return Err(RouteFault::Option { option, of });
+        }
         match route.path == PathMatch::any() {
             true => Ok(String::new()),
             false => Err(RouteFault::PathOfTcp),
@@ -163,38 +185,30 @@ fn compile<'a>(
     backend_of: impl Fn(&Name) -> Option<Name>,
     unavailable: &str,
     path_of: impl Fn(&Route) -> Result<String, RouteFault>,
-) -> Result<Compiled, TooManyEntries> {
+) -> Compiled {
     let ordered: BTreeSet<&Route> = routes.into_iter().collect();
-    let mut table = Table::default();
-    let mut issues = Vec::new();
-    for route in ordered {
-        let added = checked_host(route).and_then(|host| {
-            let path = path_of(route)?;
-            writable::<MapKey>(&format!("{host}{path}"))?;
-            table.add(route, host, path)
-        });
-        if let Err(reason) = added {
-            issues.push(RouteIssue::new(route, reason));
+    let mut refused: BTreeMap<&Route, RouteFault> = BTreeMap::new();
+    let (table, mut issues) = loop {
+        let (table, issues) = build(&ordered, &refused, &path_of);
+        if table.len <= MAX_ENTRIES {
+            break (table, issues);
         }
-        if table.len > MAX_ENTRIES {
-            return Err(TooManyEntries {
-                route: Box::new(route.clone()),
-                limit: MAX_ENTRIES,
-            });
-        }
-    }
+        table.refuse_the_heaviest(&mut refused);
+    };
 
-    let mut values: BTreeMap<&Name, MapValue> = BTreeMap::new();
+    let mut values: BTreeMap<(&Name, bool, usize), MapValue> = BTreeMap::new();
     let mut entries = Vec::with_capacity(table.len);
     for (host, paths) in &table.hosts {
         for (path, route) in paths {
-            let value = match values.get(&route.service) {
+            let of = (&route.service, route.redirect_https, strips(route));
+            let value = match values.get(&of) {
                 Some(value) => value.clone(),
                 None => {
                     let backend = backend_of(&route.service);
-                    let text = backend.as_ref().map_or(unavailable, Name::as_str);
-                    match writable::<MapValue>(text) {
-                        Ok(value) => values.entry(&route.service).or_insert(value).clone(),
+                    let backend = backend.as_ref().map_or(unavailable, Name::as_str);
+                    let text = value_text(backend, route.redirect_https, strips(route));
+                    match writable::<MapValue>(&text) {
+                        Ok(value) => values.entry(of).or_insert(value).clone(),
                         Err(reason) => {
                             issues.push(RouteIssue::new(route, reason));
                             continue;
@@ -208,10 +222,47 @@ fn compile<'a>(
             }
         }
     }
-    Ok(Compiled {
+    Compiled {
         map: RouteMap::new(entries),
         issues,
-    })
+    }
+}
+
+/// The table of the routes that are not refused, and the issues of the others. It may end with one route too many.
+fn build<'a>(
+    ordered: &BTreeSet<&'a Route>,
+    refused: &BTreeMap<&'a Route, RouteFault>,
+    path_of: &impl Fn(&Route) -> Result<String, RouteFault>,
+) -> (Table<'a>, Vec<RouteIssue>) {
+    let mut table = Table::default();
+    let mut issues = Vec::new();
+    for route in ordered {
+        let added = match refused.get(route) {
+            Some(reason) => Err(reason.clone()),
+            None => checked_host(route).and_then(|host| {
+                let path = path_of(route)?;
+                writable::<MapKey>(&format!("{host}{path}"))?;
+                table.add(route, host, path)
+            }),
+        };
+        if let Err(reason) = added {
+            issues.push(RouteIssue::new(route, reason));
+        }
+        if table.len > MAX_ENTRIES {
+            break;
+        }
+    }
+    (table, issues)
+}
+
+/// How many segments a route takes off: 0 for none.
+fn strips(route: &Route) -> usize {
+    match (&route.path, route.strip_prefix) {
+        (PathMatch::Exact(path) | PathMatch::Prefix(path), true) if path.len() > 1 => {
+            path.matches('/').count()
+        }
+        _ => 0,
+    }
 }
 
 /// Host, then path, to the route that takes the requests found there.
@@ -255,6 +306,38 @@ impl<'a> Table<'a> {
         paths.insert(path, route);
         paths.extend(kept);
         Ok(())
+    }
+
+    /// Refuses routes of the service that holds the most entries, those first that hold the most themselves: half of what
+    /// it holds.
+    fn refuse_the_heaviest(&self, refused: &mut BTreeMap<&'a Route, RouteFault>) {
+        let mut held: BTreeMap<&Name, BTreeMap<&'a Route, usize>> = BTreeMap::new();
+        for route in self.hosts.values().flat_map(BTreeMap::values) {
+            let of = held.entry(&route.service).or_default();
+            *of.entry(*route).or_default() += 1;
+        }
+        let sum = |routes: &BTreeMap<&Route, usize>| routes.values().sum::<usize>();
+        let Some((service, routes)) = held.iter().max_by_key(|(_, routes)| sum(routes)) else {
+            return;
+        };
+        let entries = sum(routes);
+        let mut heaviest: Vec<(&&Route, &usize)> = routes.iter().collect();
+        heaviest.sort_by(|(route, held), (other, others)| {
+            others.cmp(held).then_with(|| other.cmp(route))
+        });
+        let mut left = entries;
+        for (route, held) in heaviest {
+            if left <= entries / 2 {
+                break;
+            }
+            left -= held;
+            let reason = RouteFault::TooManyEntries {
+                service: (*service).clone(),
+                entries,
+                limit: MAX_ENTRIES,
+            };
+            refused.insert(*route, reason);
+        }
     }
 
     /// The route of the longest path of a host that contains this one.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::key::MAX_WILDCARD_LABELS;
+use super::{
+    key::MAX_WILDCARD_LABELS,
+    value::{HTTPS, MAX_STRIP, PART},
+};
 use crate::proto::MapName;
 
 /// The backend of requests that no route matches: it answers 404.
@@ -14,18 +17,49 @@ pub const UNAVAILABLE: &str = "lb-unavailable";
 /// The TCP backend of routes whose service has none: it closes the connection.
 pub const UNAVAILABLE_TCP: &str = "lb-unavailable-tcp";
 
+/// The lines that set `txn.lb_host`, the host of a request as routes compare it. They work from HAProxy 2.2 on.
+///
+/// It is in lower case, without port and one trailing dot, and unset where there is none: no `Host`, or one that begins
+/// with a dot, which could be taken for a wildcard. Where the target is a whole URL, its host counts.
+#[must_use]
+pub fn http_host_lines() -> Vec<String> {
+    [
+        "set-var(txn.lb_host) req.fhdr(host),lower,field(1,:/)",
+        "set-var(txn.lb_host) url,field(3,/),field(-1,@),lower,field(1,:) if { url -m beg -i http:// https:// }",
+        "set-var(txn.lb_host) var(txn.lb_host),rtrim(.) if { var(txn.lb_host) -m end . } !{ var(txn.lb_host) -m end .. }",
+        "unset-var(txn.lb_host) if { var(txn.lb_host) -m beg . }",
+    ]
+    .map(|line| format!("http-request {line}"))
+    .into()
+}
+
 /// The lines of a frontend of `mode http` that sends every request where the map says.
 ///
 /// They need the backends of [`fallback_backends`], work from HAProxy 2.2 on, and set the variables `txn.lb_host`,
-/// `txn.lb_base`, `txn.lb_path` and `txn.lb_backend`. A backend that the map names and HAProxy does not have
-/// answers 503.
+/// `txn.lb_base`, `txn.lb_path`, `txn.lb_route` and `txn.lb_backend`. A backend that the map names and HAProxy does not have
+/// answers 503. They redirect requests and take prefixes off paths where routes ask for it, so that rules of `use_backend`
+/// beside them see the path that is left. Such rules need [`http_route_lines_but`].
 ///
 /// # Errors
 /// [`UnquotableMap`] for a file name that a configuration cannot hold as it is.
 pub fn http_route_lines(map: &MapName) -> Result<Vec<String>, UnquotableMap> {
+    let mut lines = http_host_lines();
+    lines.extend(http_route_lines_but(map, None)?);
+    Ok(lines)
+}
+
+/// As [`http_route_lines`] after [`http_host_lines`], for requests that the condition `but` does not match.
+///
+/// # Errors
+/// [`UnquotableMap`] for a file name that a configuration cannot hold as it is.
+pub fn http_route_lines_but(
+    map: &MapName,
+    but: Option<&str>,
+) -> Result<Vec<String>, UnquotableMap> {
     let map = plain(map)?;
+    let but = but.map(|its| format!(" !{its}")).unwrap_or_default();
+    let set = "http-request set-var(txn.lb_route)";
     let mut lines = vec![
-        "http-request set-var(txn.lb_host) req.fhdr(host),lower,field(1,:/),rtrim(.)".to_owned(),
         // Wildcards name a limited number of labels, hosts any.
         format!(
             "http-request set-var(txn.lb_base) var(txn.lb_host),field(-1,.,{})",
@@ -34,21 +68,62 @@ pub fn http_route_lines(map: &MapName) -> Result<Vec<String>, UnquotableMap> {
         // `OPTIONS *` and, in some versions, an absolute URI that ends with the host have no path.
         "http-request set-var(txn.lb_path) str(//?)".to_owned(),
         "http-request set-var(txn.lb_path) path,concat(/?)".to_owned(),
-        format!(
-            "http-request set-var(txn.lb_backend) var(txn.lb_host),concat(,txn.lb_path,),map_beg({map})"
-        ),
+        match but.is_empty() {
+            true => format!("{set} var(txn.lb_host),concat(,txn.lb_path,),map_beg({map})"),
+            false => {
+                format!("{set} var(txn.lb_host),concat(,txn.lb_path,),map_beg({map}) if{but}")
+            }
+        },
     ];
-    let otherwise = "if !{ var(txn.lb_backend) -m found }";
-    lines.extend(parents().map(|parent| {
-        format!("http-request set-var(txn.lb_backend) {parent},concat(,txn.lb_path,),map_beg({map}) {otherwise}")
-    }));
+    let otherwise = format!("if !{{ var(txn.lb_route) -m found }}{but}");
+    lines.extend(
+        parents().map(|parent| {
+            format!("{set} {parent},concat(,txn.lb_path,),map_beg({map}) {otherwise}")
+        }),
+    );
+    lines.push(format!(
+        "{set} str(*),concat(,txn.lb_path,),map_beg({map}) {otherwise}"
+    ));
+    lines.extend(option_lines());
     lines.extend([
-        format!("http-request set-var(txn.lb_backend) str(*),concat(,txn.lb_path,),map_beg({map}) {otherwise}"),
         format!("use_backend {NOT_FOUND} {otherwise}"),
-        "use_backend %[var(txn.lb_backend)]".to_owned(),
+        "use_backend %[var(txn.lb_backend)] if { var(txn.lb_backend) -m found }".to_owned(),
         format!("default_backend {UNAVAILABLE}"),
     ]);
     Ok(lines)
+}
+
+/// The lines that do what the value of a route asks for: `BACKEND`, or `BACKEND|https|N`.
+fn option_lines() -> Vec<String> {
+    let part = |number: u8| format!("var(txn.lb_route),field({number},{PART})");
+    let plain = format!("if {{ {} -m str {HTTPS} }} !{{ ssl_fc }}", part(2));
+    let named = "{ var(txn.lb_host) -m found } !{ var(txn.lb_host) -m beg [ }";
+    let mut lines = vec![
+        format!("http-request set-var(txn.lb_backend) {}", part(1)),
+        // Without a method that may become GET, and without the port, which is not that of TLS.
+        format!(
+            "http-request redirect location https://%[var(txn.lb_host)]%[pathq] code 301 {plain} {named} METH_GET"
+        ),
+        format!(
+            "http-request redirect location https://%[var(txn.lb_host)]%[pathq] code 308 {plain} {named}"
+        ),
+        format!("http-request redirect scheme https code 308 {plain}"),
+        format!("http-request set-var(txn.lb_strip) {}", part(3)),
+        // What is taken off goes along, as with other proxies.
+        "http-request set-var(txn.lb_prefix) path if { var(txn.lb_strip) -m found }".to_owned(),
+    ];
+    for segments in 1..=MAX_STRIP {
+        let of = format!("if {{ var(txn.lb_strip) -m str {segments} }}");
+        lines.push(format!(
+            "http-request set-header X-Forwarded-Prefix %[var(txn.lb_prefix),field(1,/,{})] {of}",
+            segments + 1
+        ));
+        lines.push(format!(
+            "http-request set-path /%[var(txn.lb_prefix),field({},/,0)] {of}",
+            segments + 2
+        ));
+    }
+    lines
 }
 
 /// The lines of a frontend of `mode tcp` that sends every connection where the map says for its TLS server name.
@@ -72,7 +147,9 @@ pub fn sni_route_lines(
         ),
         // The condition waits until it is known whether this is a TLS handshake.
         "tcp-request content set-var(txn.lb_tls) int(1) if { req.ssl_hello_type 1 }".to_owned(),
-        "tcp-request content set-var(txn.lb_host) req.ssl_sni,lower,rtrim(.)".to_owned(),
+        "tcp-request content set-var(txn.lb_host) req.ssl_sni,lower,field(1,:/)".to_owned(),
+        "tcp-request content set-var(txn.lb_host) var(txn.lb_host),rtrim(.) if { var(txn.lb_host) -m end . } !{ var(txn.lb_host) -m end .. }".to_owned(),
+        "tcp-request content unset-var(txn.lb_host) if { var(txn.lb_host) -m beg . }".to_owned(),
         format!(
             "tcp-request content set-var(txn.lb_base) var(txn.lb_host),field(-1,.,{})",
             MAX_WILDCARD_LABELS + 1

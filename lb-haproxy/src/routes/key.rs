@@ -59,10 +59,15 @@ pub(super) fn lookup_hosts(request: &str) -> Vec<Cow<'_, str>> {
     hosts
 }
 
-/// How a request's host is compared: lower case, up to the first `:` or `/`, without trailing dots.
+/// How a request's host is compared: lower case, up to the first `:` or `/`, without one trailing dot. One that begins with
+/// a dot is none.
 pub(super) fn request_host(host: &str) -> String {
     let bare = host.split([':', '/']).next().unwrap_or_default();
-    bare.trim_end_matches('.').to_ascii_lowercase()
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    match bare.starts_with('.') {
+        true => String::new(),
+        false => bare.to_ascii_lowercase(),
+    }
 }
 
 /// The path keys that contain a path's part of a lookup or key, the longest first, itself included.
@@ -138,7 +143,10 @@ mod tests {
     fn requests_lose_case_port_and_trailing_dot() {
         for (given, expected) in [
             ("Shop.Example.:8080", "shop.example"),
-            ("shop.example..", "shop.example"),
+            ("shop.example..", "shop.example."),
+            (".shop.example", ""),
+            ("..", ""),
+            (".", ""),
             ("shop.example/admin", "shop.example"),
             ("[::1]:80", "["),
             ("", ""),

@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::key::{END, lookup_hosts, path_chain, request_host};
+use super::{
+    key::{END, lookup_hosts, path_chain, request_host},
+    value::backend_of_value,
+};
 use crate::proto::{Command, InvalidMapText, MapEntry, MapKey, MapValue};
 
 /// The entries of one map, each key once, in the order of their keys.
@@ -37,7 +40,8 @@ impl RouteMap {
         Self { entries: map }
     }
 
-    /// What HAProxy finds for a request, given what it finds in the map: the value, which is a backend's name.
+    /// What HAProxy finds for a request, given what it finds in the map: the value, which is a backend's name and
+    /// the options of the route (see [`backend_of_value`]).
     ///
     /// `host` is as in the request (any case, with or without port), `path` without query. For a TLS server name
     /// use [`lookup_sni`](Self::lookup_sni).
@@ -96,7 +100,10 @@ impl RouteMap {
     /// The backends that the map leads to.
     #[must_use]
     pub fn backends(&self) -> BTreeSet<&str> {
-        self.entries.values().map(MapValue::as_str).collect()
+        self.entries
+            .values()
+            .map(|value| backend_of_value(value.as_str()))
+            .collect()
     }
 
     /// Whether HAProxy's entries are exactly these, each once.

@@ -15,9 +15,17 @@
 //! HAProxy looks for the request's host, its path and `/?`. So a prefix ends on a segment border (`/apiary` has no
 //! prefix `/api/`), and an exact path, being longer, goes before every prefix of the same host; `?` is in no path.
 //!
+//! The value is the backend; with options of the route, it is `BACKEND|https|N` or `BACKEND|-|N`: whether requests without
+//! TLS are redirected, and how many segments of the path are taken off.
+//!
+//! A route of greater priority goes before all others, whatever their hosts: where one of a wider host takes requests of a
+//! narrower one, its entries are copied to the narrower host. So a lookup never compares priorities.
+//!
 //! Paths are compared as they were sent: nothing is decoded, and `//`, `/./` and `/../` are segments like others.
-//! A route is therefore no protection of what lies below it. Hosts are compared in lower case, without port and
-//! trailing dot. A request without a path (`OPTIONS *`) is looked up as `/`.
+//! A route is therefore no protection of what lies below it. A request without a path (`OPTIONS *`) is looked up as `/`.
+//!
+//! Hosts are compared in lower case, without port and without one trailing dot. Where the request's target is a whole URL,
+//! its host counts. A host that begins with a dot is none: only routes of any host match.
 
 mod change;
 mod compile;
@@ -25,15 +33,15 @@ mod frontend;
 mod key;
 mod map;
 mod services;
+mod value;
 
 pub use change::{MapChange, MapStage, PAUSE, Transaction, TransactionError};
-pub use compile::{
-    Compiled, MAX_ENTRIES, RouteFault, RouteIssue, TooManyEntries, compile_http, compile_sni,
-};
+pub use compile::{Compiled, MAX_ENTRIES, RouteFault, RouteIssue, compile_http, compile_sni};
 pub use frontend::{
-    NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP, UnquotableMap, fallback_backends, http_route_lines,
-    sni_route_lines,
+    NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP, UnquotableMap, fallback_backends, http_host_lines,
+    http_route_lines, http_route_lines_but, sni_route_lines,
 };
 pub use key::MAX_WILDCARD_LABELS;
 pub use map::{InvalidMapFile, RouteMap};
 pub use services::{InvalidAssignment, ServiceMap};
+pub use value::{MAX_STRIP, backend_of_value};

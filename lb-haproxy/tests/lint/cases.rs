@@ -195,6 +195,32 @@ async fn case_p22_a_cookie_that_slots_have_no_value_for_keeps_no_user() {
     }
 }
 
+/// A frontend of one's own that looks routes up must know their options.
+#[test]
+fn lines_that_know_no_options_of_routes_are_found() {
+    let map = "/var/lib/lb/lb-routes.map".parse().unwrap();
+    let lines = lb_haproxy::routes::http_route_lines(&map).unwrap();
+    let with = |lines: &[String]| {
+        let lines: Vec<String> = lines.iter().map(|line| format!("  {line}\n")).collect();
+        with_lines("").replace("  default_backend b\n", &lines.concat())
+    };
+    let version = "3.2.0".parse().unwrap();
+    assert_eq!(found(&with(&lines), &version), []);
+    let former: Vec<String> = lines
+        .iter()
+        .filter(|line| !line.contains("lb_strip") && !line.contains("redirect"))
+        .map(|line| {
+            let line = line.replace("var(txn.lb_route),field(1,|)", "var(txn.lb_route)");
+            line.replace("lb_route", "lb_backend")
+        })
+        .collect();
+    assert_eq!(found(&with(&former), &version), [Code::RouteLines]);
+    let own = ["use_backend %[base,map_beg(/etc/haproxy/lb-routes.map,b)]".to_owned()];
+    assert_eq!(found(&with(&own), &version), [Code::RouteLines]);
+    let other = ["use_backend %[base,map_beg(/etc/haproxy/other.map,b)]".to_owned()];
+    assert_eq!(found(&with(&other), &version), []);
+}
+
 /// What lb does not take for a slot is named, with what follows and what to configure.
 #[test]
 fn case_p08_p09_servers_that_are_no_slots_are_named() {

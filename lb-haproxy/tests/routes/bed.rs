@@ -6,7 +6,7 @@ use lb_core::{Name, Route};
 use lb_haproxy::{
     Client,
     capability::Capabilities,
-    config::{Backend, Bind, Config, ConfigPath, Frontend, Slots},
+    config::{Backend, Bind, Certificates, Config, ConfigPath, Frontend, Slots, TlsBind},
     driver::converge_map,
     process::{Executable, Haproxy},
     proto::MapName,
@@ -25,9 +25,10 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// A HAProxy whose backends answer with their own names.
 pub(crate) struct Bed {
     pub(crate) haproxy: Haproxy,
-    #[expect(dead_code, reason = "its folder goes when it is dropped")]
     pub(crate) place: Place,
     pub(crate) http: SocketAddr,
+    /// Where it speaks TLS, with a certificate for nobody.
+    pub(crate) https: SocketAddr,
     pub(crate) routes: MapName,
     pub(crate) capabilities: Capabilities,
 }
@@ -45,6 +46,10 @@ impl Bed {
         let mut config = Config::new(place_path(&place, "admin.sock"));
         let bind = Bind::Tcp(([127, 0, 0, 1], port).into());
         let mut main = Frontend::new("main".parse().unwrap(), bind);
+        let https: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        std::fs::write(dir.join("site.pem"), certificate()).unwrap();
+        let pem = Certificates::At(place_path(&place, "site.pem"));
+        main.binds.push(Bind::Tls(TlsBind::new(https, pem)));
         main.route_map = Some(routes.clone());
         config.frontends.push(main);
         config.service_map = Some(services);
@@ -56,7 +61,11 @@ impl Bed {
         for name in backends {
             writeln!(
                 config,
-                "backend {name}\n  http-request return status 200 content-type text/plain string {name}"
+                "backend {name}\n  http-request return status 200 content-type text/plain lf-string {}",
+                match name.starts_with("echo") {
+                    true => "%[req.hdr(x-forwarded-prefix)]>%[pathq]",
+                    false => name,
+                }
             )
             .unwrap();
         }
@@ -66,6 +75,7 @@ impl Bed {
             haproxy,
             place,
             http: ([127, 0, 0, 1], port).into(),
+            https,
             routes,
             capabilities: Capabilities::of(version.major().into(), version.minor().into()),
         }
@@ -80,6 +90,14 @@ impl Bed {
             .await
             .unwrap()
     }
+}
+
+/// A certificate and its key.
+fn certificate() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["site.example".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    format!("{}{}", certificate.pem(), key.serialize_pem())
 }
 
 pub(crate) fn place_path(place: &Place, file: &str) -> ConfigPath {
@@ -115,6 +133,24 @@ impl Browser {
 
     pub(crate) async fn exchange(&mut self, request: &str) -> String {
         self.stream.write_all(request.as_bytes()).await.unwrap();
+        self.answer().await
+    }
+
+    /// What answers to many requests that are sent at once.
+    pub(crate) async fn send_all(&mut self, requests: &[String]) -> Vec<String> {
+        let all = requests.concat();
+        let exchange = async {
+            self.stream.write_all(all.as_bytes()).await.unwrap();
+            let mut answers = Vec::new();
+            for _ in requests {
+                answers.push(self.answer().await);
+            }
+            answers
+        };
+        timeout(LONG, exchange).await.unwrap()
+    }
+
+    async fn answer(&mut self) -> String {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
@@ -122,6 +158,9 @@ impl Browser {
             self.more().await;
         };
         let head = String::from_utf8(self.read[..end].to_vec()).unwrap();
+        let location = head
+            .lines()
+            .find_map(|line| line.strip_prefix("location: ").map(str::to_owned));
         let length: usize = head
             .lines()
             .find_map(|line| {
@@ -137,7 +176,10 @@ impl Browser {
         self.read.drain(..end + length);
         match head.split(' ').nth(1).unwrap() {
             "200" => body,
-            status => status.to_owned(),
+            status => match location {
+                Some(location) => format!("{status} {location}"),
+                None => status.to_owned(),
+            },
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn fleet(count: usize, odd: &str) -> RouteMap {
             )
         })
         .collect();
-    compile_http(&routes, own_name).unwrap().map
+    compile_http(&routes, own_name).map
 }
 
 /// Users who ask for hosts of a fleet, all the time, and count.

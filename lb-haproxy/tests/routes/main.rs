@@ -7,7 +7,9 @@
 )]
 
 mod bed;
+mod differential;
 mod load;
+mod options;
 mod replaced;
 mod server_names;
 mod small;

@@ -93,7 +93,7 @@ async fn connections_go_where_their_server_name_says() {
             route("none.example", "/", "none", 0),
         ];
         let backend = |service: &Name| (service.as_str() != "none").then(|| service.clone());
-        let compiled = compile_sni(&routes, backend).unwrap().map;
+        let compiled = compile_sni(&routes, backend).map;
         std::fs::write(map.as_str(), compiled.file_text()).unwrap();
         let port = free_port();
         let mut config = Config::new(place_path(&place, "admin.sock"));
@@ -129,7 +129,7 @@ async fn connections_go_where_their_server_name_says() {
         assert_eq!(dial(front, b"hello\r\n").await, "");
 
         routes.push(route("*", "/", "rest", 0));
-        let wanted = compile_sni(&routes, backend).unwrap().map;
+        let wanted = compile_sni(&routes, backend).map;
         let mut client = haproxy.connect().await.unwrap();
         converge_map(&mut client, &map, &wanted, &capabilities)
             .await

@@ -13,7 +13,7 @@ use crate::{bed::*, load::*, support::executables};
 async fn requests_go_where_the_routes_say() {
     for executable in executables() {
         let routes = overlapping();
-        let map = compile_http(&routes, own_name).unwrap().map;
+        let map = compile_http(&routes, own_name).map;
         let bed = Bed::start(&executable, &map, &SERVICES).await;
         let mut browser = Browser::connect(bed.http).await;
         check_all(&mut browser, &routes, "from the file").await;
@@ -60,7 +60,7 @@ async fn requests_follow_each_change() {
                 .filter(|(at, _)| at % (skipped + 2) != 0)
                 .map(|(_, route)| route.clone())
                 .collect();
-            let map = compile_http(&routes, own_name).unwrap().map;
+            let map = compile_http(&routes, own_name).map;
             bed.converge(&mut client, &map).await;
             assert!(bed.converge(&mut client, &map).await.is_none());
             let mut answered = Vec::new();
@@ -91,7 +91,7 @@ async fn known_routes_without_endpoints_answer_503_and_unknown_ones_404() {
             route("lost.example", "/", "lost", 0),
         ];
         let backend = |service: &Name| (service.as_str() != "none").then(|| service.clone());
-        let map = compile_http(&routes, backend).unwrap().map;
+        let map = compile_http(&routes, backend).map;
         let bed = Bed::start(&executable, &map, &["s0"]).await;
         let mut browser = Browser::connect(bed.http).await;
         for (host, path, answer, why) in [

@@ -108,6 +108,8 @@ pub enum Code {
     NoSocket,
     /// More open files are needed than there may be.
     OpenFiles,
+    /// Lines of a frontend that look routes up, and know nothing of their options.
+    RouteLines,
     /// Slots that serve before they are filled.
     SlotEnabled,
     /// Servers that would be slots if they were named like them.
@@ -156,6 +158,7 @@ impl fmt::Display for Code {
             Self::NoSlots => "no-slots",
             Self::NoSocket => "no-socket",
             Self::OpenFiles => "open-files",
+            Self::RouteLines => "route-lines",
             Self::SlotEnabled => "slot-enabled",
             Self::SlotPrefix => "slot-prefix",
             Self::SlotTracks => "slot-tracks",

@@ -16,6 +16,7 @@ mod options;
 mod process;
 mod proxy;
 mod restore;
+mod routes;
 mod rules;
 mod servers;
 mod slots;
@@ -48,6 +49,7 @@ pub fn lint(files: &[ConfigFile<'_>], options: &LintOptions) -> Vec<Finding> {
     sockets::check(&mut rules);
     process::check(&mut rules);
     names::check(&mut rules);
+    routes::check(&mut rules);
     for proxy in &rules.proxies() {
         slots::check(proxy, &mut rules);
         fixed::check(proxy, &mut rules);

@@ -97,7 +97,7 @@ pub(super) fn map_files(document: &Document) -> Vec<(At, String)> {
 }
 
 /// `map_beg(/etc/haproxy/routes.map,default)` and its like.
-fn maps_in(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn maps_in(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices("map").filter_map(|(at, _)| {
         let (before, rest) = text.split_at_checked(at)?;
         if before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {

@@ -37,13 +37,11 @@ impl ServerLine<'_> {
 
     /// Returns `true` if its name is that of slots.
     pub(super) fn has_slot_name(&self, policy: &Policy) -> bool {
-        match self.template {
-            true => self.name == policy.slot_prefix,
-            false => self
-                .name
-                .parse()
-                .is_ok_and(|name| policy.is_slot_name(&name)),
-        }
+        // A template names the prefix.
+        let number = if self.template { "1" } else { "" };
+        format!("{}{number}", self.name)
+            .parse()
+            .is_ok_and(|name| policy.is_slot_name(&name))
     }
 
     /// Returns `true` if HAProxy fills it by DNS: it has `resolvers`, or the name of SRV records.
