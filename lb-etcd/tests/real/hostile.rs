@@ -71,13 +71,13 @@ const HONEST: &str = "/lb/endpoints/honest/1";
 
 /// Does something with each version of etcd, side by side.
 async fn on_each(run: impl AsyncFn(Member, Api) + Copy + Send + 'static) {
-    let members = binaries().into_iter().map(|binary| {
-        let options = Options {
-            extra: vec!["--max-request-bytes=20000000".to_owned()],
-            ..Options::default()
-        };
-        Member::single_with(&binary, options)
-    });
+    on_each_with(Options::default(), run).await;
+}
+
+async fn on_each_with(options: Options, run: impl AsyncFn(Member, Api) + Copy + Send + 'static) {
+    let members = binaries()
+        .into_iter()
+        .map(|binary| Member::single_with(&binary, options.clone()));
     let each: Vec<_> = members
         .map(|member| {
             std::thread::spawn(move || {
@@ -180,7 +180,11 @@ async fn case_h02_changes_that_are_too_large_are_listed() {
 /// Values of 1.2 MB and one beyond any limit: each is a diagnostic of its key, the others go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_h03_huge_values_are_diagnostics_of_their_keys() {
-    on_each(async |member, api| {
+    let options = Options {
+        extra: vec!["--max-request-bytes=20000000".to_owned()],
+        ..Options::default()
+    };
+    on_each_with(options, async |member, api| {
         let junk = "x".repeat(1_200_000);
         for n in 0..60 {
             api.put(&format!("/lb/endpoints/a-junk/{n:02}"), &junk);
