@@ -1,8 +1,10 @@
 //! What the keys seen so far mean together.
 
 mod ledger;
+mod listing;
 mod records;
 mod routers;
+mod touch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -181,50 +183,6 @@ impl View {
         step
     }
 
-    /// Takes a part of a listing. Where a value cannot be used, its key keeps the meaning it had in `before`.
-    pub(crate) fn load(
-        &mut self,
-        changes: impl IntoIterator<Item = Change>,
-        before: Option<&Self>,
-    ) {
-        self.step(changes, before);
-    }
-
-    /// Takes a key of a listing whose value has more bytes than are taken.
-    pub(crate) fn leave_out(&mut self, key: &[u8], limit: usize, before: Option<&Self>) {
-        let mut touched = BTreeSet::new();
-        let subject = before.and_then(|view| Some(view.keys.get(key)?.subject.clone()));
-        let kept = self.adopt(key, subject.as_ref(), before, &mut touched);
-        let complaint = Complaint::value(format!("expected at most {limit} bytes")).secret();
-        self.ledger.set(key, &[], vec![complaint.kept(kept)]);
-        self.refresh_all(touched);
-    }
-
-    /// All diagnostics that hold now.
-    pub(crate) fn diagnostics(&mut self) -> Vec<Diagnostic> {
-        let mut all = self.ledger.all();
-        all.extend(self.too_many());
-        all
-    }
-
-    /// Returns `true` if keys were left out and a tenth of all is free again.
-    pub(crate) fn has_room_again(&self) -> bool {
-        self.left_out > 0 && self.keys.len() < self.max_keys - self.max_keys / 10
-    }
-
-    fn too_many(&self) -> Option<Diagnostic> {
-        (self.left_out > 0).then(|| Diagnostic {
-            object: "keys".to_owned(),
-            field: Some("max_keys".to_owned()),
-            value: Some(self.max_keys.to_string()),
-            message: format!(
-                "there are more keys below {:?}, those beyond are left out; expected fewer keys or a greater max_keys",
-                self.layout.prefix()
-            ),
-            severity: lb_core::Severity::Error,
-        })
-    }
-
     fn step(&mut self, changes: impl IntoIterator<Item = Change>, before: Option<&Self>) -> Step {
         let mut touched = BTreeSet::new();
         for change in changes {
@@ -299,38 +257,6 @@ impl View {
         self.ledger.set(&key, &value, complaints);
     }
 
-    /// Keys that are known stay; in a listing, the room of those that were known `before` is theirs.
-    fn has_room_for(&self, key: &[u8], before: Option<&Self>) -> bool {
-        if self.keys.contains_key(key) {
-            return true;
-        }
-        let known = before.is_some_and(|view| view.keys.contains_key(key));
-        let taken = match before {
-            Some(before) if !known => before.keys.len() + self.fresh,
-            _ => self.keys.len(),
-        };
-        taken < self.max_keys
-    }
-
-    /// Takes over what a key meant in an earlier view, if it meant something there.
-    fn adopt(
-        &mut self,
-        key: &[u8],
-        subject: Option<&Subject>,
-        before: Option<&Self>,
-        touched: &mut BTreeSet<Subject>,
-    ) -> bool {
-        let Some(meaning) = before.and_then(|view| view.keys.get(key)) else {
-            return false;
-        };
-        if subject != Some(&meaning.subject) {
-            return false;
-        }
-        touched.insert(meaning.subject.clone());
-        self.mean(key, meaning.clone());
-        true
-    }
-
     fn mean(&mut self, key: &[u8], meaning: Meaning) {
         if let Some(known) = self.keys.get_mut(key) {
             *known = meaning;
@@ -399,127 +325,6 @@ impl View {
             .iter()
             .filter_map(|key| self.keys.get(key))
             .flat_map(|meaning| meaning.facts.iter())
-    }
-
-    /// Where a middleware changed, the routes that name middlewares change.
-    fn touch_routers(&self, touched: &mut BTreeSet<Subject>) {
-        let is_middleware = |subject: &Subject| matches!(subject, Subject::Middleware { .. });
-        if !touched.iter().any(is_middleware) {
-            return;
-        }
-        let routes = self.routes.iter();
-        let named = routes.filter(|(_, entity)| self.names_middlewares(entity));
-        touched.extend(named.map(|(id, _)| Subject::Route { id: id.clone() }));
-    }
-
-    /// Counts the services of which no route may be served; where one comes or goes, all routes of it change.
-    fn bar(&mut self, touched: &mut BTreeSet<Subject>) {
-        let mut changed: BTreeSet<Name> = BTreeSet::new();
-        let routes: Vec<Subject> = touched
-            .iter()
-            .filter(|subject| matches!(subject, Subject::Route { .. }))
-            .cloned()
-            .collect();
-        for subject in routes {
-            let bars = self.make(&subject).bars;
-            let before = std::mem::replace(&mut self.entity(&subject).bars, bars.clone());
-            if bars == before {
-                continue;
-            }
-            if let Some(service) = bars {
-                *self.barred.entry(service.clone()).or_default() += 1;
-                changed.insert(service);
-            }
-            if let Some(service) = before {
-                let left = self.barred.get(&service).map_or(0, |count| count - 1);
-                match left {
-                    0 => self.barred.remove(&service),
-                    left => self.barred.insert(service.clone(), left),
-                };
-                changed.insert(service);
-            }
-        }
-        for service in changed {
-            let name = self.tree_name(&service);
-            let of_service = |entity: &Entity| {
-                entity
-                    .record
-                    .as_ref()
-                    .is_some_and(|record| record.key.service == name)
-            };
-            let routes = self.routes.iter().filter(|(_, entity)| of_service(entity));
-            touched.extend(routes.map(|(id, _)| Subject::Route { id: id.clone() }));
-            if let Some(view) = self.services.get(&service) {
-                touched.extend(endpoints_of(&service, view));
-                if !view.own.keys.is_empty() {
-                    touched.insert(Subject::Service {
-                        service: service.clone(),
-                    });
-                }
-            }
-        }
-    }
-
-    fn is_barred(&self, service: &Name) -> bool {
-        self.barred.contains_key(service)
-    }
-
-    /// Records that tell what keys of others say change with them: the mode of the service, and its leader.
-    fn touch_dependent(&self, touched: &mut BTreeSet<Subject>) {
-        let mut services: BTreeSet<&Name> = BTreeSet::new();
-        let mut elected: BTreeSet<&Name> = BTreeSet::new();
-        for subject in &*touched {
-            match subject {
-                Subject::Service { service } => {
-                    services.insert(service);
-                    elected.insert(service);
-                }
-                Subject::Endpoint { service, .. } => {
-                    elected.insert(service);
-                }
-                Subject::Middleware { .. } | Subject::Route { .. } => {}
-            }
-        }
-        let mut more = BTreeSet::new();
-        for service in elected {
-            let Some(view) = self.services.get(service) else {
-                continue;
-            };
-            // All endpoints of a service are elected or none is.
-            let first = view
-                .endpoints
-                .values()
-                .find(|entity| !entity.keys.is_empty());
-            if first.is_some_and(|entity| self.is_elected(entity)) {
-                more.extend(endpoints_of(service, view));
-            }
-        }
-        for service in services {
-            let Some(view) = self.services.get(service) else {
-                continue;
-            };
-            let before = view.own.record.as_ref().map(|record| record.mode);
-            if before.unwrap_or_default() == self.mode_of(service).unwrap_or_default() {
-                continue;
-            }
-            more.extend(endpoints_of(service, view));
-            more.extend(
-                self.routes
-                    .iter()
-                    .filter(|(_, entity)| {
-                        entity
-                            .record
-                            .as_ref()
-                            .is_some_and(|record| record.key.service == *service)
-                    })
-                    .map(|(id, _)| Subject::Route { id: id.clone() }),
-            );
-        }
-        touched.extend(more);
-    }
-
-    fn is_elected(&self, entity: &Entity) -> bool {
-        self.facts_of(entity).any(|fact| *fact == Fact::Elected)
     }
 
     fn mode_of(&self, service: &Name) -> Option<Mode> {
@@ -601,16 +406,6 @@ impl View {
             }
         }
     }
-}
-
-fn endpoints_of<'v>(
-    service: &'v Name,
-    view: &'v ServiceView,
-) -> impl Iterator<Item = Subject> + 'v {
-    view.endpoints.keys().map(|id| Subject::Endpoint {
-        service: service.clone(),
-        id: id.clone(),
-    })
 }
 
 impl Change {

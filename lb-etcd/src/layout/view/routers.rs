@@ -153,7 +153,7 @@ impl View {
             if let Some(view) = self.services.get(&namesake)
                 && view.endpoints.values().any(stale)
             {
-                more.extend(super::endpoints_of(&namesake, view));
+                more.extend(super::touch::endpoints_of(&namesake, view));
             }
             let of_namesake = |entity: &Entity| {
                 self.router_of(entity)

@@ -1,0 +1,143 @@
+//! Which records change with keys that are about something else.
+
+use std::collections::BTreeSet;
+
+use lb_core::Name;
+
+use super::{
+    super::{fact::Fact, rules::Subject},
+    Entity, ServiceView, View,
+};
+
+impl View {
+    /// Where a middleware changed, the routes that name middlewares change.
+    pub(super) fn touch_routers(&self, touched: &mut BTreeSet<Subject>) {
+        let is_middleware = |subject: &Subject| matches!(subject, Subject::Middleware { .. });
+        if !touched.iter().any(is_middleware) {
+            return;
+        }
+        let routes = self.routes.iter();
+        let named = routes.filter(|(_, entity)| self.names_middlewares(entity));
+        touched.extend(named.map(|(id, _)| Subject::Route { id: id.clone() }));
+    }
+
+    /// Counts the services of which no route may be served; where one comes or goes, all routes of it change.
+    pub(super) fn bar(&mut self, touched: &mut BTreeSet<Subject>) {
+        let mut changed: BTreeSet<Name> = BTreeSet::new();
+        let routes: Vec<Subject> = touched
+            .iter()
+            .filter(|subject| matches!(subject, Subject::Route { .. }))
+            .cloned()
+            .collect();
+        for subject in routes {
+            let bars = self.make(&subject).bars;
+            let before = std::mem::replace(&mut self.entity(&subject).bars, bars.clone());
+            if bars == before {
+                continue;
+            }
+            if let Some(service) = bars {
+                *self.barred.entry(service.clone()).or_default() += 1;
+                changed.insert(service);
+            }
+            if let Some(service) = before {
+                let left = self.barred.get(&service).map_or(0, |count| count - 1);
+                match left {
+                    0 => self.barred.remove(&service),
+                    left => self.barred.insert(service.clone(), left),
+                };
+                changed.insert(service);
+            }
+        }
+        for service in changed {
+            let name = self.tree_name(&service);
+            let of_service = |entity: &Entity| {
+                entity
+                    .record
+                    .as_ref()
+                    .is_some_and(|record| record.key.service == name)
+            };
+            let routes = self.routes.iter().filter(|(_, entity)| of_service(entity));
+            touched.extend(routes.map(|(id, _)| Subject::Route { id: id.clone() }));
+            if let Some(view) = self.services.get(&service) {
+                touched.extend(endpoints_of(&service, view));
+                if !view.own.keys.is_empty() {
+                    touched.insert(Subject::Service {
+                        service: service.clone(),
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_barred(&self, service: &Name) -> bool {
+        self.barred.contains_key(service)
+    }
+
+    /// Records that tell what keys of others say change with them: the mode of the service, and its leader.
+    pub(super) fn touch_dependent(&self, touched: &mut BTreeSet<Subject>) {
+        let mut services: BTreeSet<&Name> = BTreeSet::new();
+        let mut elected: BTreeSet<&Name> = BTreeSet::new();
+        for subject in &*touched {
+            match subject {
+                Subject::Service { service } => {
+                    services.insert(service);
+                    elected.insert(service);
+                }
+                Subject::Endpoint { service, .. } => {
+                    elected.insert(service);
+                }
+                Subject::Middleware { .. } | Subject::Route { .. } => {}
+            }
+        }
+        let mut more = BTreeSet::new();
+        for service in elected {
+            let Some(view) = self.services.get(service) else {
+                continue;
+            };
+            // All endpoints of a service are elected or none is.
+            let first = view
+                .endpoints
+                .values()
+                .find(|entity| !entity.keys.is_empty());
+            if first.is_some_and(|entity| self.is_elected(entity)) {
+                more.extend(endpoints_of(service, view));
+            }
+        }
+        for service in services {
+            let Some(view) = self.services.get(service) else {
+                continue;
+            };
+            let before = view.own.record.as_ref().map(|record| record.mode);
+            if before.unwrap_or_default() == self.mode_of(service).unwrap_or_default() {
+                continue;
+            }
+            more.extend(endpoints_of(service, view));
+            more.extend(
+                self.routes
+                    .iter()
+                    .filter(|(_, entity)| {
+                        entity
+                            .record
+                            .as_ref()
+                            .is_some_and(|record| record.key.service == *service)
+                    })
+                    .map(|(id, _)| Subject::Route { id: id.clone() }),
+            );
+        }
+        touched.extend(more);
+    }
+
+    fn is_elected(&self, entity: &Entity) -> bool {
+        self.facts_of(entity).any(|fact| *fact == Fact::Elected)
+    }
+}
+
+pub(super) fn endpoints_of<'v>(
+    service: &'v Name,
+    view: &'v ServiceView,
+) -> impl Iterator<Item = Subject> + 'v {
+    view.endpoints.keys().map(|id| Subject::Endpoint {
+        service: service.clone(),
+        id: id.clone(),
+    })
+}
