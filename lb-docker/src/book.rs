@@ -158,6 +158,7 @@ impl Book {
         let mut fate = Fate::Stays;
         if let Some(old) = self.held.get(&id) {
             // A listing does not tell what an inspection told before, and which never changes.
+            container.oversized |= container.env.is_none() && old.container.oversized;
             container.env = container.env.or_else(|| old.container.env.clone());
             container.stop = container.stop.or(old.container.stop);
             if container.exposed.is_empty() {

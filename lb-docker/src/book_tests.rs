@@ -53,6 +53,7 @@ fn container(id: &str, address: u8, labels: &[(&str, &str)]) -> Container {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
         env: None,
+        oversized: false,
         phase: Phase::Serving,
         mode: NetworkMode::Own,
         attachments: vec![Attached {

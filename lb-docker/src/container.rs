@@ -17,6 +17,8 @@ pub(crate) struct Container {
     /// Without the slash in front.
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
+    /// If `true`, it had more labels or variables than are kept.
+    pub(crate) oversized: bool,
     /// The environment; `None` from a listing, which does not tell.
     pub(crate) env: Option<Vec<(String, String)>>,
     pub(crate) phase: Phase,
@@ -89,6 +91,7 @@ impl Container {
             listed.health.status.as_str()
         };
         let phase = phase(&listed.state, health);
+        let (labels, oversized) = kept(listed.labels);
         let tcp = || listed.ports.iter().filter(|port| is_tcp(&port.protocol));
         let exposed = tcp().map(|port| port.private_port).collect();
         let mut published: Vec<Published> = tcp()
@@ -112,7 +115,8 @@ impl Container {
                 .unwrap_or_else(|| short(&listed.id))
                 .to_owned(),
             id: listed.id,
-            labels: listed.labels,
+            labels,
+            oversized,
             env: None,
             phase,
             mode: NetworkMode::parse(&listed.host_config.network_mode),
@@ -126,6 +130,8 @@ impl Container {
     pub(crate) fn from_inspect(inspected: InspectedContainer) -> Self {
         let phase = phase(&inspected.state.status, &inspected.state.health.status);
         let settings = inspected.network_settings;
+        let (labels, many_labels) = kept(inspected.config.labels);
+        let (env, many_variables) = variables(&inspected.config.env);
         let exposed = inspected
             .config
             .exposed_ports
@@ -151,16 +157,9 @@ impl Container {
         Self {
             name: inspected.name.trim_start_matches('/').to_owned(),
             id: inspected.id,
-            labels: inspected.config.labels,
-            env: Some(
-                inspected
-                    .config
-                    .env
-                    .iter()
-                    .filter_map(|line| line.split_once('='))
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .collect(),
-            ),
+            labels,
+            oversized: many_labels || many_variables,
+            env: Some(env),
             phase,
             mode: NetworkMode::parse(&inspected.host_config.network_mode),
             attachments: attachments(settings),
@@ -199,6 +198,42 @@ pub(crate) fn compose(labels: &BTreeMap<String, String>) -> Option<Compose<'_>> 
             .is_some_and(|value| value.eq_ignore_ascii_case("true")),
     })
 }
+
+/// The labels, or, where there are more than are kept, only those that say what the container is.
+fn kept(labels: BTreeMap<String, String>) -> (BTreeMap<String, String>, bool) {
+    let bytes: usize = labels
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if labels.len() <= MAX_LABELS && bytes <= MAX_BYTES {
+        return (labels, false);
+    }
+    let own = labels
+        .into_iter()
+        .filter(|(key, value)| key.starts_with("com.docker.") && value.len() <= 1024)
+        .take(64)
+        .collect();
+    (own, true)
+}
+
+/// The variables that concern us, unless there are more than are kept.
+fn variables(env: &[String]) -> (Vec<(String, String)>, bool) {
+    let bytes: usize = env.iter().map(String::len).sum();
+    if env.len() > MAX_LABELS || bytes > MAX_BYTES {
+        return (Vec::new(), true);
+    }
+    let all = env
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    (all, false)
+}
+
+/// The most labels or variables of one container that are kept; those of one scheme are bounded more closely.
+const MAX_LABELS: usize = 16_384;
+/// The most bytes in them.
+const MAX_BYTES: usize = 1 << 20;
 
 /// The beginning of an id that people use.
 pub(crate) fn short(id: &str) -> &str {

@@ -37,6 +37,7 @@ pub fn labels(
         name: CONTAINER.to_owned(),
         labels: labels.clone(),
         env: Some(env.collect()),
+        oversized: false,
         phase: Phase::Serving,
         mode: NetworkMode::Own,
         attachments: vec![Attached {

@@ -91,6 +91,8 @@ mod api;
 mod book;
 #[cfg(test)]
 mod book_tests;
+#[cfg(test)]
+mod case_tests;
 mod config;
 mod connection;
 mod container;

@@ -161,6 +161,14 @@ pub(crate) fn translate(
         definitions,
         ..Translation::default()
     };
+    if container.oversized {
+        let mut excess = Diagnostics::new(&object);
+        excess.refuse_masked(
+            "labels",
+            "more labels or variables than are read (16384 with 1 MiB): none is read",
+        );
+        translation.complaints.extend(excess.into_inner());
+    }
     let Some(id) = endpoint_id(container) else {
         return translation;
     };
@@ -217,7 +225,8 @@ pub(crate) fn translate(
 fn is_read(container: &Container, rules: &Rules, networks: &Networks) -> bool {
     let label = |key: &str| container.labels.get(key).map(String::as_str);
     let project = container.compose().map(|compose| compose.project);
-    rules.narrow.takes(label, PROJECT)
+    !container.oversized
+        && rules.narrow.takes(label, PROJECT)
         && rules
             .narrow
             .takes_networks(&container.attachments, project, networks)

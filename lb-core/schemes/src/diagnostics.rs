@@ -94,10 +94,17 @@ impl<'a> Diagnostics<'a> {
     }
 
     fn add(&mut self, severity: Severity, key: &str, value: Option<&str>, message: String) {
+        let value = value.filter(|value| !value.is_empty());
+        let plain = value.map(shown);
+        // Errors of parsers repeat what they were given.
+        let message = match (value, &plain) {
+            (Some(value), Some(plain)) if plain != value => message.replace(value, plain),
+            _ => message,
+        };
         self.push(Diagnostic {
             object: self.object.to_owned(),
             field: Some(bounded(key, 256)),
-            value: value.filter(|value| !value.is_empty()).map(shown),
+            value: plain,
             message: bounded(&message, 512),
             severity,
         });
