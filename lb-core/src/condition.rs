@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     driver::{Unmet, UnmetReason},
     model::Name,
+    text,
 };
 
 /// A state of affairs that lasts, with what it concerns, the reason and what would help.
@@ -63,7 +64,7 @@ impl Condition {
             service: None,
             endpoint: None,
             object: None,
-            detail: detail.into(),
+            detail: text::cleaned(detail.into(), text::MESSAGE),
             help: None,
         }
     }
@@ -106,7 +107,7 @@ impl Condition {
     /// The same condition of a thing of the other program.
     #[must_use]
     pub fn of_object(mut self, object: impl Into<String>) -> Self {
-        self.object = Some(object.into());
+        self.object = Some(text::cleaned(object.into(), text::OBJECT));
         self
     }
 

@@ -172,7 +172,7 @@ impl Unmet {
             endpoint,
             reason,
             transient: false,
-            detail,
+            detail: crate::text::cleaned(detail, crate::text::MESSAGE),
         }
     }
 

@@ -69,10 +69,12 @@
 //! - [`reconciler`]: decides when which target makes a pass
 //! - [`backoff`]: growing pauses with jitter
 //! - [`engine`]: all of these as one value
+//! - [`text`]: texts from outside, made fit for logs and terminals
 //! - [`condition`], [`event`], [`status`]: what subscribers and readers of the status see
 //!
 //! At the edge:
 //! - [`source`]: the [`Source`] trait, what a source may say, and the feed and file sources
+//! - [`files`]: reads and writes files, whatever stands at their paths
 //! - [`driver`]: the [`Driver`] trait and what a target answers
 //! - [`plane`]: runs the engine on real time, with the supervisor of sources
 //! - `testkit` (feature `testkit`): fakes, the conformance kit of sources, the checker of purity
@@ -91,6 +93,7 @@ pub mod driver;
 pub mod duration;
 pub mod engine;
 pub mod event;
+pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod guard;
@@ -103,6 +106,7 @@ pub mod source;
 pub mod status;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod text;
 mod time;
 
 pub use condition::{Condition, ConditionKind};

@@ -12,6 +12,8 @@ const PURE: &[&str] = &[
     "engine",
     "event.rs",
     "guard.rs",
+    "limits",
+    "limits.rs",
     "merge",
     "model",
     "reconciler",
@@ -22,6 +24,7 @@ const PURE: &[&str] = &[
     "source/protocol.rs",
     "source/update.rs",
     "status.rs",
+    "text.rs",
     "time.rs",
 ];
 

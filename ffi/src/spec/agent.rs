@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AgentSpec {
+    /// The hosts that requests to `metrics` may name in their `Host`, besides addresses and names without a dot; `"*"` for all.
+    /// Others are refused: a page of the web could ask in its reader's name. Default: none.
+    pub hosts: Vec<String>,
     /// What is logged and how.
     pub log: LogSpec,
     /// Where metrics and status are served over HTTP, such as `127.0.0.1:9469`. Default: nowhere.
@@ -21,6 +24,7 @@ pub struct AgentSpec {
 impl Default for AgentSpec {
     fn default() -> Self {
         Self {
+            hosts: Vec::new(),
             log: LogSpec::default(),
             metrics: None,
             socket: PathBuf::from("/run/lb/agent.sock"),

@@ -1,8 +1,6 @@
 //! The whole configuration.
 
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -88,18 +86,15 @@ impl Spec {
             file: file.to_owned(),
             cause,
         };
-        let mut bytes = Vec::new();
-        File::open(file)
-            .map_err(read)?
-            .take(MAX_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(read)?;
-        if bytes.len() as u64 > MAX_FILE {
+        let larger =
+            std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > MAX_FILE);
+        if larger {
             return Err(SpecError::TooLarge {
                 file: file.to_owned(),
                 limit: MAX_FILE,
             });
         }
+        let bytes = lb_core::files::read(file, MAX_FILE).map_err(read)?;
         let text = String::from_utf8(bytes)
             .map_err(|error| read(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
         Self::parse_origin(&text, Format::of_file(file), Some(file.to_owned()))

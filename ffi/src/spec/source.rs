@@ -75,6 +75,12 @@ pub struct FileSpec {
     /// The most bytes that one file may have. Default 16 MiB.
     #[serde(default)]
     pub max_bytes: Option<u64>,
+    /// The most bytes that all files of a folder may have together. Default 64 MiB.
+    #[serde(default)]
+    pub max_folder_bytes: Option<u64>,
+    /// If `true`, a file of a folder may be a link that leads out of it. Default `false`.
+    #[serde(default)]
+    pub outside_links: bool,
 }
 
 /// The word after `kind =`.
@@ -164,7 +170,10 @@ impl FileSpec {
         if let Some(most) = self.max_bytes {
             source = source.with_max_bytes(most);
         }
-        source
+        if let Some(most) = self.max_folder_bytes {
+            source = source.with_max_folder_bytes(most);
+        }
+        source.with_outside_links(self.outside_links)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     model::{Name, Snapshot, SnapshotEdit},
     reconciler::{Pass, Reconciler, ReconcilerConfig, TargetId},
     source::{Descriptor, Update},
+    text,
     time::Time,
 };
 
@@ -273,6 +274,7 @@ impl Engine {
                 (at, About::keys([].into_iter()), guard::Outcome::default())
             }
             Update::Diagnostic(diagnostic) => {
+                let diagnostic = diagnostic.bounded();
                 if entry.diagnose(diagnostic.clone()) {
                     let source = name;
                     self.tell(now, Event::SourceDiagnostic { source, diagnostic });
@@ -281,7 +283,7 @@ impl Engine {
                 return;
             }
             Update::Resolved { object } => {
-                if entry.resolve(&object) {
+                if entry.resolve(&text::shown(&object, text::OBJECT)) {
                     self.refresh_source(now, id);
                 }
                 return;
@@ -347,7 +349,8 @@ impl Engine {
     }
 
     /// An attempt to follow a source ended. Everything it said stays in effect.
-    pub fn source_ended(&mut self, now: Time, id: SourceId, end: AttemptEnd) {
+    pub fn source_ended(&mut self, now: Time, id: SourceId, mut end: AttemptEnd) {
+        end.why = text::cleaned(end.why, text::MESSAGE);
         if let Some(entry) = self.sources.get_mut(&id)
             && let Some(health) = entry.ended(now, end)
         {

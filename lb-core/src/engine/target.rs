@@ -9,6 +9,7 @@ use crate::{
     event::{Cause, Event},
     model::Name,
     reconciler::{Outcome, Pass, TargetId, TargetState},
+    text,
     time::Time,
 };
 
@@ -95,6 +96,7 @@ impl Engine {
         let mut changed;
         let event = match result {
             Err(PassFailure { kind, error }) => {
+                let error = text::cleaned(error, text::MESSAGE);
                 changed = entry.last_error.as_ref() != Some(&error) || entry.failure != Some(kind);
                 entry.failure = Some(kind);
                 entry.last_error = Some(error.clone());

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Endpoint, Mode, Name, OnDown, Route, ServiceOptions};
+use crate::text;
 
 /// Identifies a record within one source: the endpoint's service and its name there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -193,6 +194,20 @@ pub struct Diagnostic {
     pub message: String,
     /// Whether the object was left out.
     pub severity: Severity,
+}
+
+impl Diagnostic {
+    /// The same diagnostic, fit to be logged and listed: escaped, and bounded in size.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self {
+            object: text::cleaned(self.object, text::OBJECT),
+            field: self.field.map(|field| text::cleaned(field, text::VALUE)),
+            value: self.value.map(|value| text::cleaned(value, text::VALUE)),
+            message: text::cleaned(self.message, text::MESSAGE),
+            severity: self.severity,
+        }
+    }
 }
 
 /// How much a [`Diagnostic`] costs.

@@ -1,6 +1,6 @@
 //! Finding a member that can be used.
 
-use std::{io::Read, net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use tokio::time::timeout;
 use tonic::{
@@ -249,15 +249,7 @@ async fn password(auth: &AuthConfig) -> Result<String, EtcdError> {
 /// Reads a small file without holding up the runtime.
 async fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
     let owned = path.to_owned();
-    let content = tokio::task::spawn_blocking(move || {
-        let mut content = Vec::new();
-        let file = std::fs::File::open(owned)?;
-        file.take(MAX_FILE + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > MAX_FILE {
-            return Err(std::io::Error::other("larger than 1 MiB"));
-        }
-        Ok(content)
-    });
+    let content = tokio::task::spawn_blocking(move || lb_core::files::read(&owned, MAX_FILE));
     let failed = |cause| EtcdError::File {
         field,
         path: path.to_owned(),

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lb_core::files;
 use tracing::{info, warn};
 
 use super::{counters::Counters, error::DriverError, live};
@@ -126,6 +127,9 @@ async fn read_info(client: &mut Client) -> Result<Info, DriverError> {
     Ok(Info::parse(live::accept(&command, &reply)?)?)
 }
 
+/// The most bytes of a certificate with its key and chain.
+const MAX_PEM: u64 = 4 << 20;
+
 async fn stamp(file: &Path) -> Stamp {
     let file = file.to_owned();
     let metadata = tokio::task::spawn_blocking(move || fs::metadata(file)).await;
@@ -139,7 +143,7 @@ async fn stamp(file: &Path) -> Stamp {
 /// Gives HAProxy the file, unless it has it already: whether it was given.
 async fn renew(file: &Path, client: &mut Client) -> Result<Result<bool, Failure>, DriverError> {
     let path = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || fs::read_to_string(path)).await;
+    let read = tokio::task::spawn_blocking(move || files::read_text(&path, MAX_PEM)).await;
     let text = match read {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => return Ok(Err(Failure::Read(error))),

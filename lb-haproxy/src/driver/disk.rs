@@ -2,14 +2,9 @@
 //!
 //! With them HAProxy, restarted by anyone while `lb` is down, serves the last known endpoints and routes.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, chown},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
+use lb_core::files::{Job, replace};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -73,7 +68,12 @@ pub(super) struct Disk {
     due_at: Option<Duration>,
     /// How many bytes were written the last time.
     written: u32,
+    /// What is being written. A disk that hangs holds up no pass after the first.
+    writing: Job<Result<(), (PathBuf, io::Error)>>,
 }
+
+/// How long a pass waits for what is being written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Disk {
     /// Something was applied: the files are behind.
@@ -107,6 +107,13 @@ impl Disk {
         if self.due_at.is_none_or(|at| now < at) {
             return Ok(());
         }
+        if self.writing.is_running() {
+            self.settle(Duration::ZERO, counters, now).await;
+            if self.writing.is_running() {
+                self.due_at = Some(now + AGAIN);
+                return Ok(());
+            }
+        }
         // Unless it succeeds below, whatever ends it.
         self.due_at = Some(now + AGAIN);
         let mut texts: Vec<(PathBuf, String)> = Vec::new();
@@ -138,26 +145,38 @@ impl Disk {
         }
         let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
         self.written = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let outcome = tokio::task::spawn_blocking(move || {
+        self.writing.begin(move || {
             // One that fails keeps no other from being written.
-            let results = texts
-                .into_iter()
-                .map(|(path, text)| replace(&path, &text).map_err(|cause| (path, cause)));
+            let results = texts.into_iter().map(|(path, text)| {
+                replace(&path, text.as_bytes())
+                    .map(|_| ())
+                    .map_err(|cause| (path, cause))
+            });
             results.fold(Ok(()), Result::and)
         });
-        match outcome.await {
-            Ok(Ok(())) => {
+        self.settle(PATIENCE, counters, now).await;
+        Ok(())
+    }
+
+    /// Takes the result of what is being written, if it comes in time.
+    async fn settle(&mut self, patience: Duration, counters: &mut Counters, now: Duration) {
+        match self.writing.result(patience).await {
+            None => {
+                warn!("files for HAProxy are still being written: the disk is slow or hangs");
+                counters.add("files_failed", 1);
+                self.due_at = Some(now + AGAIN);
+            }
+            Some(Ok(Ok(()))) => {
                 self.due_at = None;
                 counters.add("files_written", 1);
             }
-            Ok(Err((path, error))) => {
+            Some(Ok(Err((path, error)))) => {
                 warn!(path = %path.display(), %error, "a file for HAProxy was not written");
                 counters.add("files_failed", 1);
             }
             // The runtime is shutting down.
-            Err(_) => {}
+            Some(Err(_)) => {}
         }
-        Ok(())
     }
 }
 
@@ -172,50 +191,21 @@ pub(super) async fn write_state(
     let text = live::accept(&command, &reply)?;
     ServersState::parse(text)?;
     let text = change(&format!("{}\n", text.trim_end()));
-    let written = tokio::task::spawn_blocking(move || replace(&path, &text)).await;
-    Ok(written.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())))
+    Ok(write_file(path, text).await)
 }
 
-/// Puts a new file in the place of the old one, so that a reader sees one or the other, whole.
-///
-/// It is readable for whom the old one was.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(());
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        if let Ok(old) = fs::metadata(path) {
-            file.set_permissions(old.permissions())?;
-            // Only a privileged process may give a file away; to itself it need not.
-            let _unprivileged = chown(&beside, Some(old.uid()), Some(old.gid()));
-        }
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    });
-    if written.is_err() {
-        // Half a file would only take room, which may be what is missing.
-        let _kept = fs::remove_file(&beside);
-    }
-    written
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_whole_and_left_alone_when_it_is_right() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state");
-        replace(&path, "one").unwrap();
-        let before = fs::metadata(&path).unwrap().modified().unwrap();
-        replace(&path, "one").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
-        replace(&path, "two").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+/// Replaces a file beside the task. A disk that hangs is an error after a while.
+pub(super) async fn write_file(path: PathBuf, text: String) -> io::Result<()> {
+    let mut writing = Job::default();
+    writing.begin(move || replace(&path, text.as_bytes()).map(|_| ()));
+    match writing.result(HANGS).await {
+        Some(written) => written?,
+        None => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "writing hangs, expected an answer of the disk",
+        )),
     }
 }
+
+/// How long a reload waits for a file that it needs.
+const HANGS: Duration = Duration::from_secs(30);

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use lb_core::files;
+
 use super::{
     config::TargetConfig,
-    disk::{replace, write_state},
+    disk::{write_file, write_state},
     error::DriverError,
 };
 use crate::{
@@ -87,7 +89,7 @@ pub(super) async fn grow_by_reload(
         .map_err(file("find", &growth.config))?;
     let old = blocking({
         let path = path.clone();
-        move || fs::read_to_string(path)
+        move || files::read_text(&path, MAX_CONFIG)
     })
     .await
     .map_err(file("read", &path))?;
@@ -179,9 +181,11 @@ async fn answers(target: &TargetConfig, pid: u32, limit: Duration) -> Result<Cli
 }
 
 async fn put(path: &Path, text: &str) -> io::Result<()> {
-    let (path, text) = (path.to_owned(), text.to_owned());
-    blocking(move || replace(&path, &text)).await
+    write_file(path.to_owned(), text.to_owned()).await
 }
+
+/// The most bytes of a configuration that is read.
+const MAX_CONFIG: u64 = 64 << 20;
 
 /// Files are slow to those who wait for other things.
 async fn blocking<T: Send + 'static>(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use lb::spec::Spec;
+use lb_core::files;
 use lb_haproxy::process::{Executable, check_configs};
 
 use crate::{
@@ -43,7 +44,7 @@ pub(crate) async fn config(common: &Common, args: &ConfigArgs) -> Result<ExitCod
     let config = described.config(&version);
     let text = match &args.template {
         Some(template) => {
-            let text = fs::read_to_string(template)
+            let text = files::read_text(template, MAX_CONFIG)
                 .map_err(|error| Failure::with(template.display(), error))?;
             config
                 .render_into(&text, &version)
@@ -58,13 +59,16 @@ pub(crate) async fn config(common: &Common, args: &ConfigArgs) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// The most bytes of a configuration that is read.
+const MAX_CONFIG: u64 = 64 << 20;
+
 /// Puts the text in the file's place when HAProxy has accepted it.
 async fn write(file: &Path, text: &str, haproxy: Option<&Executable>) -> Result<(), Failure> {
     let mut name: OsString = file.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
     let failed = |error| Failure::with(new.display(), error);
-    fs::write(&new, text).map_err(failed)?;
+    files::replace(&new, text.as_bytes()).map_err(failed)?;
     if let Some(haproxy) = haproxy
         && let Err(error) = check_configs(haproxy, &[&new]).await
     {

@@ -1,13 +1,12 @@
 //! `lb-agent lint`.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use lb::spec::{Spec, TargetSpec};
-use lb_core::Name;
+use lb_core::{Name, files};
 use lb_haproxy::{
     Policy,
     config::lint::{ConfigFile, Finding, LintOptions, Severity, lint as findings_of, map_files},
@@ -94,7 +93,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
         .iter()
         .map(|file| {
             let name = file.display().to_string();
-            let bytes = fs::read(file).map_err(|error| Failure::with(&name, error))?;
+            let bytes = files::read(file, 64 << 20).map_err(|error| Failure::with(&name, error))?;
             // What is not UTF-8 can only be in a comment or a text that the rules do not look at.
             Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
         })

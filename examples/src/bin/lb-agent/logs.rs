@@ -11,7 +11,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{cli::Common, failure::Failure};
+use crate::{
+    cli::Common,
+    failure::Failure,
+    lines::{Rate, Safe},
+};
 
 type Base = Layered<reload::Layer<Targets, Registry>, Registry>;
 
@@ -30,10 +34,20 @@ impl Logs {
         let format = common.log_format.map_or(spec.format, LogFormat::from);
         let filter = parse(level).map_err(Failure::new)?;
         let (filter, handle) = reload::Layer::new(filter);
-        let text = || tracing_subscriber::fmt::layer().with_writer(io::stderr);
+        let colours = colours() && !matches!(format, LogFormat::Json);
+        let text = || tracing_subscriber::fmt::layer().with_writer(move || Safe::new(colours));
+        let rate = Rate::default();
         let lines: Box<dyn Layer<Base> + Send + Sync> = match format {
-            LogFormat::Json => Box::new(text().json().flatten_event(true).with_current_span(true)),
-            _ => Box::new(text().with_ansi(colours()).with_target(false)),
+            LogFormat::Json => {
+                let json = text().json().flatten_event(true).with_current_span(true);
+                Box::new(json.with_filter(rate))
+            }
+            _ => Box::new(
+                text()
+                    .with_ansi(colours)
+                    .with_target(false)
+                    .with_filter(rate),
+            ),
         };
         tracing_subscriber::registry()
             .with(filter)

@@ -9,6 +9,8 @@ mod config;
 mod confirm;
 mod explain;
 mod failure;
+mod hosts;
+mod lines;
 mod lint;
 mod logs;
 mod metrics;

@@ -5,10 +5,13 @@ use std::{
     io::{self, Write},
 };
 
-/// Prints a text as it is. Whoever reads no further, such as `head`, is no failure.
+use lb_core::text::lines;
+
+/// Prints a text, in which nothing speaks to the terminal. A reader that reads no further, such as `head`, is no failure.
 pub(crate) fn print(text: impl Display) {
-    // Nothing is left to say to somebody who has gone.
-    let _ = write!(io::stdout(), "{text}");
+    let text = text.to_string();
+    // Nothing is left to say to a reader that has gone.
+    let _ = write!(io::stdout(), "{}", lines(&text));
 }
 
 /// Prints a line.

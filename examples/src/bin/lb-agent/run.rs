@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use crate::{
     cli::Common,
     failure::Failure,
+    hosts::Hosts,
     logs::Logs,
     notify::{Notifier, watchdog_interval},
     page::Pages,
@@ -62,7 +63,8 @@ pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
             .local_addr()
             .map_err(|cause| Failure::with("agent.metrics", cause))?;
         tracing::info!(%address, "serving metrics");
-        tasks.spawn(serve::tcp(listener, Arc::clone(&pages)));
+        let hosts = Arc::new(Hosts::new(&spec.agent.hosts));
+        tasks.spawn(serve::tcp(listener, Arc::clone(&pages), hosts));
     }
     tasks.spawn(serve::unix(listening, pages));
     tracing::info!(

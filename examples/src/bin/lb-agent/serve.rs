@@ -1,6 +1,8 @@
 //! Serves HTTP/1 on the agent's unix socket and, where configured, on a TCP port.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{
@@ -10,16 +12,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
 };
 
 use crate::{
     failure::Failure,
+    hosts::Hosts,
     page::{Pages, Rights},
     socket::Listening,
 };
 
-/// How many connections one listener serves at once; more wait to be accepted.
+/// How many connections one listener serves at once. Of more, the oldest is closed: whoever asks now is served now.
 const CONNECTIONS: usize = 32;
 
 /// How long a client may take to send its request's head.
@@ -31,40 +34,49 @@ const CONNECTION: Duration = Duration::from_secs(60);
 /// After a failure to accept, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The connections of one listener, the oldest first.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    order: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    fn serve(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.order.retain(|task| !task.is_finished());
+        while self.order.len() >= CONNECTIONS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            oldest.abort();
+        }
+        self.order.push_back(self.tasks.spawn(connection));
+    }
+}
+
 /// Serves the own user on the agent's socket, until dropped.
 pub(crate) async fn unix(listening: Listening, pages: Arc<Pages>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = Connections::default();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
         match listening.accept().await {
             Ok(stream) => {
                 let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    connection(stream, pages, Rights::Owner).await;
-                    drop(permit);
-                });
+                connections.serve(connection(stream, pages, Rights::Owner, Arc::default()));
             }
             Err(error) => refused(&error).await,
         }
     }
 }
 
-/// Serves everyone who can connect, for reading only, until dropped.
-pub(crate) async fn tcp(listener: TcpListener, pages: Arc<Pages>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+/// Serves everyone who can connect and asks for one of these hosts, for reading only, until dropped.
+pub(crate) async fn tcp(listener: TcpListener, pages: Arc<Pages>, hosts: Arc<Hosts>) {
+    let mut connections = Connections::default();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    connection(stream, pages, Rights::Reader).await;
-                    drop(permit);
-                });
+                let hosts = Arc::clone(&hosts);
+                connections.serve(connection(stream, pages, Rights::Reader, hosts));
             }
             Err(error) => refused(&error).await,
         }
@@ -87,8 +99,10 @@ async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     pages: Arc<Pages>,
     rights: Rights,
+    hosts: Arc<Hosts>,
 ) {
-    let service = service_fn(move |request| answer(Arc::clone(&pages), rights, request));
+    let service =
+        service_fn(move |request| answer(Arc::clone(&pages), rights, Arc::clone(&hosts), request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -102,9 +116,21 @@ async fn connection(
 async fn answer(
     pages: Arc<Pages>,
     rights: Rights,
+    hosts: Arc<Hosts>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, _) = request.into_parts();
+    let host = head.uri.authority().map(ToString::to_string);
+    let host = host.or_else(|| {
+        let header = head.headers.get(hyper::header::HOST)?;
+        Some(String::from_utf8_lossy(header.as_bytes()).into_owned())
+    });
+    if rights == Rights::Reader && !hosts.allow(host.as_deref()) {
+        let text = "this host is not served here; add it to agent.hosts\n";
+        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = hyper::StatusCode::MISDIRECTED_REQUEST;
+        return Ok(response);
+    }
     let page = pages.answer(rights, &head.method, head.uri.path(), head.uri.query());
     Ok(page.into_response())
 }

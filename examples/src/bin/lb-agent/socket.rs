@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -32,8 +32,16 @@ impl Listening {
                     "agent.socket: an agent is running at {shown} already"
                 )));
             }
-            // Left behind by an agent that was killed.
+            // Left behind by an agent that was killed, unless it is no socket at all: a file is refused as well.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                let found = fs::symlink_metadata(path).map_err(failed)?;
+                if !found.file_type().is_socket() {
+                    let shown = path.display();
+                    return Err(Failure::new(format!(
+                        "agent.socket: {shown} is not a socket, expected a socket left by an agent or nothing; it was \
+                         left as it is"
+                    )));
+                }
                 fs::remove_file(path).map_err(failed)?;
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -88,7 +96,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_is_private_is_not_taken_from_a_running_agent_and_goes_with_it() {
+    async fn case_h12_a_socket_is_private_is_not_taken_from_a_running_agent_and_goes_with_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new").join("agent.sock");
         let first = Listening::at(&path).await.unwrap();
@@ -97,6 +105,18 @@ mod tests {
         assert!(taken.contains("running"), "{taken}");
         drop(first);
         assert!(!path.exists());
+
+        // Whatever else stands there stays.
+        for (name, link) in [("file", false), ("link", true)] {
+            let path = directory.path().join(name);
+            match link {
+                true => std::os::unix::fs::symlink(directory.path().join("file"), &path).unwrap(),
+                false => fs::write(&path, "precious").unwrap(),
+            }
+            let refused = Listening::at(&path).await.unwrap_err().to_string();
+            assert!(refused.contains("not a socket"), "{refused}");
+            assert_eq!(fs::read(&path).unwrap(), b"precious", "{name}");
+        }
 
         // One left behind by a killed agent is replaced.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());

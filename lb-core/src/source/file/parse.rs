@@ -49,6 +49,20 @@ impl Broken {
         }
     }
 
+    /// The same without anything of the file's content, unless it is a file of services: it may have got here by mistake.
+    fn discreet(mut self) -> Self {
+        let of_services = self
+            .field
+            .as_ref()
+            .is_some_and(|field| field.starts_with("services."));
+        if !of_services {
+            self.field = self.field.filter(|field| field == "services");
+            self.value = None;
+            self.message = without_values(&self.message);
+        }
+        self
+    }
+
     /// The same for people and programs, naming the file by its path.
     pub(super) fn diagnostic(&self, path: &str) -> Diagnostic {
         let object = match self.at {
@@ -84,7 +98,8 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Record>, Broken> {
         Format::Json => json(text),
         Format::Toml => toml(text),
         Format::Yaml => yaml(text),
-    }?;
+    };
+    let document = document.map_err(Broken::discreet)?;
     Ok(document.records(file))
 }
 
@@ -165,6 +180,30 @@ fn yaml(text: &str) -> Result<Document, Broken> {
             message: message.to_owned(),
         }
     })
+}
+
+/// A parser's message without the values that it found. What it expected stays.
+fn without_values(message: &str) -> String {
+    let (found, expected) = match message.find(", expected") {
+        Some(at) => message.split_at(at),
+        None => (message, ""),
+    };
+    let shown = found.starts_with("missing field");
+    let mut safe = String::new();
+    let mut rest = found;
+    while let Some(at) = rest.find(['"', '`', '\'']).filter(|_| !shown) {
+        let (before, quoted) = rest.split_at(at);
+        safe.push_str(before.trim_end());
+        // An opening quote without its other end hides the rest.
+        let quote = quoted.chars().next().unwrap_or('"');
+        rest = quoted
+            .get(1..)
+            .and_then(|inside| inside.rsplit_once(quote))
+            .map_or("", |(_, after)| after);
+    }
+    safe.push_str(rest);
+    safe.push_str(expected);
+    safe
 }
 
 fn field(path: &Path) -> Option<String> {
@@ -366,6 +405,27 @@ services:
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        for (file, text) in [
+            ("a.toml", "hunter2"),
+            ("a.toml", "password = \"hunter2"),
+            ("a.toml", "password = \"hunter2\""),
+            ("a.toml", "hunter2 = 1"),
+            ("a.toml", "services = \"hunter2\""),
+            ("a.yaml", "hunter2"),
+            ("a.yaml", "password: hunter2"),
+            ("a.yaml", "a: [hunter2"),
+            ("a.yaml", "a: *hunter2"),
+            ("a.yaml", "!hunter2 x"),
+            ("a.json", "\"hunter2\""),
+            ("a.json", "{\"password\": \"hunter2\"}"),
+            ("a.json", "{\"services\": \"hunter2\"}"),
+            ("a.json", "hunter2"),
+            ("a.yaml", "-----BEGIN hunter2-----\nhunter2: hunter2"),
+        ] {
+            let broken = parse(file, text.as_bytes()).unwrap_err();
+            let told = broken.diagnostic("f").to_string();
+            assert!(!told.contains("hunter2"), "{text:?} told {told}");
+        }
         let broken = parse("a.toml", b"x = 1\n\xff").unwrap_err();
         assert_eq!(broken.diagnostic("f").to_string(), "f:2:1: not UTF-8 text");
     }

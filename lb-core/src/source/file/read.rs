@@ -2,17 +2,28 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use super::{files::Content, parse::Format};
+use crate::files::{self, Links};
 
 /// The most files that are read of one folder.
 const MOST_FILES: usize = 4096;
 
+/// What is read at most, and through which links.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// The most bytes of one file.
+    pub(super) file: u64,
+    /// The most bytes of all files of a folder.
+    pub(super) folder: u64,
+    pub(super) links: Links,
+}
+
 /// What was found on disk.
+#[derive(Debug)]
 pub(super) struct Found {
     /// Each file by its name.
     pub(super) contents: BTreeMap<String, Content>,
@@ -22,12 +33,12 @@ pub(super) struct Found {
     pub(super) prefix: String,
 }
 
-/// Reads the file at `path`, or all files with a known extension in the folder at `path`; at most `most_bytes`
-/// of each.
+/// Reads the file at `path`, or all files with a known extension in the folder at `path`, within the bounds. Of a folder
+/// with too much, the smallest files are read.
 ///
 /// # Errors
 /// When there is no such file or folder. A file that is there and cannot be read is told in its content.
-pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<Found> {
+pub(super) fn read(path: &Path, bounds: Bounds) -> io::Result<Found> {
     let mut found = Found {
         contents: BTreeMap::new(),
         folders: BTreeSet::new(),
@@ -36,22 +47,23 @@ pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<Found> {
     if !std::fs::metadata(path)?.is_dir() {
         let folder = parent(path);
         found.prefix = prefix(&folder);
-        found.take_in(path, most_bytes);
+        found.take_in(path, |file| files::read(file, bounds.file));
         found.folders.insert(folder);
         return Ok(found);
     }
     found.prefix = prefix(path);
     found.folders.insert(path.to_owned());
-    let mut files: Vec<PathBuf> = Vec::new();
+    let mut files: Vec<(u64, String)> = Vec::new();
     for entry in std::fs::read_dir(path)? {
-        let file = entry?.path();
-        if file
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(is_ours)
-            && file.is_file()
-        {
-            files.push(file);
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let Ok(metadata) = std::fs::metadata(entry.path()) else {
+            continue;
+        };
+        if is_ours(&name) && !metadata.is_dir() {
+            files.push((metadata.len(), name));
         }
         if files.len() > MOST_FILES {
             return Err(io::Error::other(format!(
@@ -60,8 +72,21 @@ pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<Found> {
             )));
         }
     }
-    for file in files {
-        found.take_in(&file, most_bytes);
+    files.sort_unstable();
+    let mut left = bounds.folder;
+    for (_, name) in files {
+        let most = bounds.file.min(left);
+        let read = |_: &Path| files::read_in(path, &name, bounds.links, most);
+        let size = found.take_in(&path.join(&name), |file| {
+            read(file).map_err(|error| match most < bounds.file {
+                true => io::Error::other(format!(
+                    "{error}: all files of the folder have more than {} bytes",
+                    bounds.folder
+                )),
+                false => error,
+            })
+        });
+        left = left.saturating_sub(size);
     }
     Ok(found)
 }
@@ -76,33 +101,23 @@ pub(super) fn parent(path: &Path) -> PathBuf {
 }
 
 impl Found {
-    fn take_in(&mut self, file: &Path, most_bytes: u64) {
+    /// Takes in what is read of a file. Returns how much that is.
+    fn take_in(&mut self, file: &Path, read: impl FnOnce(&Path) -> io::Result<Vec<u8>>) -> u64 {
         let Some(name) = file
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
         else {
-            return;
+            return 0;
         };
         // A link's goal may lie elsewhere: an edit in place is seen only there.
         if let Ok(goal) = file.canonicalize() {
             self.folders.insert(parent(&goal));
         }
-        let content = content(file, most_bytes).unwrap_or_else(|error| Err(error.to_string()));
+        let content = read(file).map_err(|error| error.to_string());
+        let size = content.as_ref().map_or(0, Vec::len) as u64;
         self.contents.insert(name, content);
+        size
     }
-}
-
-fn content(file: &Path, most_bytes: u64) -> io::Result<Content> {
-    let mut bytes = Vec::new();
-    File::open(file)?
-        .take(most_bytes + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most_bytes {
-        return Ok(Err(format!(
-            "larger than {most_bytes} bytes, expected at most that"
-        )));
-    }
-    Ok(Ok(bytes))
 }
 
 /// Whether a name in a folder is that of a file of ours: a known extension, not hidden, not left by an editor.
@@ -137,12 +152,27 @@ mod tests {
             std::fs::write(folder.path().join(name), "12345").unwrap();
         }
         std::fs::create_dir(folder.path().join("h.toml")).unwrap();
-        let found = read(folder.path(), 5).unwrap();
+        let bounds = |file, folder| Bounds {
+            file,
+            folder,
+            links: Links::Inside,
+        };
+        let found = read(folder.path(), bounds(5, 99)).unwrap();
         let names: Vec<&String> = found.contents.keys().collect();
         assert_eq!(names, ["a.yaml", "b.toml"]);
         assert!(found.contents.values().all(Result::is_ok));
-        let found = read(folder.path(), 4).unwrap();
+        let found = read(folder.path(), bounds(4, 99)).unwrap();
         assert!(found.contents.values().all(Result::is_err));
-        assert!(read(&folder.path().join("x.toml"), 4).is_err());
+        assert!(read(&folder.path().join("x.toml"), bounds(4, 99)).is_err());
+        // Of too much, what is small goes on.
+        std::fs::write(folder.path().join("0.toml"), "123456789").unwrap();
+        let found = read(folder.path(), bounds(16, 12)).unwrap();
+        let good = found.contents.iter().filter(|(_, content)| content.is_ok());
+        assert_eq!(
+            good.map(|(name, _)| name).collect::<Vec<_>>(),
+            ["a.yaml", "b.toml"]
+        );
+        let told = found.contents["0.toml"].as_ref().unwrap_err();
+        assert!(told.contains("all files of the folder"), "{told}");
     }
 }

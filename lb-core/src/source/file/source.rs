@@ -11,15 +11,19 @@ use async_trait::async_trait;
 use super::{
     files::{Files, Reading},
     notice::{Notice, Noticed},
-    read::{Found, parent, read},
+    read::{Bounds, Found, parent, read},
 };
 use crate::{
+    files::{Job, Links},
     model::Name,
     source::{Cursor, Descriptor, Sink, Source, SourceError, Update},
 };
 
 /// How long a file must be left alone before it is read, while its writer has not closed it.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How long one reading may take.
+const HANGS: Duration = Duration::from_secs(30);
 
 /// After how long a file that seems broken is read again before it is believed to be.
 const SECOND_LOOK: Duration = Duration::from_millis(250);
@@ -56,7 +60,8 @@ pub struct FileSource {
     name: Name,
     path: PathBuf,
     poll: Duration,
-    most_bytes: u64,
+    bounds: Bounds,
+    looking: Job<io::Result<Found>>,
     files: Files,
     revision: u64,
     /// The last look found nothing there.
@@ -71,7 +76,12 @@ impl FileSource {
             name,
             path: path.into(),
             poll: Duration::from_secs(5),
-            most_bytes: 16 << 20,
+            bounds: Bounds {
+                file: 16 << 20,
+                folder: 64 << 20,
+                links: Links::Inside,
+            },
+            looking: Job::default(),
             files: Files::default(),
             revision: 0,
             missing: false,
@@ -88,16 +98,49 @@ impl FileSource {
     /// The most bytes that a file may have: 16 MiB unless set. A larger one is broken.
     #[must_use]
     pub fn with_max_bytes(mut self, most: u64) -> Self {
-        self.most_bytes = most;
+        self.bounds.file = most;
         self
     }
 
-    async fn look(&self) -> io::Result<Found> {
+    /// The most bytes that all files of a folder may have together: 64 MiB unless set. Of more, the largest files are
+    /// broken.
+    #[must_use]
+    pub fn with_max_folder_bytes(mut self, most: u64) -> Self {
+        self.bounds.folder = most;
+        self
+    }
+
+    /// If `true`, a file of the folder may be a link that leads out of it. Defaults to `false`: whoever may write in the
+    /// folder could else name files that only this program may read. The path of the source itself may always be a link.
+    #[must_use]
+    pub fn with_outside_links(mut self, allowed: bool) -> Self {
+        self.bounds.links = match allowed {
+            true => Links::Anywhere,
+            false => Links::Inside,
+        };
+        self
+    }
+
+    /// Reads everything. While a reading hangs, as on a disk of the network that is gone, no other is begun.
+    async fn look(&mut self) -> io::Result<Found> {
+        if self.looking.is_running() {
+            // What an attempt that was given up has begun may be old.
+            let _old = self.finished().await;
+        }
         let path = self.path.clone();
-        let most_bytes = self.most_bytes;
-        tokio::task::spawn_blocking(move || read(&path, most_bytes))
-            .await
-            .map_err(io::Error::other)?
+        let bounds = self.bounds;
+        self.looking.begin(move || read(&path, bounds));
+        self.finished().await
+    }
+
+    async fn finished(&mut self) -> io::Result<Found> {
+        match self.looking.result(HANGS).await {
+            Some(found) => found?,
+            None => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "reading hangs, expected an answer of the disk",
+            )),
+        }
     }
 
     fn cursor(&self) -> Cursor {
