@@ -6,7 +6,7 @@ use lb_core::{Name, Route};
 use lb_haproxy::{
     Client,
     capability::Capabilities,
-    config::{Backend, Bind, Certificates, Config, ConfigPath, Frontend, Slots, TlsBind},
+    config::{Backend, Bind, Certificates, Config, ConfigPath, Frontend, Rule, Slots, TlsBind},
     driver::converge_map,
     process::{Executable, Haproxy},
     proto::MapName,
@@ -51,6 +51,13 @@ impl Bed {
         let pem = Certificates::At(place_path(&place, "site.pem"));
         main.binds.push(Bind::Tls(TlsBind::new(https, pem)));
         main.route_map = Some(routes.clone());
+        if backends.contains(&"echo") {
+            main.rules.push(Rule {
+                host: "fixed.example".parse().unwrap(),
+                path: "/in".parse().unwrap(),
+                backend: "empty".parse().unwrap(),
+            });
+        }
         config.frontends.push(main);
         config.service_map = Some(services);
         let slots = Slots::new("slot".parse().unwrap(), 2);

@@ -115,6 +115,31 @@ async fn routes_redirect_to_https() {
     }
 }
 
+/// Rules that are fixed in the configuration go first, and see paths as they were sent.
+#[tokio::test]
+async fn fixed_rules_are_asked_before_a_route_changes_anything() {
+    let routes = [
+        route("*", "/x", "echo", 0).with_strip_prefix(true),
+        route("fixed.example", "/in", "echo", 9).with_redirect_https(true),
+    ];
+    let map = compile_http(&routes, own_name).map;
+    for executable in executables() {
+        let bed = Bed::start(&executable, &map, &["echo"]).await;
+        let mut browser = Browser::connect(bed.http).await;
+        for (host, path, answer) in [
+            ("fixed.example", "/in/y", "503"),
+            ("FIXED.example.:80", "/in", "503"),
+            ("fixed.example", "/x/in", "/x>/in"),
+            ("other.example", "/x/in", "/x>/in"),
+            ("other.example", "/in", "404"),
+            (".fixed.example", "/in", "404"),
+        ] {
+            assert_eq!(browser.ask(host, path).await, answer, "{host}{path}");
+        }
+        bed.haproxy.stop().await.unwrap();
+    }
+}
+
 /// What answers for shop.example over TLS.
 async fn over_tls(bed: &Bed, path: &str) -> String {
     let pem = std::fs::read(bed.place.dir.path().join("site.pem")).unwrap();
