@@ -320,10 +320,11 @@ impl Backend {
             }
         }
         let mut kinds: Vec<(Usual, Vec<usize>)> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(_, slots)| slots.len());
-        if let [(_, odd), (usual, others)] = &kinds[..]
+        // Of two slots, the one whose check follows its own address.
+        kinds.sort_by_key(|(usual, slots)| (slots.len(), usual.check_address.is_none()));
+        if let [(odd_one, odd), (usual, others)] = &kinds[..]
             && let [at] = odd[..]
-            && others.len() > 1
+            && (others.len() > 1 || odd_one.ssl == usual.ssl)
             && let Some(slot) = self.slots.get_mut(at)
         {
             slot.usual = *usual;

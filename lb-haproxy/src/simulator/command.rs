@@ -113,6 +113,8 @@ impl Worker {
             ("disable", "server", at) => self.set_server(at, &["state", "maint"]),
             ("enable", "health", at) => self.enable_health(at, true),
             ("disable", "health", at) => self.enable_health(at, false),
+            ("enable", "agent", at) => self.enable_agent(at, true),
+            ("disable", "agent", at) => self.enable_agent(at, false),
             ("shutdown", "sessions", "server") => self.shutdown_sessions(word(3)),
             ("add", "server", at) if self.profile.has_dynamic_servers() => {
                 self.add_server(at, words.get(3..).unwrap_or_default())
@@ -129,7 +131,7 @@ impl Worker {
 fn needs_admin(profile: &super::Profile, verb: &str, what: &str, more: &str) -> bool {
     match (verb, what) {
         ("set", "server" | "weight")
-        | ("enable" | "disable", "server" | "health")
+        | ("enable" | "disable", "server" | "health" | "agent")
         | ("experimental-mode", _) => true,
         ("shutdown", "sessions") => more == "server",
         ("add" | "del", "server") => profile.has_dynamic_servers(),

@@ -72,6 +72,7 @@ impl BackendModel {
                 weight: 1,
                 disabled: true,
                 check,
+                agent: false,
                 track: None,
                 restorable: false,
             })
@@ -114,6 +115,8 @@ pub struct ServerModel {
     pub disabled: bool,
     /// Its `check`.
     pub check: Option<CheckModel>,
+    /// Whether it has an `agent-check` at its own address.
+    pub agent: bool,
     /// The server it tracks: backend and server.
     pub track: Option<(String, String)>,
     /// Whether its address comes back from a state file: written with a name and `init-addr last,…`.

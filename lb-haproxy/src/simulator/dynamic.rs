@@ -185,6 +185,7 @@ fn parse(pool: &str, name: &str, rest: &[&str]) -> Result<Parsed, String> {
         weight: 1,
         disabled: false,
         check: None,
+        agent: false,
         track: None,
         restorable: false,
     };

@@ -4,6 +4,7 @@
 //! It exists to be lied to by: everything that makes the real one hard to drive is in it, by version. Its answers are
 //! compared with those of the real versions by `tests/differential.rs`.
 
+mod agent;
 mod check;
 
 mod command;
@@ -26,6 +27,7 @@ mod wire;
 mod words;
 mod worker;
 
+pub use agent::AgentWord;
 pub use config::{BackendModel, Balance, CheckModel, ConfigModel, Level, MapModel, ServerModel};
 pub use connection::ConnectionId;
 pub use profile::Profile;

@@ -36,6 +36,13 @@ pub(super) fn restore(worker: &mut Worker, text: &str) {
         if let Ok(weight) = text("srv_uweight").parse() {
             server.weight = weight;
         }
+        let agent = number("srv_agent_state") & 4 != 0;
+        server.agent.enabled &= agent;
+        let check_address = text("srv_check_addr").parse().ok();
+        server.check.address = check_address.or(server.check.address);
+        if row.contains_key("srv_check_port") {
+            server.check.port = u16::try_from(number("srv_check_port")).unwrap_or_default();
+        }
         let admin = number("srv_admin_state");
         if admin & DECLARED_MAINT != server.admin & DECLARED_MAINT {
             continue;

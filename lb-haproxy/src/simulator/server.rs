@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
+    agent::Agent,
     check::Check,
     config::{BackendModel, ServerModel},
 };
@@ -44,6 +45,7 @@ pub(super) struct Server {
     pub(super) initial_weight: u16,
     pub(super) changed: Duration,
     pub(super) check: Check,
+    pub(super) agent: Agent,
     pub(super) track: Option<(String, String)>,
     /// Other parts of the configuration point to it.
     pub(super) referenced: bool,
@@ -80,6 +82,7 @@ impl Server {
             initial_weight: model.weight,
             changed: now,
             check,
+            agent: Agent::new(model.agent),
             track: model.track.clone(),
             referenced: false,
             restorable: model.restorable,

@@ -29,6 +29,9 @@ impl Worker {
             "weight" => self.weigh(at, arg(1)),
             "check-port" => self.set_check_port(at, arg(1)),
             "check-addr" if newer => self.set_check_address(at, rest.get(1..).unwrap_or_default()),
+            "ssl" if newer => error(
+                "'set server <srv> ssl' cannot be set.  default-server should define ssl settings",
+            ),
             "agent" | "agent-send" => error("agent checks are not enabled on this server."),
             _ if newer => error(
                 "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | \
@@ -134,7 +137,7 @@ impl Worker {
         }
     }
 
-    fn tracked_op(&self, at: At) -> Option<Op> {
+    pub(super) fn tracked_op(&self, at: At) -> Option<Op> {
         let (backend, server) = self.server(at)?.track.as_ref()?;
         self.lookup(backend, server)
             .and_then(|at| self.server(at))
@@ -207,6 +210,22 @@ impl Worker {
             return error("Health check was not configured on this server, cannot enable.");
         }
         server.check.enabled = on;
+        Answer::Done
+    }
+
+    pub(super) fn enable_agent(&mut self, at: &str, on: bool) -> Answer {
+        let at = match self.find(at) {
+            Ok(_) if self.stopping => return error("Proxy is disabled."),
+            Ok(at) => at,
+            Err(answer) => return answer,
+        };
+        let Some(server) = self.server_mut(at) else {
+            return Answer::Done;
+        };
+        if on && !server.agent.configured {
+            return error("Agent was not configured on this server, cannot enable.");
+        }
+        server.agent.switch(on && server.agent.configured);
         Answer::Done
     }
 

@@ -54,7 +54,7 @@ impl Worker {
             let check = &server.check;
             let _ = write!(
                 out,
-                "{} {} {} {} {address} {} {} {} {} {since} {} {} {} {} 0 0 0 {} {} -",
+                "{} {} {} {} {address} {} {} {} {} {since} {} {} {} {} {} 0 0 {} {} -",
                 backend.id,
                 backend.name,
                 server.id,
@@ -67,6 +67,7 @@ impl Worker {
                 check.result,
                 check.health,
                 check.bits(),
+                server.agent.bits(),
                 server.fqdn.as_deref().unwrap_or("-"),
                 server.port,
             );

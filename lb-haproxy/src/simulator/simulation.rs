@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    agent::AgentWord,
     config::ConfigModel,
     connection::{Connection, ConnectionId},
     profile::Profile,
@@ -39,6 +40,7 @@ pub struct Simulator {
     pub(super) workers: Vec<Worker>,
     connections: BTreeMap<ConnectionId, Connection>,
     upstreams: BTreeMap<SocketAddr, Upstream>,
+    agents: BTreeMap<SocketAddr, AgentWord>,
     /// The worker that each client is connected to.
     clients: BTreeMap<ClientId, u32>,
     next_connection: u64,
@@ -58,6 +60,7 @@ impl Simulator {
             workers: Vec::new(),
             connections: BTreeMap::new(),
             upstreams: BTreeMap::new(),
+            agents: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_connection: 0,
             next_request: 0,
@@ -100,6 +103,14 @@ impl Simulator {
         }
     }
 
+    /// Lets an agent at an address say something from now on, or nothing.
+    pub fn set_agent(&mut self, address: SocketAddr, word: Option<AgentWord>) {
+        match word {
+            Some(word) => self.agents.insert(address, word),
+            None => self.agents.remove(&address),
+        };
+    }
+
     // === time and processes
 
     /// Lets time pass until `now`, which must not go backwards.
@@ -109,7 +120,7 @@ impl Simulator {
         self.now = self.now.max(now);
         let mut changed = false;
         for worker in &mut self.workers {
-            changed = worker.advance(self.now, &self.upstreams);
+            changed = worker.advance(self.now, &self.upstreams, &self.agents);
         }
         for connection in self.connections.values_mut() {
             if let Some(worker) = self

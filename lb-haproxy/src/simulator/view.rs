@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    agent::AgentWord,
     connection::ConnectionId,
     server::{Op, Server},
     simulation::Simulator,
@@ -31,6 +32,8 @@ pub struct ServerView<'a> {
     pub vouched: bool,
     /// Whether new requests may go there.
     pub takes_requests: bool,
+    /// The word of its agent that counts, if one was heard.
+    pub agent: Option<AgentWord>,
     /// How many requests it serves.
     pub sessions: usize,
 }
@@ -108,6 +111,7 @@ fn view<'a>(
         checked: server.check.configured,
         vouched: server.check.vouched,
         takes_requests: server.takes_requests(),
+        agent: server.agent.heard.filter(|_| server.agent.enabled),
         sessions: worker.traffic.sessions(server.serial),
     }
 }

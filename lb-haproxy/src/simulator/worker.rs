@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    agent::AgentWord,
     command::{Answer, error},
     config::{Balance, ConfigModel},
     maps::Map,
@@ -187,6 +188,7 @@ impl Worker {
         &mut self,
         now: Duration,
         upstreams: &BTreeMap<SocketAddr, Upstream>,
+        agents: &BTreeMap<SocketAddr, AgentWord>,
     ) -> bool {
         self.now = now;
         let mut changed = false;
@@ -214,6 +216,7 @@ impl Worker {
                 .map_or(0, |known| known.servers.len());
             for server in 0..count {
                 changed |= self.check(At { backend, server }, upstreams);
+                changed |= self.ask_agent(At { backend, server }, agents);
             }
         }
         self.traffic.expire(now);
@@ -241,7 +244,8 @@ impl Worker {
         if !server.check.runs() || server.is_maint() {
             return false;
         }
-        let Some(address) = server.check.address.or(server.address) else {
+        let own = server.check.address.filter(|ip| !ip.is_unspecified());
+        let Some(address) = own.or(server.address) else {
             return false;
         };
         let port = match server.check.port {

@@ -292,6 +292,7 @@ fn config(maps: Vec<MapModel>) -> ConfigModel {
         weight,
         disabled: false,
         check: None,
+        agent: false,
         track: None,
         restorable: false,
     };

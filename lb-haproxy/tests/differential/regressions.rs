@@ -174,3 +174,20 @@ async fn a_lower_level_is_refused_alike() {
     ])
     .await;
 }
+
+#[tokio::test]
+async fn agents_and_addresses_of_checks_are_set_alike() {
+    agree(&[
+        "disable agent alpha/slot1",
+        "enable agent alpha/slot1",
+        "disable agent alpha/none",
+        "enable agent none/slot1",
+        "set server beta/slot1 check-addr 10.0.0.9 port 5",
+        "set server beta/slot1 check-addr 0.0.0.0 port 0",
+        "set server beta/slot2 check-addr 10.0.0.9",
+        "set server alpha/slot1 check-addr 10.0.0.9",
+        "set server alpha/slot1 ssl on",
+        "show servers state beta",
+    ])
+    .await;
+}

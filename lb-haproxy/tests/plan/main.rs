@@ -9,6 +9,7 @@
 
 mod exclusive;
 mod fixed;
+mod isolation;
 mod model;
 
 use std::{

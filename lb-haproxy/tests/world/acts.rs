@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use lb_core::{Endpoint, EndpointState, Name, PathMatch, Record, RecordKey, Route, Weight};
+use lb_haproxy::simulator::AgentWord;
 
 use crate::{
     clock,
@@ -21,6 +22,13 @@ pub(crate) fn begin(play: &mut Play) {
         for _ in 0..play.random.below(4) {
             start(play, service, true);
         }
+    }
+    for (service, address) in play.scene.clone().poisoned.iter().copied() {
+        let name = play.scene.services[service].name.clone();
+        let key = RecordKey::new(name, "poison".parse().unwrap());
+        let record = Record::new(key.clone(), Endpoint::new(address))
+            .with_options(play.scene.services[service].options);
+        play.stores[0].set([(key, Some(record))]);
     }
     // Some of it is in HAProxy's past rather than in lb's: nothing is yet.
     play.stores.iter().for_each(|store| store.set_late(20));
@@ -54,6 +62,12 @@ pub(crate) async fn act(play: &mut Play) {
     if play.scene.services[service].is_exclusive() && play.swaps.chance(400) {
         swap(play, service);
     }
+    if play.scene.agents && play.oddities.chance(250) {
+        speak(play);
+    }
+    if play.scene.check_edits && play.oddities.chance(60) {
+        troubles::meddle_with_check(play);
+    }
     if options.has(kind) {
         let now = clock::elapsed();
         play.world
@@ -81,6 +95,29 @@ pub(crate) async fn act(play: &mut Play) {
         }
     }
     std::mem::swap(&mut fork, &mut play.random);
+}
+
+/// An agent says something else, or nothing any more.
+fn speak(play: &mut Play) {
+    let pool = play.scene.pool.clone();
+    let Some(address) = play.oddities.pick(&pool).copied() else {
+        return;
+    };
+    let word = match play.oddities.below(6) {
+        0 => Some(AgentWord::Drain),
+        1 => Some(AgentWord::Maint),
+        2 => Some(AgentWord::Ready(50)),
+        3 => None,
+        _ => Some(AgentWord::Ready(100)),
+    };
+    let (network, world) = (play.network.clone(), play.world.clone());
+    network.with(|simulator| {
+        let now = clock::elapsed();
+        world
+            .lock()
+            .note(now, format_args!("the agent at {address} says {word:?}"));
+        simulator.set_agent(address, word);
+    });
 }
 
 /// A round of requests.

@@ -133,11 +133,18 @@ fn wrong_in(
 ) -> Option<String> {
     let scene = world.scene.clone();
     let allowed = [UnmetReason::NoCapacity, UnmetReason::NoSuchService];
+    let poison = |unmet: &&lb_core::Unmet| {
+        unmet.reason == UnmetReason::Unsupported
+            && unmet
+                .endpoint
+                .as_ref()
+                .is_some_and(|id| id.as_str() == "poison")
+    };
     let second =
         |unmet: &&lb_core::Unmet| unmet.reason == UnmetReason::Exclusive && !unmet.transient;
     if let Some(unmet) = unmet
         .iter()
-        .filter(|unmet| !second(unmet))
+        .filter(|unmet| !second(unmet) && !poison(unmet))
         .find(|unmet| !allowed.contains(&unmet.reason))
     {
         return Some(format!("{unmet:?} is unmet"));
@@ -174,7 +181,7 @@ fn wrong_in(
         let sights: Vec<_> = world
             .sights
             .iter()
-            .filter(|sight| sight.place == place)
+            .filter(|sight| sight.place == place && !sight.is_fixed())
             .collect();
         let missing: Vec<SocketAddr> = wanted
             .iter()
@@ -182,8 +189,8 @@ fn wrong_in(
             .filter(|(address, endpoint)| {
                 !sights.iter().any(|sight| {
                     sight.address == Some(**address)
-                        && sight.admin == AdminState::Ready
-                        && sight.weight == endpoint.weight.get()
+                        && (sight.admin == AdminState::Ready || sight.is_held())
+                        && (sight.weight == endpoint.weight.get() || scene.agents)
                 })
             })
             .map(|(address, _)| *address)
@@ -223,7 +230,7 @@ fn wrong_in(
                     let well = host.is_some_and(|host| host.healthy);
                     let up = !sight.checked || well;
                     let running = sight.weight == 0 || sight.serves == up;
-                    sight.admin == AdminState::Ready && running
+                    (sight.admin == AdminState::Ready && running) || sight.is_held()
                 }
                 Some(_) => sight.admin == AdminState::Maint,
                 None => sight.admin == AdminState::Maint && is_parked(address),
@@ -258,7 +265,8 @@ fn wrong_in(
     }
     for sight in &world.sights {
         let free = sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked);
-        if !homes.values().any(|place| *place == sight.place) && !free {
+        let homeless = !homes.values().any(|place| *place == sight.place);
+        if homeless && !free && !sight.is_fixed() {
             return Some(format!(
                 "{}/{} belongs to nobody and is {sight:?}",
                 scene.backends[sight.place], sight.name
@@ -278,10 +286,9 @@ fn only_one(
     let ready = |endpoint: &&mut Endpoint| endpoint.state.is_ready();
     let asks = wanted.values().filter(|endpoint| endpoint.state.is_ready());
     let asks = asks.filter(|endpoint| endpoint.weight.get() > 0).count();
-    let open = world
-        .sights
-        .iter()
-        .filter(|sight| sight.place == place && sight.admin != AdminState::Maint);
+    let open = world.sights.iter().filter(|sight| {
+        sight.place == place && sight.admin != AdminState::Maint && !sight.is_fixed()
+    });
     let holder: Vec<SocketAddr> = open.filter_map(|sight| sight.address).collect();
     if holder.len() > 1 {
         return Some(format!("exclusive place {place} has {holder:?}"));
@@ -314,6 +321,7 @@ fn truth(world: &World, service: usize) -> BTreeMap<SocketAddr, Endpoint> {
         .iter()
         .flat_map(|store| store.records())
         .filter(|record| record.key.service == *name)
+        .filter(|record| record.key.id.as_str() != "poison")
         .filter_map(|record| record.endpoint)
         .map(|endpoint| (endpoint.address, endpoint))
         .collect()
@@ -326,6 +334,7 @@ async fn cost(play: &mut Play) -> Result<(), String> {
         let endpoint = record.endpoint.as_ref();
         endpoint.is_some_and(|endpoint| endpoint.state.is_ready())
             && record.options.exclusive.is_none()
+            && record.key.id.as_str() != "poison"
     };
     let has_one = |store: &&crate::source::Store| store.records().iter().any(counts);
     let store = play.stores.iter().find(has_one);

@@ -34,7 +34,7 @@ impl World {
                 "set",
                 "server",
                 _,
-                "state" | "weight" | "health" | "check-port",
+                "state" | "weight" | "health" | "check-port" | "check-addr",
                 _,
             ]
             | [
@@ -43,7 +43,8 @@ impl World {
                 ..,
             ]
             | ["add", "server", ..]
-            | ["enable", "health", _] => {}
+            | ["enable", "health", _]
+            | ["enable" | "disable", "agent", _] => {}
             // The lines of a payload: a key and a value.
             [key, _]
                 if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}

@@ -38,6 +38,10 @@ pub(crate) struct Play {
     pub(crate) random: Random,
     /// What exclusive services draw, so that worlds without any are as they were.
     pub(crate) swaps: Random,
+    /// The same for agents and for checks that are pointed elsewhere.
+    pub(crate) oddities: Random,
+    /// Whether a check was pointed elsewhere.
+    pub(crate) check_edited: bool,
     pub(crate) life: Option<Life>,
     pub(crate) lives: u64,
 }
@@ -149,6 +153,8 @@ impl Play {
             stores,
             random,
             swaps: Random::new(options.seed ^ 0x5_3a95),
+            oddities: Random::new(options.seed ^ 0x0dd_ac75),
+            check_edited: false,
             life: None,
             lives: 0,
         }

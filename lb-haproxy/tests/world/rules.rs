@@ -191,6 +191,7 @@ impl World {
                     vouched: server.vouched,
                     serves: server.takes_requests,
                     sessions: server.sessions,
+                    agent: server.agent,
                     since,
                     tainted: tainting.is_some(),
                     tainted_until: tainting.map_or(Duration::ZERO, |old| old.tainted_until),
@@ -275,6 +276,26 @@ impl World {
             let Some(before) = same_of(&old, &sight, at) else {
                 continue;
             };
+            let shown = |sight: &Sight| (sight.address, sight.admin, sight.weight);
+            if sight.is_fixed() {
+                if ours && shown(before) != shown(&sight) {
+                    self.broken(
+                        now,
+                        format_args!("P8: {} is no slot and changed", self.title(&sight)),
+                    );
+                }
+                continue;
+            }
+            if ours && before.is_held() && sight.admin == AdminState::Ready {
+                self.broken(
+                    now,
+                    format_args!(
+                        "I9: {} is made ready although its agent said {:?}",
+                        self.title(&sight),
+                        before.agent
+                    ),
+                );
+            }
             if !sight.tainted {
                 if ours {
                     self.judge(sim, now, before, &sight);
@@ -490,7 +511,11 @@ impl World {
                 let ready = self
                     .wish(service, *address)
                     .is_some_and(|(state, weight)| state.is_ready() && weight > 0);
-                let own = || self.sights.iter().filter(|sight| sight.place == place);
+                let own = || {
+                    let here = |sight: &&Sight| sight.place == place;
+                    let usable = |sight: &&Sight| !sight.is_fixed() && !sight.is_held();
+                    self.sights.iter().filter(here).filter(usable)
+                };
                 let has_it = |sight: &&Sight| sight.address == Some(*address);
                 let rests = |sight: &Sight| sight.admin == AdminState::Maint;
                 // One that was let in and does not pass its check is waited for no longer than so.
@@ -506,7 +531,10 @@ impl World {
                         .filter(|sight| rests(sight))
                         .any(|sight| has_it(&sight) || sight.address.is_some_and(is_parked)),
                 };
-                ready && !left.contains(address) && possible
+                let held = self.sights.iter().any(|sight| {
+                    sight.place == place && sight.address == Some(*address) && sight.is_held()
+                });
+                ready && !held && !left.contains(address) && possible
             });
             // Nobody can know that a check failed while the reply that told of it was under way.
             let deceived = self.sights.iter().any(|sight| {

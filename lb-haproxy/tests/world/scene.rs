@@ -34,6 +34,70 @@ pub(crate) struct Scene {
     pub(crate) restores: bool,
     pub(crate) sources: usize,
     pub(crate) settle: Duration,
+    /// Whether slots have agent checks.
+    pub(crate) agents: bool,
+    /// Whether another client changes where checks go.
+    pub(crate) check_edits: bool,
+    /// Services of which a source reports an endpoint that no server can serve.
+    pub(crate) poisoned: Vec<(usize, SocketAddr)>,
+}
+
+/// What servers are beside the slots, whether those have agents, and which records are poison: of a seed of its own, as for
+/// exclusive services.
+struct Oddities {
+    random: Random,
+    agents: bool,
+    fixed: bool,
+    poison: bool,
+    check_edits: bool,
+}
+
+impl Oddities {
+    fn new(options: &Options, exclusive: bool) -> Self {
+        let mut random = Random::new(options.seed ^ 0x0dd_171e5);
+        let agents = random.chance(250) && options.has(Kind::Agents) && !exclusive;
+        let fixed = random.chance(300) && options.has(Kind::Fixed);
+        let poison = random.chance(250) && options.has(Kind::Poison);
+        let check_edits = random.chance(300) && options.has(Kind::CheckEdits);
+        Self {
+            random,
+            agents,
+            fixed,
+            poison,
+            check_edits,
+        }
+    }
+
+    /// Gives a backend what is odd about it.
+    fn apply(&mut self, model: &mut BackendModel, exclusive: bool) {
+        for server in &mut model.servers {
+            server.agent = self.agents;
+        }
+        if !self.fixed {
+            return;
+        }
+        for (number, name) in (1..).zip(["legacy2", "app1", "sorry"]) {
+            if !self.random.chance(500) {
+                continue;
+            }
+            let mut server = model.servers[0].clone();
+            server.name = name.to_owned();
+            server.address = Some(SocketAddr::from(([10, 9, 9, number], 80)));
+            server.check = None;
+            server.agent = false;
+            server.disabled = exclusive || self.random.chance(600);
+            model.servers.push(server);
+        }
+    }
+
+    fn poison(&mut self, services: usize) -> Vec<(usize, SocketAddr)> {
+        let bad = ["0.0.0.0:80", "[::]:80", "10.0.0.1:0", "127.0.0.1:1"];
+        let one_each = (0..services).filter_map(|service| {
+            let address = self.random.pick(&bad)?.parse().ok()?;
+            (self.random.chance(500) && self.poison).then_some((service, address))
+        });
+        one_each.collect()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +164,8 @@ impl Scene {
                 HttpReuse::Never,
             ])
             .unwrap();
+        let exclusive = services.iter().any(Service::is_exclusive);
+        let mut oddities = Oddities::new(options, exclusive);
         let checking = options.has(Kind::Checks);
         let restores = random.chance(600);
         let mut backends = Vec::new();
@@ -117,6 +183,7 @@ impl Scene {
             for server in &mut model.servers {
                 server.restorable = restores;
             }
+            oddities.apply(&mut model, exclusive);
             backends.push(model);
         };
         let mut owners = Vec::new();
@@ -155,6 +222,8 @@ impl Scene {
                 "pattern loaded from file '{file}' used by map at file 'haproxy.cfg' line {id}"
             ),
         };
+        let poisoned = oddities.poison(services.len());
+        let (agents, check_edits) = (oddities.agents, oddities.check_edits);
         let names = backends.iter().map(|model| model.name.clone()).collect();
         let config = ConfigModel {
             backends,
@@ -170,6 +239,9 @@ impl Scene {
             pool,
             policy,
             restores,
+            agents,
+            check_edits,
+            poisoned,
             sources: 1 + random.below(3) as usize,
             settle: Duration::from_millis(match random.chance(700) {
                 true => 0,

@@ -24,9 +24,13 @@ pub(crate) enum Kind {
     LongRequests,
     Between,
     Exclusive,
+    Fixed,
+    Poison,
+    Agents,
+    CheckEdits,
 }
 
-pub(crate) const KINDS: [Kind; 19] = [
+pub(crate) const KINDS: [Kind; 23] = [
     Kind::Churn,
     Kind::Crashes,
     Kind::Checks,
@@ -46,6 +50,10 @@ pub(crate) const KINDS: [Kind; 19] = [
     Kind::LongRequests,
     Kind::Between,
     Kind::Exclusive,
+    Kind::Fixed,
+    Kind::Poison,
+    Kind::Agents,
+    Kind::CheckEdits,
 ];
 
 /// What is to be played.

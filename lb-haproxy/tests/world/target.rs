@@ -268,7 +268,16 @@ impl World {
                     .collect();
                 // Of an exclusive service another one may serve in place of one of weight 0.
                 let stands_by = known.is_exclusive() && ready.is_empty();
+                // An agent weighs a server, and keeps it out.
+                let by_agent = scene.agents
+                    && (ready.len() == 1
+                        || self.sights.iter().any(|sight| {
+                            sight.place == place
+                                && sight.address == Some(*address)
+                                && sight.is_held()
+                        }));
                 let right = match wish {
+                    Some((EndpointState::Ready, _)) if by_agent => true,
                     Some((EndpointState::Ready, 0)) if stands_by => true,
                     Some((EndpointState::Ready, weight)) => ready == [weight] || unmet(*address),
                     _ => ready.is_empty() || desired.is_partial(),

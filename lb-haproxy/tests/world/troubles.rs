@@ -110,6 +110,10 @@ pub(crate) fn meddle(play: &mut Play) {
             return;
         };
         let title = format!("{}/{}", play.scene.backends[sight.place], sight.name);
+        if sight.is_fixed() {
+            // What an operator does with those is none of lb's business.
+            return;
+        }
         let pool = play.scene.pool.clone();
         let address = play.random.pick(&pool).copied().unwrap();
         match play.random.below(10) {
@@ -138,6 +142,10 @@ pub(crate) fn meddle(play: &mut Play) {
             }
         }
     };
+    if play.scene.agents && line.contains(" state ") {
+        // Nobody can tell it from the word of an agent, so it is left as it is.
+        return;
+    }
     let (network, world) = (play.network.clone(), play.world.clone());
     network.with(|simulator| {
         let mut world = world.lock();
@@ -165,6 +173,38 @@ pub(crate) fn meddle(play: &mut Play) {
         if line.contains(" addr ") || line.contains("health ") || simulator.is_pending() {
             taint(&mut world, &line);
         }
+        world.rebase(simulator, now);
+    });
+}
+
+/// Another client points the check of a server elsewhere.
+pub(crate) fn meddle_with_check(play: &mut Play) {
+    let sights = play.world.lock().sights.clone();
+    let Some(sight) = play
+        .oddities
+        .pick(&sights)
+        .filter(|sight| !sight.is_fixed())
+    else {
+        return;
+    };
+    // Of two that differ nobody can tell which is right, once lb was killed.
+    if std::mem::replace(&mut play.check_edited, true) {
+        return;
+    }
+    let title = format!("{}/{}", play.scene.backends[sight.place], sight.name);
+    let line = format!("set server {title} check-addr 10.66.6.6 port 1");
+    let (network, world) = (play.network.clone(), play.world.clone());
+    network.with(|simulator| {
+        let mut world = world.lock();
+        let now = clock::elapsed();
+        world.look(simulator, now, false);
+        world.note(now, format_args!("somebody says {line}"));
+        world.counts.edits += 1;
+        let Some(id) = simulator.connect() else {
+            return;
+        };
+        say(simulator, id, &line);
+        taint(&mut world, &line);
         world.rebase(simulator, now);
     });
 }

@@ -12,7 +12,7 @@ use lb_core::{EndpointState, Name, Snapshot};
 use lb_haproxy::{
     policy::HttpReuse,
     proto::AdminState,
-    simulator::{ClientId, Outcome, Random, RequestId, Simulator, Upstream},
+    simulator::{AgentWord, ClientId, Outcome, Random, RequestId, Simulator, Upstream},
 };
 use tokio::sync::Notify;
 
@@ -105,6 +105,8 @@ pub(crate) struct Sight {
     pub(crate) vouched: bool,
     pub(crate) serves: bool,
     pub(crate) sessions: usize,
+    /// The word of its agent that counts.
+    pub(crate) agent: Option<AgentWord>,
     /// Since when its address and administrative state are what they are.
     pub(crate) since: Duration,
     /// Somebody else changed it, and `lb` has not put it right yet.
@@ -125,6 +127,18 @@ pub(crate) struct Sight {
     pub(crate) served: bool,
     /// When `lb` was last told of its backend, and whether it served then.
     pub(crate) told: Option<(Duration, bool)>,
+}
+
+impl Sight {
+    /// Whether it was written by hand.
+    pub(crate) fn is_fixed(&self) -> bool {
+        !self.name.starts_with("slot") && !self.name.starts_with("dyn-")
+    }
+
+    /// Whether its agent keeps it out.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.agent, Some(AgentWord::Drain | AgentWord::Maint))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
