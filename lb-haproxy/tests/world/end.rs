@@ -45,7 +45,7 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
         let handle = play.life.as_ref().unwrap().running.handle();
         let generation = handle.status().generation;
         let done = handle.reconcile_now(Duration::from_secs(20)).await;
-        if !done.as_ref().is_ok_and(|done| done.is_complete()) {
+        if !done.as_ref().is_ok_and(|done| done.is_verified()) {
             return Err(format!("I3: an idle pass ends with {done:?}"));
         }
         idle(play, Duration::from_secs(11)).await?;

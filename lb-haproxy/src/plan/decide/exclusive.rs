@@ -250,12 +250,14 @@ impl Decider<'_> {
         let name = id
             .as_ref()
             .map_or_else(|| holder.to_string(), ToString::to_string);
-        let ready: Vec<_> = backend
+        let mut ready: Vec<_> = backend
             .wants
             .ready()
             .filter(|(address, _, want)| **address != holder && want.weight != 0)
             .map(|(_, id, _)| id.clone())
             .collect();
+        // In one order, so that a simulation repeats exactly.
+        ready.sort_unstable();
         let count = ready.len() + 1;
         for waiting in ready {
             let detail = format!(
