@@ -294,7 +294,7 @@ async fn a_broken_file_changes_nothing_and_a_mended_one_is_taken() {
     }
 }
 
-/// What was changed while nobody followed is noticed by serial number, and a restarted HAProxy loads the file itself.
+/// What was changed while nothing followed it is noticed by fingerprint, and a restarted HAProxy loads the file itself.
 #[tokio::test]
 async fn a_file_that_changed_meanwhile_is_noticed() {
     for executable in executables() {
@@ -399,6 +399,83 @@ async fn each_command_is_understood() {
         tell(S::Set(file.clone(), pem), done.clone()).await;
         tell(S::Abort(file), done).await;
         drop(place);
+    }
+}
+
+/// A certificate of this serial number.
+fn issue_with(name: &str, serial: u64) -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.serial_number = Some(serial.into());
+    let certificate = params.self_signed(&key).unwrap();
+    format!("{}{}", certificate.pem(), key.serialize_pem())
+}
+
+/// Serial numbers do not tell certificates apart, and a chain is a part of what clients are shown.
+#[tokio::test]
+async fn case_p14_another_certificate_of_one_serial_number_and_a_longer_chain_are_noticed() {
+    for executable in executables() {
+        let version = executable.version().await.unwrap();
+        println!("HAProxy {version}");
+        let site = Site::start(&executable).await;
+        let (first, second) = (issue_with("a.example", 77), issue_with("b.example", 77));
+        let mut driver = site.driver();
+        site.write(&first, 1);
+        until_counted(&mut driver, "certificates_replaced", 1).await;
+        site.write(&second, 2);
+        driver = site.driver();
+        until_counted(&mut driver, "certificates_replaced", 1).await;
+        assert_eq!(
+            shown_to_a_client(site.port).await,
+            der(&second),
+            "{version}"
+        );
+        // An intermediate is appended; the first certificate stays.
+        let above = issue("above.example");
+        let above = &above[..above.find("-----BEGIN PRIVATE KEY").unwrap()];
+        site.write(&format!("{second}{above}"), 3);
+        driver = site.driver();
+        until_counted(&mut driver, "certificates_replaced", 1).await;
+        let mut client = site.haproxy.connect().await.unwrap();
+        let show = Command::Ssl(SslCommand::Show(Some(site.name())));
+        let reply = client.exec(&show).await.unwrap();
+        let shown = CertificateShown::parse(reply.text()).unwrap();
+        assert_eq!(shown.chain.len(), 1, "{version}: {}", reply.text());
+        // What is as the file says is left alone.
+        driver = site.driver();
+        let report = until_counted(&mut driver, "connections", 1).await;
+        assert_eq!(counted(&report, "certificates_replaced"), 0);
+    }
+}
+
+/// Another client's `commit ssl cert` is undone, though the file did not change.
+#[tokio::test]
+async fn case_p13_a_certificate_that_another_client_committed_is_put_back() {
+    for executable in executables() {
+        let version = executable.version().await.unwrap();
+        println!("HAProxy {version}");
+        let site = Site::start(&executable).await;
+        let mut driver = site.driver();
+        until_counted(&mut driver, "connections", 1).await;
+        let mut client = site.haproxy.connect().await.unwrap();
+        let foreign: Pem = issue("foreign.example").parse().unwrap();
+        for command in [
+            SslCommand::Set(site.name(), foreign),
+            SslCommand::Commit(site.name()),
+        ] {
+            let command = Command::Ssl(command);
+            let reply = client.exec(&command).await.unwrap();
+            assert!(verdict(&command, &reply).is_ok(), "{reply:?}");
+        }
+        assert_ne!(shown_to_a_client(site.port).await, der(&site.first));
+        // One that begins anew looks at once; one that goes on, within half a minute.
+        driver = site.driver();
+        until_counted(&mut driver, "certificates_replaced", 1).await;
+        assert_eq!(
+            shown_to_a_client(site.port).await,
+            der(&site.first),
+            "{version}"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lb_core::files;
+use lb_core::{Condition, ConditionKind, files};
 use tracing::{info, warn};
 
 use super::{counters::Counters, error::DriverError, live};
@@ -28,6 +28,13 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// How long a file that was not taken is left alone, unless it changes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often HAProxy is asked what it has, though no file changed: another client may have replaced it.
+const VERIFY: Duration = Duration::from_secs(30);
+
+/// So many times in a row another client's certificate is replaced by that of the file, then that is left to the
+/// operator.
+const MOST_REPAIRS: u32 = 3;
+
 /// What is known of the files.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
@@ -38,8 +45,12 @@ pub(super) struct Certificates {
 #[derive(Debug)]
 struct Known {
     stamp: Stamp,
-    /// When to try again although the file did not change.
-    again_at: Option<Duration>,
+    /// When to look again although the file did not change.
+    again_at: Duration,
+    /// How often in a row another client's certificate was replaced.
+    repairs: u32,
+    /// Why the file is not in use.
+    failure: Option<(ConditionKind, String)>,
 }
 
 /// What shows that a file was written anew.
@@ -60,8 +71,15 @@ enum Failure {
     Name(String),
     #[error("HAProxy does not take it: {0}")]
     Refused(Refusal),
-    #[error("HAProxy shows serial number {shown} after it was replaced, expected {expected}")]
+    #[error(
+        "HAProxy shows fingerprint {shown} after it was replaced, expected {expected} with its chain"
+    )]
     NotShown { shown: String, expected: String },
+    #[error(
+        "another client replaced it {MOST_REPAIRS} times, last by the one of fingerprint {shown}; it is left as it is \
+         until the file changes"
+    )]
+    Contention { shown: String },
 }
 
 impl Certificates {
@@ -96,28 +114,57 @@ impl Certificates {
         }
         for file in files {
             let stamp = stamp(file).await;
-            if let Some(known) = self.known.get(file)
-                && known.stamp == stamp
-                && known.again_at.is_none_or(|at| now < at)
-            {
+            let known = self.known.get(file).filter(|known| known.stamp == stamp);
+            if known.is_some_and(|known| now < known.again_at) {
                 continue;
             }
-            let again_at = match renew(file, client).await? {
-                Ok(false) => None,
+            let was_in_use = known.is_some_and(|known| known.failure.is_none());
+            let mut repairs = known.map_or(0, |known| known.repairs);
+            let may_repair = repairs < MOST_REPAIRS;
+            let (failure, pause) = match renew(file, client, may_repair).await? {
+                Ok(false) => {
+                    repairs = 0;
+                    (None, VERIFY)
+                }
                 Ok(true) => {
-                    info!(path = %file.display(), "a certificate was replaced");
+                    match was_in_use {
+                        true => {
+                            repairs += 1;
+                            warn!(path = %file.display(), "a certificate that another client had replaced was put back");
+                        }
+                        false => info!(path = %file.display(), "a certificate was replaced"),
+                    }
                     counters.add("certificates_replaced", 1);
-                    None
+                    (None, VERIFY)
                 }
                 Err(failure) => {
                     warn!(path = %file.display(), %failure, "a certificate was not replaced");
                     counters.add("certificates_failed", 1);
-                    Some(now + PATIENCE)
+                    (Some(failure), PATIENCE)
                 }
             };
-            self.known.insert(file.clone(), Known { stamp, again_at });
+            let kind = failure.as_ref().map(|failure| match failure {
+                Failure::Contention { .. } => ConditionKind::Contention,
+                _ => ConditionKind::File,
+            });
+            let known = Known {
+                stamp,
+                again_at: now + pause,
+                repairs,
+                failure: kind.zip(failure.map(|failure| failure.to_string())),
+            };
+            self.known.insert(file.clone(), known);
         }
         Ok(())
+    }
+
+    /// The files that are not in use.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
+        self.known.iter().filter_map(|(file, known)| {
+            let (kind, failure) = known.failure.clone()?;
+            let detail = format!("the certificate is not in use: {failure}");
+            Some(Condition::new(kind, detail).of_object(file.display().to_string()))
+        })
     }
 }
 
@@ -141,7 +188,11 @@ async fn stamp(file: &Path) -> Stamp {
 }
 
 /// Gives HAProxy the file, unless it has it already: whether it was given.
-async fn renew(file: &Path, client: &mut Client) -> Result<Result<bool, Failure>, DriverError> {
+async fn renew(
+    file: &Path,
+    client: &mut Client,
+    may_change: bool,
+) -> Result<Result<bool, Failure>, DriverError> {
     let path = file.to_owned();
     let read = tokio::task::spawn_blocking(move || files::read_text(&path, MAX_PEM)).await;
     let text = match read {
@@ -159,7 +210,11 @@ async fn renew(file: &Path, client: &mut Client) -> Result<Result<bool, Failure>
         Err(error) => return Ok(Err(Failure::Name(format!("{error}")))),
     };
     match shown(&name, client).await? {
-        Ok(Some(shown)) if shown.serial == pem.serial() => return Ok(Ok(false)),
+        Ok(Some(shown)) if pem.is_shown(&shown) => return Ok(Ok(false)),
+        Ok(Some(CertificateShown { fingerprint, .. })) if !may_change => {
+            let shown = fingerprint;
+            return Ok(Err(Failure::Contention { shown }));
+        }
         Ok(_) => {}
         Err(refusal) => return Ok(Err(Failure::Refused(refusal))),
     }
@@ -186,16 +241,15 @@ async fn replace(
         let _nothing_begun = tell(SslCommand::Abort(name.clone()), client).await?;
         return Ok(Err(Failure::Refused(refusal)));
     }
-    let serial = match shown(name, client).await? {
-        Ok(Some(shown)) => shown.serial,
-        Ok(None) => String::new(),
+    let shown = match shown(name, client).await? {
+        Ok(shown) => shown,
         Err(refusal) => return Ok(Err(Failure::Refused(refusal))),
     };
-    Ok(match serial == pem.serial() {
-        true => Ok(true),
-        false => Err(Failure::NotShown {
-            shown: serial,
-            expected: pem.serial().to_owned(),
+    Ok(match shown {
+        Some(shown) if pem.is_shown(&shown) => Ok(true),
+        other => Err(Failure::NotShown {
+            shown: other.map_or_else(String::new, |shown| shown.fingerprint),
+            expected: pem.fingerprint().to_owned(),
         }),
     })
 }

@@ -307,6 +307,7 @@ impl Driver for HaproxyDriver {
                 });
                 report.conditions = plan.conditions;
                 report.conditions.extend(self.unknown_version());
+                report.conditions.extend(self.certificates.conditions());
                 let problem = self
                     .knowledge
                     .as_ref()

@@ -15,6 +15,7 @@ mod reply;
 mod servers_conn;
 mod servers_state;
 mod session;
+mod sha1;
 mod ssl;
 mod stat;
 mod verdict;

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
+use super::{CertificateShown, sha1::fingerprint};
+
 /// Certificates and a private key as PEM: nothing but its blocks, without an empty line, which would end a payload and
 /// make commands of what follows.
 ///
@@ -12,9 +14,36 @@ use serde::{Serialize, Serializer};
 pub struct Pem {
     text: Arc<str>,
     serial: Arc<str>,
+    fingerprint: Arc<str>,
+    /// The names in the subject of each certificate after the first, as far as they are plain text.
+    chain: Arc<[Vec<String>]>,
 }
 
 impl Pem {
+    /// The SHA-1 fingerprint of its first certificate, as HAProxy shows it: capital hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Returns `true` if this is what HAProxy shows: the same first certificate, and as many in the chain above it, of
+    /// the same names.
+    #[must_use]
+    pub fn is_shown(&self, shown: &CertificateShown) -> bool {
+        let named = |names: &Vec<String>, subject: &String| {
+            names.iter().all(|name| subject.contains(name.as_str()))
+        };
+        let chain_is_its = self.chain.len() == shown.chain.len()
+            && self
+                .chain
+                .iter()
+                .zip(&shown.chain)
+                .all(|(names, subject)| named(names, subject));
+        // Without a chain of its own, HAProxy may take one from elsewhere.
+        self.fingerprint.eq_ignore_ascii_case(&shown.fingerprint)
+            && (chain_is_its || (self.chain.is_empty() && shown.chain_is_foreign))
+    }
+
     /// Its text, each line ended.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -79,7 +108,7 @@ impl FromStr for Pem {
     fn from_str(text: &str) -> Result<Self, InvalidPem> {
         let mut out = String::new();
         let mut block: Option<(&str, String)> = None;
-        let mut certificate: Option<String> = None;
+        let mut certificates: Vec<String> = Vec::new();
         let mut key = false;
         let mut last = 0;
         for (index, line) in text.lines().enumerate() {
@@ -100,8 +129,8 @@ impl FromStr for Pem {
                 }
                 (Some((label, base64)), _, Some(end)) if *label == end => {
                     key |= label.ends_with("PRIVATE KEY");
-                    if *label == "CERTIFICATE" && certificate.is_none() {
-                        certificate = Some(std::mem::take(base64));
+                    if *label == "CERTIFICATE" {
+                        certificates.push(std::mem::take(base64));
                     }
                     block = None;
                     push(&mut out, line);
@@ -127,14 +156,23 @@ impl FromStr for Pem {
             });
         }
         let missing = |what| InvalidPem::Missing { what };
-        let certificate = certificate.ok_or_else(|| missing("certificate"))?;
+        let (certificate, chain) = certificates
+            .split_first()
+            .ok_or_else(|| missing("certificate"))?;
         if !key {
             return Err(missing("private key"));
         }
-        let serial = serial(&decode(&certificate).ok_or(InvalidPem::Certificate)?);
+        let certificate = decode(certificate).ok_or(InvalidPem::Certificate)?;
+        let serial = serial(&certificate);
+        let chain: Option<Vec<Vec<String>>> = chain
+            .iter()
+            .map(|base64| Some(subject_names(&decode(base64)?)))
+            .collect();
         Ok(Self {
             text: out.into(),
             serial: serial.ok_or(InvalidPem::Certificate)?.into(),
+            fingerprint: fingerprint(&certificate).into(),
+            chain: chain.ok_or(InvalidPem::Certificate)?.into(),
         })
     }
 }
@@ -198,6 +236,41 @@ fn serial(certificate: &[u8]) -> Option<String> {
     } else {
         digits
     })
+}
+
+/// The names in a certificate's subject that HAProxy shows as they are. Fewer than there are only compare less.
+fn subject_names(certificate: &[u8]) -> Vec<String> {
+    const VERSION: u8 = 0xa0;
+    let subject = || {
+        let (_, body, _) = element(certificate)?;
+        let (_, fields, _) = element(body)?;
+        let (first, _, rest) = element(fields)?;
+        // Serial number, signature, issuer, validity; then the subject.
+        let skipped = if first == VERSION { 4 } else { 3 };
+        let mut rest = rest;
+        for _ in 0..skipped {
+            (_, _, rest) = element(rest)?;
+        }
+        Some(element(rest)?.1)
+    };
+    let mut names = Vec::new();
+    let mut sets = subject().unwrap_or_default();
+    while let Some((_, set, more)) = element(sets) {
+        sets = more;
+        let mut pairs = set;
+        while let Some((_, pair, more)) = element(pairs) {
+            pairs = more;
+            let value = element(pair).and_then(|(_, _, value)| element(value));
+            let text = value.and_then(|(tag, value, _)| {
+                // UTF8String, PrintableString, IA5String.
+                let plain = [0x0c, 0x13, 0x16].contains(&tag)
+                    && value.iter().all(|byte| (0x20..0x7f).contains(byte));
+                plain.then(|| String::from_utf8_lossy(value).into_owned())
+            });
+            names.extend(text);
+        }
+    }
+    names
 }
 
 /// Tag, content and what follows.

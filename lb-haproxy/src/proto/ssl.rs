@@ -16,6 +16,9 @@ use super::{
 /// `tune.bufsize`.
 pub const MAX_CERTIFICATE: usize = 16_000;
 
+/// The most characters of a subject that are kept.
+const MOST_SUBJECT: usize = 4096;
+
 /// A command about certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +130,10 @@ pub struct CertificateShown {
     pub serial: String,
     /// Its SHA-1 fingerprint.
     pub fingerprint: String,
+    /// The subjects of the certificates above it, from the nearest.
+    pub chain: Vec<String>,
+    /// If `true`, those are from another file (`issuers-chain-path`).
+    pub chain_is_foreign: bool,
 }
 
 impl CertificateShown {
@@ -144,6 +151,12 @@ impl CertificateShown {
         Some(Self {
             serial: field("Serial:")?,
             fingerprint: field("SHA1 FingerPrint:")?,
+            chain: text
+                .lines()
+                .filter_map(|line| line.strip_prefix("Chain Subject:"))
+                .map(|subject| subject.trim().chars().take(MOST_SUBJECT).collect())
+                .collect(),
+            chain_is_foreign: text.lines().any(|line| line.starts_with("Chain Filename:")),
         })
     }
 }
