@@ -44,6 +44,9 @@
 //! | `lb.network` | the network to use, by name (with or without the project's prefix) or id | see below |
 //! | `lb.check` | the port of the target's own health check | the endpoint's port |
 //! | `lb.drain` | how long requests in flight may take when it leaves: `30s` | its stop timeout, else 10 s (Swarm: its stop grace period and 3 s) |
+//! | `lb.enable` | `false`: the object is left out; `true` is needed with `exposed_by_default = false` | read |
+//! | `lb.strip` | `true`: the path prefix of each route is taken off | passed on as it is |
+//! | `lb.redirect_https` | `true`: requests without TLS are redirected to https | served |
 //! | `lb.tcp` | `true`: TCP rather than HTTP; hosts of routes are then server names of TLS | HTTP |
 //! | `lb.spread` | Swarm only: `tasks`, `vip` (the service's virtual address) or `nodes` (ingress ports) | [`SwarmConfig::spread`] |
 //!
@@ -52,15 +55,19 @@
 //!
 //! Other schemes are read by choice ([`LabelScheme`]); of an object that carries several, the first one listed counts.
 //!
-//! | scheme | is understood | gives a diagnostic |
-//! |---|---|---|
-//! | `com.df.*` | `notify` (the gate), `serviceName`, `shortName`, `port`, `servicePath`, `serviceDomain`, `pathType` (`path_beg`, `path_dir`, `path`), `reqMode`, `isDefaultBackend`, `discoveryType`, `scrapeNetwork`, `distribute`; indexes `.1` to `.10` | everything that needs HAProxy's own configuration, raw configuration, deprecated keys |
-//! | `traefik.*` | `enable`, `docker.network`, `swarm.network`, `lbswarm`, HTTP and TCP routers (`rule`, `service`, `priority`, `tls.passthrough`) and services (`server.port`, `server.weight`, `healthcheck.port`); rules of `Host`, `HostSNI`, `Path`, `PathPrefix`, and a `HostRegexp` that is a wildcard, with `&&`, `\|\|` and parentheses | middlewares, entry points, TLS options, sticky sessions, other matchers (the router is then left out, never widened) |
-//! | `easyhaproxy.*` | `DEFINITION.host`, `localport`, `port` (80 and 443), `mode` | certificates, redirects, balance, other ports |
-//! | variables | `VIRTUAL_HOST`, `VIRTUAL_PORT`, `VIRTUAL_PATH`, `VIRTUAL_PROTO` (`http`) | `VIRTUAL_DEST`, regular expressions, several ports |
+//! | scheme | is read from |
+//! |---|---|
+//! | `docker-flow` | labels `com.df.*` of docker-flow-proxy |
+//! | `easy-haproxy` | labels `easyhaproxy.*` |
+//! | `traefik` | labels `traefik.*`: HTTP and TCP routers and services |
+//! | `virtual-host` | the variables `VIRTUAL_HOST` and those beside it, of nginx-proxy |
+//!
+//! `SCHEMES.md` of the crate `lb-schemes` says of each key whether it is honoured, reported or withheld. A route whose
+//! labels restrict who may reach it, in a way that lb cannot, answers 503 unless `allow_unprotected` names the key.
+//! The options `projects`, `constraints`, `networks` and `exposed_by_default` narrow what is read.
 //!
 //! Every key under a claimed prefix that is unknown, not valid or cannot be honoured gives a diagnostic that names
-//! object, key and value, and disturbs no other object. A label of a Swarm service that was valid before and is broken
+//! object and key, and the value where it can be no secret, and disturbs no other object. A label of a Swarm service that was valid before and is broken
 //! by hand keeps its last good form.
 //!
 //! # Which address

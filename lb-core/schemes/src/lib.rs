@@ -22,6 +22,8 @@ mod keys;
 mod labels;
 mod options;
 mod own;
+#[cfg(test)]
+mod page;
 mod scheme;
 mod spec;
 pub mod traefik;

@@ -232,7 +232,10 @@ fn places(
                 false => path.to_owned(),
             };
             match written.parse() {
-                Ok(path) => found.push(path),
+                Ok(path) => {
+                    continued(&path, &full(key), diagnostics);
+                    found.push(path);
+                }
                 Err(error) => {
                     let error: lb_core::model::InvalidRoute = error;
                     diagnostics.invalid(&full(key), path, error.to_string());
@@ -265,6 +268,17 @@ fn places(
             .flat_map(|host| found.iter().map(move |path| (host.clone(), path.clone())))
             .collect(),
     )
+}
+
+/// Reports that `path_beg` matches inside a segment there, which prefixes here do not.
+fn continued(path: &PathMatch, key: &str, diagnostics: &mut Diagnostics<'_>) {
+    if matches!(path, PathMatch::Prefix(_)) && *path != PathMatch::any() {
+        diagnostics.warn(
+            key,
+            &path.to_string(),
+            format!("{path} and what is below it is matched; docker-flow-proxy's path_beg also matches paths that continue its last segment, such as {path}x"),
+        );
+    }
 }
 
 /// A host as it is written there: `*` may stand before a dot.

@@ -1,6 +1,6 @@
 //! One router: from its keys to routes, or to why it has none.
 
-use lb_core::{Name, Route, model::withheld};
+use lb_core::{Name, PathMatch, Route, model::withheld};
 
 use super::{
     Middleware, Middlewares, Protocol,
@@ -143,6 +143,15 @@ impl RouterKeys<'_> {
             diagnostics.refuse_masked(
                 &self.full("rule"),
                 format!("{beyond} cannot be expressed by routes: {what}"),
+            );
+        }
+        if protected
+            && self.protocol == Protocol::Http
+            && let Some(path) = parsed.alternatives.iter().find_map(segment)
+        {
+            diagnostics.warn_masked(
+                &self.full("rule"),
+                format!("{path} and what is below it is withheld; Traefik protects paths that continue its last segment too, such as {path}x, which go where they would without the router"),
             );
         }
         router.outcome = match (protected, parsed.beyond) {
@@ -451,6 +460,14 @@ impl Router {
             })
             .collect()
     }
+}
+
+/// The path of an alternative that ends inside a segment for Traefik, and at its border here.
+fn segment(way: &Alternative) -> Option<String> {
+    way.path
+        .as_ref()
+        .filter(|path| matches!(path, PathMatch::Prefix(_)) && **path != PathMatch::any())
+        .map(ToString::to_string)
 }
 
 /// A name as it is shown in a sentence: nothing that is not of a name.
