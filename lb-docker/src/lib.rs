@@ -48,6 +48,8 @@
 //! | `lb.strip` | `true`: the path prefix of each route is taken off | passed on as it is |
 //! | `lb.redirect_https` | `true`: requests without TLS are redirected to https | served |
 //! | `lb.tcp` | `true`: TCP rather than HTTP; hosts of routes are then server names of TLS | HTTP |
+//! | `lb.exclusive` | `true`: at most one endpoint of the service gets traffic at any moment, as for the primary of a database | `false` |
+//! | `lb.on_down` | `shutdown_sessions`: sessions to a container that died are shut down at once; `keep`: they end by themselves | `keep` |
 //! | `lb.spread` | Swarm only: `tasks`, `vip` (the service's virtual address) or `nodes` (ingress ports) | [`SwarmConfig::spread`] |
 //!
 //! One container can serve several services: `lb.2.service`, `lb.2.port` and so on. A path prefix ends on a segment

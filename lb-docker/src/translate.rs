@@ -214,9 +214,12 @@ pub(crate) fn translate(
             }
         };
         translation.choices.push((wish.service.clone(), choice));
-        translation
-            .records
-            .extend(record.map(|record| record.with_mode(wish.mode).with_routes(wish.routes)));
+        translation.records.extend(record.map(|record| {
+            record
+                .with_mode(wish.mode)
+                .with_options(wish.options)
+                .with_routes(wish.routes)
+        }));
     }
     translation
 }

@@ -31,6 +31,12 @@ fn printed(spec: &ServiceSpec) -> String {
     if spec.mode == Mode::Tcp {
         text.push_str(" tcp");
     }
+    if let Some(exclusive) = spec.options.exclusive {
+        write!(text, " exclusive={exclusive}").unwrap();
+    }
+    if let Some(on_down) = spec.options.on_down {
+        write!(text, " on_down={on_down:?}").unwrap();
+    }
     if spec.weight.get() != 100 {
         write!(text, " w{}", spec.weight).unwrap();
     }

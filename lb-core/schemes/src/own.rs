@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lb_core::{Mode, Name, PathMatch, RouteHost};
+use lb_core::{Mode, Name, OnDown, PathMatch, RouteHost};
 
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
@@ -25,7 +25,7 @@ pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
         .filter_map(|group| spec(subject, &mut labels, &group, &mut diagnostics))
         .collect();
     labels.finish(&mut diagnostics, |_| {
-        "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp, strip, redirect_https or spread"
+        "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp, exclusive, on_down, strip, redirect_https or spread"
     });
     Reading {
         services,
@@ -107,6 +107,23 @@ fn spec(
     if labels.flag(&key("tcp"), diagnostics) == Some(true) {
         spec.mode = Mode::Tcp;
     }
+    let exclusive = key("exclusive");
+    if labels.keys().contains(&exclusive.as_str()) {
+        // What is no value narrows: two that serve at once cost more than one that waits.
+        let stated = labels.flag(&exclusive, diagnostics).unwrap_or(true);
+        spec.options = spec.options.exclusive(stated);
+    }
+    if let Some(text) = labels.take(&key("on_down")) {
+        match text.trim() {
+            "keep" => spec.options = spec.options.on_down(OnDown::Keep),
+            "shutdown_sessions" => spec.options = spec.options.on_down(OnDown::ShutdownSessions),
+            _ => diagnostics.warn(
+                &labels.full(&key("on_down")),
+                text,
+                "expected keep or shutdown_sessions",
+            ),
+        }
+    }
     let strip = labels.flag(&key("strip"), diagnostics) == Some(true);
     let https = labels.flag(&key("redirect_https"), diagnostics) == Some(true);
     for route in &mut spec.routes {
@@ -158,7 +175,7 @@ fn parse_route(route: &str) -> ParsedRoute {
     Ok((host, path))
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "service",
     "port",
     "routes",
@@ -167,6 +184,8 @@ const KEYS: [&str; 11] = [
     "check",
     "drain",
     "tcp",
+    "exclusive",
+    "on_down",
     "strip",
     "redirect_https",
     "spread",

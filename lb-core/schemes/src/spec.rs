@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Diagnostic, Mode, Name, PathMatch, Route, RouteHost, Weight};
+use lb_core::{Diagnostic, Mode, Name, PathMatch, Route, RouteHost, ServiceOptions, Weight};
 use serde::{Deserialize, Serialize};
 
 /// The object whose labels are read, with the facts that its engine knows of it.
@@ -73,6 +73,8 @@ pub struct ServiceSpec {
     pub drain: Option<Duration>,
     /// HTTP or TCP.
     pub mode: Mode,
+    /// What it states of its service beside the mode.
+    pub options: ServiceOptions,
     /// For a Swarm service, what its endpoints are.
     pub spread: Option<Spread>,
     /// If `true`, the object is no endpoint of it: what it asks for cannot be served here. Its routes are kept, and
@@ -122,6 +124,7 @@ impl ServiceSpec {
             check_port: None,
             drain: None,
             mode: Mode::Http,
+            options: ServiceOptions::default(),
             spread: None,
             without_endpoint: false,
         }

@@ -110,6 +110,7 @@ pub(crate) fn translate(
                     Name::from_text(&format!("service-{}", short(&known.listed.id))),
                 ))
                 .with_mode(wish.mode)
+                .with_options(wish.options)
                 .with_routes(wish.routes.clone()),
             );
         }
@@ -432,6 +433,7 @@ impl Service<'_> {
                 .with_check_port(wish.check_port),
         )
         .with_mode(wish.mode)
+        .with_options(wish.options)
         .with_routes(wish.routes.clone())
     }
 }

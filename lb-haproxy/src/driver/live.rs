@@ -197,18 +197,27 @@ async fn read_gauges(
     clock: &impl Fn() -> Duration,
 ) -> Result<(), DriverError> {
     planner.asked(clock());
-    let commands: Vec<Command> = if ids.len() <= SINGLE_STATS {
+    let mut commands: Vec<Command> = if ids.len() <= SINGLE_STATS {
         ids.iter()
             .map(|id| Command::ShowStat(backend.clone(), Some(*id)))
             .collect()
     } else {
         vec![Command::ShowStat(backend.clone(), None)]
     };
+    if planner.is_exclusive(backend) {
+        // A session is counted a moment after its thread has opened it, and no longer a moment before it has closed it.
+        commands.insert(0, Command::AwaitThreads);
+        commands.push(Command::AwaitThreads);
+    }
     let wanted: BTreeSet<u32> = ids.iter().copied().collect();
     let mut gauges: BTreeMap<Name, (u32, Gauges)> = BTreeMap::new();
     let mut connections_told = true;
     for (command, reply) in commands.iter().zip(exec_all(client, &commands).await?) {
-        let stat = Stat::parse(accept(command, &reply)?)?;
+        let text = accept(command, &reply)?;
+        if *command == Command::AwaitThreads {
+            continue;
+        }
+        let stat = Stat::parse(text)?;
         for row in &stat.rows {
             if let Some(id) = row.id.filter(|id| wanted.contains(id)) {
                 connections_told &= row.used_connections.is_some();
@@ -226,12 +235,6 @@ async fn read_gauges(
                 known.idle = u64::from(row.idle);
             }
         }
-    }
-    if planner.is_exclusive(backend) {
-        // A session is no longer counted a moment before its thread has closed it.
-        let command = Command::AwaitThreads;
-        let reply = client.exec(&command).await?;
-        accept(&command, &reply)?;
     }
     let now = clock();
     for (id, gauges) in gauges.into_values() {
