@@ -425,6 +425,20 @@ lb_status lb_batch_add_service(lb_batch *batch,
                                lb_error **err);
 
 /**
+ * Adds how a service is to be served; it is declared with that, as by lb_batch_add_service. `exclusive` other than 0: at
+ * most one of its endpoints can get traffic at any moment, as for the primary of a database; an endpoint is taken out,
+ * with its sessions, before another one is admitted. `shutdown_on_down` other than 0: sessions to an endpoint in
+ * LB_ENDPOINT_STATE_DOWN are shut down at once, else they end by themselves. Every batch that declares the service must
+ * say it again.
+ */
+lb_status lb_batch_set_service_options(lb_batch *batch,
+                                       const char *service,
+                                       size_t service_len,
+                                       uint32_t exclusive,
+                                       uint32_t shutdown_on_down,
+                                       lb_error **err);
+
+/**
  * Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "=/api" only
  * that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
  */

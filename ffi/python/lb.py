@@ -16,7 +16,7 @@ from typing import Any, Optional, Union
 
 __all__ = [
     "AlreadyExists", "Batch", "Closed", "Endpoint", "Error", "Event", "EventKind", "Events", "InvalidArgument",
-    "NotFound", "Plane", "Publisher", "Refused", "Route", "Slots", "State", "Timeout", "Unmet", "Unreachable",
+    "NotFound", "Plane", "Publisher", "Refused", "Route", "Service", "Slots", "State", "Timeout", "Unmet", "Unreachable",
     "WouldDeadlock", "WrongState", "generate_config", "version",
 ]
 
@@ -127,12 +127,23 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Service:
+    """How a service is to be served. Every batch that names it must say all of it again."""
+
+    name: str
+    tcp: bool = False
+    exclusive: bool = False
+    shutdown_on_down: bool = False
+
+
+@dataclass(frozen=True)
 class Batch:
     """What takes effect together."""
 
     endpoints: Iterable[Endpoint] = ()
     routes: Iterable[Route] = ()
     remove: Iterable[tuple[str, str]] = ()
+    services: Iterable[Service] = ()
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,8 @@ for _name, _arguments in {
     "lb_batch_add_endpoint": [_P, _TEXT, _TEXT, _TEXT, _U32, _U32],
     "lb_batch_add_route": [_P, _TEXT, _TEXT, _TEXT],
     "lb_batch_remove_endpoint": [_P, _TEXT, _TEXT],
+    "lb_batch_add_service": [_P, _TEXT, _U32],
+    "lb_batch_set_service_options": [_P, _TEXT, _U32, _U32],
     "lb_plane_new": [_TEXT, _OUT],
     "lb_plane_add_source": [_P, _TEXT],
     "lb_plane_add_target": [_P, _TEXT],
@@ -332,6 +345,9 @@ def _fill(pointer: Any, batch: Batch) -> None:
         _call("lb_batch_add_endpoint", pointer, e.service, e.id, e.address, weight, state)
     for route in batch.routes:
         _call("lb_batch_add_route", pointer, route.host, route.path, route.service)
+    for known in batch.services:
+        _call("lb_batch_add_service", pointer, known.name, int(known.tcp))
+        _call("lb_batch_set_service_options", pointer, known.name, int(known.exclusive), int(known.shutdown_on_down))
     for service, id in batch.remove:
         _call("lb_batch_remove_endpoint", pointer, service, id)
 

@@ -41,11 +41,23 @@ type Route struct{ Service, Host, Path string }
 // Key names an endpoint.
 type Key struct{ Service, ID string }
 
+// Service is how a service is to be served. Every batch that names it must say all of it again.
+type Service struct {
+	Name string
+	// TCP rather than HTTP.
+	TCP bool
+	// Exclusive: at most one endpoint gets traffic at any moment.
+	Exclusive bool
+	// ShutdownOnDown: sessions to endpoints that are Down are shut down at once.
+	ShutdownOnDown bool
+}
+
 // Batch is what takes effect together. Remove is for Publisher.Apply only.
 type Batch struct {
 	Endpoints []Endpoint
 	Routes    []Route
 	Remove    []Key
+	Services  []Service
 }
 
 // TargetLimit as a grace is the limit that the target is configured with.
@@ -128,6 +140,19 @@ func fill(batch *C.lb_batch, content Batch) error {
 			return err
 		}
 	}
+	for _, s := range content.Services {
+		service := newText(s.Name)
+		var cerr *C.lb_error
+		err := check(C.lb_batch_add_service(batch, service.ptr, service.len, number(s.TCP), &cerr), cerr)
+		if err == nil {
+			err = check(C.lb_batch_set_service_options(batch, service.ptr, service.len, number(s.Exclusive),
+				number(s.ShutdownOnDown), &cerr), cerr)
+		}
+		service.free()
+		if err != nil {
+			return err
+		}
+	}
 	for _, k := range content.Remove {
 		service, id := newText(k.Service), newText(k.ID)
 		var cerr *C.lb_error
@@ -139,6 +164,13 @@ func fill(batch *C.lb_batch, content Batch) error {
 		}
 	}
 	return nil
+}
+
+func number(is bool) C.uint32_t {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func withBatch(content Batch, use func(*C.lb_batch) error) error {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, ffi::c_char, net::SocketAddr};
 
-use lb_core::{Endpoint, EndpointState, Mode, Name, Record, RecordKey, Route, Weight};
+use lb_core::{
+    Endpoint, EndpointState, Mode, Name, OnDown, Record, RecordKey, Route, ServiceOptions, Weight,
+};
 
 use super::{
     boundary::{Guarded, borrow_mut, enter, enter_void, hand_out, name, place, text},
@@ -40,6 +42,7 @@ pub(super) struct Contents {
 #[derive(Debug, Clone, Default)]
 struct Declared {
     mode: Option<Mode>,
+    options: ServiceOptions,
     routes: Vec<Route>,
 }
 
@@ -64,6 +67,7 @@ impl Contents {
         for (service, declared) in services {
             let record = Record::declare(lb_core::Publisher::declaration(service))
                 .with_mode(declared.mode.unwrap_or_default())
+                .with_options(declared.options)
                 .with_routes(declared.routes);
             set.push(record);
         }
@@ -234,6 +238,37 @@ pub unsafe extern "C" fn lb_batch_add_service(
         batch.guarded.call_mut(|contents| {
             let mode = if tcp == 0 { Mode::Http } else { Mode::Tcp };
             contents.services.entry(service).or_default().mode = Some(mode);
+            Ok(())
+        })
+    })
+}
+
+/// Adds how a service is to be served; it is declared with that, as by lb_batch_add_service. `exclusive` other than 0: at
+/// most one of its endpoints can get traffic at any moment, as for the primary of a database; an endpoint is taken out,
+/// with its sessions, before another one is admitted. `shutdown_on_down` other than 0: sessions to an endpoint in
+/// LB_ENDPOINT_STATE_DOWN are shut down at once, else they end by themselves. Every batch that declares the service must
+/// say it again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_batch_set_service_options(
+    batch: *mut Batch,
+    service: *const c_char,
+    service_len: usize,
+    exclusive: u32,
+    shutdown_on_down: u32,
+    err: *mut *mut Error,
+) -> Status {
+    enter(err, || {
+        // SAFETY: the header's rules for objects and texts.
+        let (batch, service) = unsafe {
+            (
+                borrow_mut(batch, "batch")?,
+                name(service, service_len, "service")?,
+            )
+        };
+        batch.guarded.call_mut(|contents| {
+            contents.services.entry(service).or_default().options = ServiceOptions::default()
+                .exclusive((exclusive != 0).then_some(true))
+                .on_down((shutdown_on_down != 0).then_some(OnDown::ShutdownSessions));
             Ok(())
         })
     })

@@ -87,6 +87,8 @@ static void batches(void) {
     FAILS(LB_STATUS_INVALID_UTF8, lb_batch_remove_endpoint(batch, S("web"), BAD, &err));
     FAILS(LB_STATUS_NULL_ARGUMENT, lb_batch_add_service(NULL, S("web"), 0, &err));
     FAILS(LB_STATUS_INVALID_UTF8, lb_batch_add_service(batch, BAD, 0, &err));
+    FAILS(LB_STATUS_NULL_ARGUMENT, lb_batch_set_service_options(NULL, S("db"), 1, 1, &err));
+    FAILS(LB_STATUS_INVALID_UTF8, lb_batch_set_service_options(batch, BAD, 1, 1, &err));
     FAILS(LB_STATUS_NULL_ARGUMENT, lb_batch_add_route(NULL, S("h"), S("/"), S("web"), &err));
     FAILS(LB_STATUS_INVALID_UTF8, lb_batch_add_route(batch, BAD, S("/"), S("web"), &err));
     FAILS(LB_STATUS_INVALID_UTF8, lb_batch_add_route(batch, S("h"), BAD, S("web"), &err));
@@ -98,6 +100,7 @@ static void batches(void) {
     OK(lb_batch_add_endpoint(batch, S("web"), S("a"), S("[::1]:80"), 0, LB_ENDPOINT_STATE_DOWN, &err));
     OK(lb_batch_remove_endpoint(batch, S("web"), S("b"), &err));
     OK(lb_batch_add_service(batch, S("tcp"), 1, &err));
+    OK(lb_batch_set_service_options(batch, S("tcp"), 1, 0, &err));
     OK(lb_batch_add_route(batch, NONE, NONE, S("web"), &err));
     OK(lb_batch_add_route(batch, S("*.example"), S("=/a"), S("web"), &err));
     CHECK(lb_batch_len(batch) == 4);
