@@ -19,6 +19,8 @@ pub enum OnDown {
 
 /// What one record states of its service, beside the mode. A field that is `None` states nothing.
 ///
+/// State it in the source that reports the endpoints: what another source states is not known until that one is heard.
+///
 /// ```
 /// use lb_core::{OnDown, ServiceOptions};
 ///

@@ -33,6 +33,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(250);
 /// ```toml
 /// [services.web]
 /// mode = "http"                    # or "tcp"
+/// exclusive = false                # true: at most one endpoint gets traffic at any moment
+/// on_down = "keep"                 # or "shutdown_sessions": of an endpoint that is down
 /// routes = ["shop.example/api"]    # or tables with host, path, priority, strip_prefix, redirect_https
 /// endpoints = [
 ///     "10.0.0.7:8080",
