@@ -210,6 +210,7 @@ async fn new_services_come_and_go(executable: Executable) {
     let written = driver.traffic();
     driver.converge(&two).await.unwrap();
     assert_eq!(driver.traffic(), written);
+    drop(driver);
     let mut driver = subject.driver();
     let adopted = settle(&mut driver, &two).await;
     assert_eq!(
