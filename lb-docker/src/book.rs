@@ -14,6 +14,7 @@ use crate::{
     address::{Networks, Reach},
     container::{Container, NetworkMode, Phase, Stop, short},
     contest::{Contest, without},
+    names::Names,
     told::Told,
     translate::{Fate, Rules, Translation, translate},
 };
@@ -57,6 +58,8 @@ pub(crate) struct Book {
     said: Told,
     /// The definitions of containers that run.
     contest: Contest,
+    /// What makes the names of services.
+    names: Names,
     /// Which containers have an address of their own on a network, to see when one is used again.
     addresses: BTreeMap<SocketAddr, BTreeSet<String>>,
     /// The project that owns a configured service which names none.
@@ -84,6 +87,7 @@ impl Book {
             complaints: Vec::new(),
             said: Told::default(),
             contest: Contest::default(),
+            names: Names::default(),
             addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
@@ -212,7 +216,8 @@ impl Book {
     /// It is gone for good.
     pub(crate) fn forget(&mut self, id: &str) {
         if let Some(held) = self.take(id) {
-            let others = self.contest.set(id, std::iter::empty());
+            let mut others = self.contest.set(id, std::iter::empty());
+            others.extend(self.names.set(id, None));
             let resolved = self.said.set(&held.container.object(), Vec::new());
             self.complaints.extend(resolved);
             self.claim_all(others);
@@ -355,7 +360,13 @@ impl Book {
         // One that leaves does not contradict the one that takes its place.
         let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
         let definitions = held.translation.definitions.iter().filter(|_| counts);
-        let others = self.contest.set(&id, definitions);
+        let mut others = self.contest.set(&id, definitions);
+        let compose = held.container.compose();
+        let origin = compose.map(|compose| (compose.project, compose.service));
+        others.extend(
+            self.names
+                .set(&id, origin.filter(|_| !held.translation.records.is_empty())),
+        );
         self.held.insert(id.clone(), held);
         self.claim(&id);
         self.claim_all(others);
@@ -369,15 +380,24 @@ impl Book {
         let object = held.container.object();
         let translation = &held.translation;
         let (lost, contradicted) = self.contest.lost(&object, &translation.definitions);
+        let compose = held.container.compose();
+        let origin = compose.map(|compose| (compose.project, compose.service));
+        let mut found: Vec<Diagnostic> = translation.complaints.clone();
         for record in &translation.records {
+            if let Some(taken) = self.names.lost(&object, origin, record) {
+                if !found.contains(&taken) {
+                    found.push(taken);
+                }
+                continue;
+            }
             self.claims
                 .entry(record.key.clone())
                 .or_default()
                 .insert(id.to_owned(), without(record, &lost));
             self.touched.insert(record.key.clone());
         }
-        let found = translation.complaints.iter().cloned();
-        let told = self.said.set(&object, found.chain(contradicted).collect());
+        found.extend(contradicted);
+        let told = self.said.set(&object, found);
         self.complaints.extend(told);
     }
 

@@ -323,3 +323,36 @@ fn case_s05_planted_secrets_are_never_told() {
         assert!(!format!("{records:?}").contains(SECRET), "{scheme:?}");
     }
 }
+
+#[test]
+fn case_h08_two_compose_services_that_make_one_name_do_not_share_it() {
+    let of = |project: &str, service: &str| {
+        labels(&[
+            ("com.docker.compose.project", project),
+            ("com.docker.compose.service", service),
+            ("com.docker.compose.container-number", "1"),
+            ("lb.port", "80"),
+        ])
+    };
+    let mut book = book(LabelScheme::Lb, Narrow::default());
+    book.put(container(1, "front", &of("shop-api", "web")), None);
+    book.put(container(2, "front", &of("shop", "api-web")), None);
+    book.put(container(3, "front", &of("shop-api", "web")), None);
+    let (records, diagnostics) = book.snapshot();
+    assert_eq!(
+        printed(&records),
+        ["shop-api-web 172.17.0.1:80", "shop-api-web 172.17.0.3:80"]
+    );
+    assert_eq!(diagnostics.len(), 1);
+    assert!(
+        diagnostics
+            .iter()
+            .all(|one| one.message.contains("service web of project shop-api"))
+    );
+    // The name is free when the last container of its owner is gone.
+    book.forget(&format!("{:064x}", 1));
+    book.forget(&format!("{:064x}", 3));
+    let (records, diagnostics) = book.snapshot();
+    assert_eq!(printed(&records), ["shop-api-web 172.17.0.2:80"]);
+    assert_eq!(diagnostics, []);
+}

@@ -119,6 +119,7 @@ pub mod fuzzing;
 mod golden;
 mod liveness;
 mod moment;
+mod names;
 mod narrow;
 mod readings;
 mod refresh;
