@@ -14,6 +14,8 @@
 //!   written there and not in a `default-server` line;
 //! - `balance` one of `roundrobin`, `leastconn`, `random`, or a hash with `hash-type consistent`: the others compute
 //!   everything anew at each change;
+//! - where slots have an `agent-check`: what the agent says of an endpoint that is to serve counts, its weight included,
+//!   and is shown as `agent_hold`; while the endpoint is not to serve, its agent is switched off (`disable agent`);
 //! - for addresses that outlive a reload `server-state-file PATH`, `load-server-state-from-file global` and slots
 //!   written `slot.invalid:1 disabled init-addr last,127.0.0.1`; with a literal address HAProxy restores the port
 //!   and the state but not the address. Else `load-server-state-from-file none`.
