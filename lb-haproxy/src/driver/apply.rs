@@ -96,6 +96,9 @@ pub(super) async fn apply(
                 _ => None,
             })
             .collect();
+        for step in &steps {
+            planner.step_sent(&step.server, clock());
+        }
         for (server, address) in &moves {
             planner.address_sent(server, *address, clock());
         }

@@ -200,6 +200,13 @@ impl Decider<'_> {
             self.again(self.context.now + UNREAD);
         }
         self.out.conditions = backend.fixed_conditions(roles, self.context.policy);
+        for slot in &backend.slots {
+            if let Some((until, contest)) = slot.edits.contested(self.context.now) {
+                let condition = contest.condition(&self.server(slot), self.context.now);
+                self.out.conditions.push(condition);
+                self.again(until);
+            }
+        }
         let mut against: Vec<(SocketAddr, Name)> = self
             .fixed
             .iter()
@@ -234,6 +241,17 @@ impl Decider<'_> {
             self.again(refused.until);
             self.unmet_for_now(address, &refused);
             self.entering.refused += usize::from(want.state.is_ready() && !serves(slot));
+            return;
+        }
+        // What takes traffic away wins: it is not admitted again while another client takes it out each time.
+        if want.state.is_ready()
+            && slot.server.admin != AdminState::Ready
+            && let Some((until, contest)) = slot.edits.contested(self.context.now)
+        {
+            let detail = contest.detail(self.context.now);
+            self.again(until);
+            self.unmet_at(address, UnmetReason::Refused, detail);
+            self.entering.refused += 1;
             return;
         }
         let may_serve = want.state.is_ready() && !blocked(address);

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock or a socket: `now` is an argument, counted from when the driver began.
 
 mod backend;
+mod contention;
 mod decide;
 mod dynamic;
 mod exclusive;

@@ -359,6 +359,13 @@ impl Planner {
         self.dirty.insert(server.backend.clone());
     }
 
+    /// Takes in that a step is being sent to a server: how it is seen next may be the step's effect.
+    pub fn step_sent(&mut self, server: &ServerRef, now: Duration) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.edits.sent(now);
+        }
+    }
+
     /// Takes in that a new address is being sent to a server: until it was read back, what the server shows may change
     /// by itself.
     pub fn address_sent(&mut self, server: &ServerRef, address: SocketAddr, now: Duration) {

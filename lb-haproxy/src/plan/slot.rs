@@ -7,6 +7,7 @@ use std::{
 
 use lb_core::UnmetReason;
 
+use super::contention::Edits;
 use crate::{
     observed::{Gauges, PARKED, Server, is_parked},
     proto::AdminState,
@@ -44,6 +45,8 @@ pub(super) struct Slot {
     pub(super) weight_told: Option<u16>,
     /// The port of its check as it was sent last, where HAProxy does not show it.
     pub(super) check_port_sent: Option<u16>,
+    /// What other clients did to it.
+    pub(super) edits: Edits,
     /// What its configuration gives it, as far as no endpoint asks for something else.
     pub(super) usual: Usual,
 }
@@ -131,6 +134,7 @@ impl Slot {
             usual: Usual::of(&server),
             weight_told: None,
             check_port_sent: None,
+            edits: Edits::default(),
             server,
             since,
             gauges: None,
@@ -150,6 +154,11 @@ impl Slot {
         self.read_at = moment.asked;
         let moved = self.server.address != server.address;
         if moved || self.server.admin != server.admin {
+            // An agent may change the administrative state, and is no other client.
+            if moved || !server.has_agent {
+                self.edits
+                    .changed((server.admin, server.address), moment.now);
+            }
             self.since = moment.now;
             self.gauges = None;
             self.cut_at = None;

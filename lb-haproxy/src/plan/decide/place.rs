@@ -46,6 +46,7 @@ impl Decider<'_> {
                 **role == Role::Free
                     && slot.server.admin == AdminState::Maint
                     && slot.refusal(self.context.now).is_none()
+                    && slot.edits.contested(self.context.now).is_none()
                     && !self.is_dynamic(slot)
             })
             .map(|(at, _)| at)
