@@ -16,7 +16,8 @@ from typing import Any, Optional, Union
 
 __all__ = [
     "AlreadyExists", "Batch", "Closed", "Endpoint", "Error", "Event", "EventKind", "Events", "InvalidArgument",
-    "NotFound", "Plane", "Publisher", "Refused", "Route", "Service", "Slots", "State", "Timeout", "Unmet", "Unreachable",
+    "NotFound", "Plane", "Publisher", "Refused", "Route", "Service", "Slots", "State", "Ticket", "Timeout", "Unmet",
+    "Unreachable",
     "WouldDeadlock", "WrongState", "generate_config", "version",
 ]
 
@@ -63,7 +64,7 @@ class Refused(Error):
 
 
 class Unmet(Error):
-    """All is in effect but for a wish that HAProxy cannot meet at run time."""
+    """All is in effect but for what only permanent conditions keep from it."""
 
 
 class WrongState(Error):
@@ -104,6 +105,10 @@ class EventKind(enum.IntEnum):
     TARGET_FAILED = 13
     CLOSING = 14
     TARGET_NOTICE = 15
+    CONDITION_BEGAN = 16
+    CONDITION_ENDED = 17
+    IN_EFFECT = 18
+    KEPT_BACK = 19
 
 
 @dataclass(frozen=True)
@@ -147,12 +152,26 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Ticket:
+    """One write: see :meth:`Plane.wait`. Of two writes of one publisher, the later has the greater number."""
+
+    source: str
+    number: int
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that happened; ``details`` is everything about it."""
 
     kind: EventKind
     subject: str
     details: dict[str, Any] = field(hash=False)
+
+    def covers(self, ticket: Ticket) -> bool:
+        """Whether an event of kind IN_EFFECT or KEPT_BACK is about this write."""
+        if self.kind not in (EventKind.IN_EFFECT, EventKind.KEPT_BACK) or self.subject != ticket.source:
+            return False
+        return bool(self.details["after"] < ticket.number <= self.details["ticket"]["revision"])
 
 
 class _Str(ctypes.Structure):
@@ -220,6 +239,9 @@ for _name, _arguments in {
     "lb_publisher_drain": [_P, _TEXT, _TEXT, _U32],
     "lb_publisher_remove": [_P, _TEXT, _TEXT],
     "lb_publisher_retire": [_P],
+    "lb_publisher_ticket": [_P, ctypes.POINTER(ctypes.c_uint64)],
+    "lb_plane_wait": [_P, _TEXT, ctypes.c_uint64, _U32],
+    "lb_plane_ticket_json": [_P, _TEXT, ctypes.c_uint64, _OUT],
     "lb_slots_new": [_TEXT, _TEXT, _OUT],
     "lb_slots_plan": [_P, _P, _U32, _OUT],
     "lb_slots_apply": [_P, _P, _U32, _OUT],
@@ -357,32 +379,43 @@ class Publisher(_Object):
 
     _kind = "publisher"
 
-    def reset(self, everything: Union[Batch, Iterable[Endpoint]]) -> None:
+    def __init__(self, pointer: _P, name: str) -> None:
+        super().__init__(pointer)
+        self._name = name
+
+    def _write(self, function: str, *arguments: Any) -> Ticket:
+        _call(function, self._p, *arguments)
+        # That of this thread's own write.
+        number = ctypes.c_uint64()
+        _call("lb_publisher_ticket", self._p, ctypes.byref(number))
+        return Ticket(self._name, number.value)
+
+    def reset(self, everything: Union[Batch, Iterable[Endpoint]]) -> Ticket:
         """Writes all there is: what is not listed is gone."""
         with _Filled(everything) as batch:
-            _call("lb_publisher_reset", self._p, batch)
+            return self._write("lb_publisher_reset", batch)
 
-    def apply(self, changes: Union[Batch, Iterable[Endpoint]]) -> None:
+    def apply(self, changes: Union[Batch, Iterable[Endpoint]]) -> Ticket:
         """Writes changes that take effect together."""
         with _Filled(changes) as batch:
-            _call("lb_publisher_apply", self._p, batch)
+            return self._write("lb_publisher_apply", batch)
 
-    def set(self, e: Endpoint) -> None:
+    def set(self, e: Endpoint) -> Ticket:
         """Writes one endpoint."""
         weight, state = _u32("weight", e.weight), _u32("state", e.state)
-        _call("lb_publisher_set", self._p, e.service, e.id, e.address, weight, state)
+        return self._write("lb_publisher_set", e.service, e.id, e.address, weight, state)
 
-    def weigh(self, service: str, id: str, weight: int) -> None:
+    def weigh(self, service: str, id: str, weight: int) -> Ticket:
         """Writes another weight, 0 to 256."""
-        _call("lb_publisher_weigh", self._p, service, id, _u32("weight", weight))
+        return self._write("lb_publisher_weigh", service, id, _u32("weight", weight))
 
-    def drain(self, service: str, id: str, grace: Optional[float] = None) -> None:
+    def drain(self, service: str, id: str, grace: Optional[float] = None) -> Ticket:
         """Writes that an endpoint is leaving, within ``grace`` seconds or the target's own limit."""
-        _call("lb_publisher_drain", self._p, service, id, _ms(grace))
+        return self._write("lb_publisher_drain", service, id, _ms(grace))
 
-    def remove(self, service: str, id: str) -> None:
+    def remove(self, service: str, id: str) -> Ticket:
         """Writes that an endpoint is gone."""
-        _call("lb_publisher_remove", self._p, service, id)
+        return self._write("lb_publisher_remove", service, id)
 
     def retire(self) -> None:
         """Takes away everything that was written and closes the source."""
@@ -469,7 +502,7 @@ class Plane(_Object):
         """Adds a source that this program writes to."""
         out = _P()
         _call("lb_plane_add_publisher", self._p, name, ctypes.byref(out))
-        return Publisher(out)
+        return Publisher(out, name)
 
     def add_callback(
         self, name: str, interval: float, discover: Callable[[], Union[Batch, Iterable[Endpoint]]]
@@ -502,8 +535,16 @@ class Plane(_Object):
         return Events(out)
 
     def reconcile(self, timeout: Optional[float] = None) -> None:
-        """Waits until what was written so far is in effect everywhere; raises :class:`Timeout` or :class:`Unmet`."""
+        """Waits until every write before is in effect everywhere; raises :class:`Timeout` or :class:`Unmet`."""
         _call("lb_plane_reconcile", self._p, _ms(timeout))
+
+    def wait(self, ticket: Ticket, timeout: Optional[float] = None) -> None:
+        """Waits until a write is in effect on every target; raises :class:`Timeout` or :class:`Unmet`."""
+        _call("lb_plane_wait", self._p, ticket.source, ticket.number, _ms(timeout))
+
+    def ticket_state(self, ticket: Ticket) -> dict[str, Any]:
+        """What became of a write: ``in_effect``, ``generation``, ``lagging`` and ``conditions``."""
+        return json.loads(_text_of("lb_plane_ticket_json", self._p, ticket.source, ticket.number))
 
     def confirm(self, service: str = "") -> int:
         """Lets removals through that are held back, of one service or all; gives how many."""

@@ -42,6 +42,28 @@ class Contract(unittest.TestCase):
                 with self.assertRaises(lb.Closed):
                     app.set(endpoints(1)[0])
 
+    def test_case_e05_a_write_has_a_ticket_that_is_waited_for(self):
+        with lb.Plane() as plane, plane.subscribe() as events:
+            plane.add_target(EDGE)
+            with plane.add_publisher("app") as app:
+                plane.start()
+                first = app.reset(endpoints(2))
+                second = app.set(endpoints(1)[0])
+                self.assertLess(first.number, second.number)
+                plane.wait(second, LIMIT)
+                plane.wait(first, LIMIT)
+                self.assertTrue(plane.ticket_state(first)["in_effect"])
+                while not (event := events.next(LIMIT)).covers(second):
+                    pass
+                self.assertEqual(event.kind, lb.EventKind.IN_EFFECT)
+                kept = app.set(lb.Endpoint("elsewhere", "x", "127.0.0.1:9009"))
+                with self.assertRaisesRegex(lb.Unmet, "elsewhere"):
+                    plane.wait(kept, LIMIT)
+                with self.assertRaises(lb.InvalidArgument):
+                    plane.wait(lb.Ticket("app", 1 << 40), LIMIT)
+                with self.assertRaises(lb.InvalidArgument):
+                    app.set(lb.Endpoint("web", "a", "0.0.0.0:80"))
+
     def test_what_is_refused_raises_and_says_why(self):
         with self.assertRaisesRegex(lb.InvalidArgument, "resync"):
             lb.Plane({"resync": "soon"})

@@ -31,6 +31,10 @@ const (
 	TargetFailed     EventKind = C.LB_EVENT_KIND_TARGET_FAILED
 	Closing          EventKind = C.LB_EVENT_KIND_CLOSING
 	TargetNotice     EventKind = C.LB_EVENT_KIND_TARGET_NOTICE
+	ConditionBegan   EventKind = C.LB_EVENT_KIND_CONDITION_BEGAN
+	ConditionEnded   EventKind = C.LB_EVENT_KIND_CONDITION_ENDED
+	InEffect         EventKind = C.LB_EVENT_KIND_IN_EFFECT
+	KeptBack         EventKind = C.LB_EVENT_KIND_KEPT_BACK
 )
 
 // Event is something that happened; JSON is everything about it.
@@ -38,6 +42,13 @@ type Event struct {
 	Kind    EventKind
 	Subject string
 	JSON    json.RawMessage
+
+	after, upto uint64
+}
+
+// Covers is whether an event of kind InEffect or KeptBack is about a write.
+func (e Event) Covers(ticket Ticket) bool {
+	return e.Subject == ticket.Source && e.after < ticket.Number && ticket.Number <= e.upto
 }
 
 // Subscription is a channel of events, closed after the last one of the plane or by Close.
@@ -107,6 +118,14 @@ func (s *Subscription) read(events *C.lb_events, channel chan<- Event) {
 			Kind:    EventKind(C.lb_event_kind_of(event)),
 			Subject: goString(C.lb_event_subject(event)),
 			JSON:    json.RawMessage(goString(C.lb_event_json(event))),
+		}
+		if next.Kind == InEffect || next.Kind == KeptBack {
+			var about struct {
+				After uint64 `json:"after"`
+			}
+			if json.Unmarshal(next.JSON, &about) == nil {
+				next.after, next.upto = about.After, uint64(C.lb_event_ticket(event))
+			}
 		}
 		C.lb_event_free(event)
 		select {

@@ -11,6 +11,7 @@ import "C"
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -302,8 +303,8 @@ func await(ctx context.Context, call func(timeoutMS C.uint32_t) error) error {
 	}
 }
 
-// Reconcile waits until what was written so far is in effect everywhere; Unmet when all is but a wish that a target
-// cannot meet at run time.
+// Reconcile waits until everything that was written before is in effect everywhere; Unmet when only permanent conditions
+// keep something from that.
 func (p *Plane) Reconcile(ctx context.Context) error {
 	return await(ctx, func(ms C.uint32_t) error {
 		return p.use(func(plane *C.lb_plane) error {
@@ -311,6 +312,35 @@ func (p *Plane) Reconcile(ctx context.Context) error {
 			return check(C.lb_plane_reconcile(plane, ms, &cerr), cerr)
 		})
 	})
+}
+
+// Wait waits until a write is in effect on every target; Unmet when only permanent conditions keep it from that.
+func (p *Plane) Wait(ctx context.Context, ticket Ticket) error {
+	const slice = 100 * time.Millisecond
+	for {
+		// In slices, so that nothing is left behind when the context ends.
+		err := p.withText(ticket.Source, func(plane *C.lb_plane, t text, cerr **C.lb_error) C.lb_status {
+			return C.lb_plane_wait(plane, t.ptr, t.len, C.uint64_t(ticket.Number), C.uint32_t(slice.Milliseconds()), cerr)
+		})
+		if !errors.Is(err, Timeout) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// TicketState is what became of a write: "in_effect", "generation", "lagging" and "conditions".
+func (p *Plane) TicketState(ticket Ticket) (json.RawMessage, error) {
+	var out *C.lb_text
+	err := p.withText(ticket.Source, func(plane *C.lb_plane, t text, cerr **C.lb_error) C.lb_status {
+		return C.lb_plane_ticket_json(plane, t.ptr, t.len, C.uint64_t(ticket.Number), &out, cerr)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(takeText(out)), nil
 }
 
 // Confirm lets removals through that are held back, of one service or (empty) all, and gives how many.

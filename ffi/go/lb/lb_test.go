@@ -53,6 +53,39 @@ func endpoints(count int) (all []Endpoint) {
 	return all
 }
 
+func TestCaseE05AWriteHasATicketThatIsWaitedFor(t *testing.T) {
+	p := plane(t, "")
+	need(t, p.AddTarget(edge(t)))
+	web, err := p.Publisher("app")
+	need(t, err)
+	events, err := p.Subscribe(1024)
+	need(t, err)
+	defer events.Close()
+	need(t, p.Start())
+	var first, second, kept Ticket
+	need(t, web.Reset(Batch{Endpoints: endpoints(2)}, &first))
+	need(t, web.Set(endpoints(1)[0], &second))
+	if second.Number <= first.Number || second.Source != "app" {
+		t.Fatal(first, second)
+	}
+	need(t, p.Wait(soon(t), second))
+	need(t, p.Wait(soon(t), first))
+	for event := range events.C {
+		if event.Kind == InEffect && event.Covers(second) {
+			break
+		}
+	}
+	need(t, web.Set(Endpoint{"elsewhere", "x", "127.0.0.1:9009", 100, Ready}, &kept))
+	is(t, p.Wait(soon(t), kept), Unmet)
+	state, err := p.TicketState(kept)
+	need(t, err)
+	if !strings.Contains(string(state), "no_such_service") {
+		t.Error(string(state))
+	}
+	is(t, p.Wait(soon(t), Ticket{"app", 1 << 40}), InvalidArgument)
+	is(t, p.Wait(soon(t), Ticket{"nobody", 2}), NotFound)
+}
+
 func TestWhatIsPushedIsInEffectAfterReconcile(t *testing.T) {
 	p := plane(t, "")
 	need(t, p.AddTarget(edge(t)))

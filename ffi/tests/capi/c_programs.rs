@@ -120,6 +120,11 @@ fn events_in_an_epoll_loop() {
 }
 
 #[test]
+fn case_e05_a_program_learns_when_its_own_writes_are_in_effect() {
+    prove("tests/c/tickets.c", true);
+}
+
+#[test]
 fn a_source_by_callback() {
     prove("tests/c/pull.c", true);
 }

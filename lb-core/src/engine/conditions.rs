@@ -139,7 +139,7 @@ impl Engine {
         self.tell_turn(now, turn);
     }
 
-    fn tell_turn(&mut self, now: Time, turn: Turn) {
+    pub(super) fn tell_turn(&mut self, now: Time, turn: Turn) {
         for condition in turn.ended {
             self.tell(now, Event::ConditionEnded { condition });
         }
@@ -151,7 +151,7 @@ impl Engine {
     fn all_held(&self) -> impl Iterator<Item = &Held> {
         let sources = self.sources.values().map(|entry| &entry.conditions);
         let targets = self.targets.values().map(|entry| &entry.conditions);
-        sources.chain(targets).chain([&self.conflicts])
+        sources.chain(targets).chain([&self.conflicts, &self.own])
     }
 
     /// Every condition, as far as each is kept.

@@ -20,6 +20,7 @@ use std::{
 
 use self::{conditions::Held, source::SourceEntry, target::TargetEntry, tickets::About};
 use crate::{
+    condition::Condition,
     event::{Cause, Event, Stamped},
     guard::{self, Confirm, GuardConfig, GuardNote},
     limits::{Admitted, Limiter},
@@ -97,6 +98,8 @@ pub struct Engine {
     causes: VecDeque<(u64, Vec<Cause>)>,
     /// Where records disagree.
     conflicts: Held,
+    /// What the program around says.
+    own: Held,
     /// Something happened by which writes may have come into effect.
     tickets_due: bool,
     events: VecDeque<Stamped>,
@@ -138,6 +141,7 @@ impl Engine {
             published: false,
             causes: VecDeque::new(),
             conflicts: Held::default(),
+            own: Held::default(),
             tickets_due: false,
             events: VecDeque::new(),
             next_event: 0,
@@ -218,6 +222,13 @@ impl Engine {
     /// Changes what mass removals are held back, from the next update on.
     pub fn set_guard(&mut self, guard: GuardConfig) {
         self.config.guard = guard;
+    }
+
+    /// Says what the program around knows that an operator should know of: all of it. What is not listed has ended.
+    pub fn set_conditions(&mut self, now: Time, conditions: Vec<Condition>) {
+        let since = view::millis(now.since(self.began));
+        let turn = self.own.replace(since, conditions, BTreeMap::new());
+        self.tell_turn(now, turn);
     }
 
     /// Changes how long a change waits for others, and how often targets are looked at, from the next time on.

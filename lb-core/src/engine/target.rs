@@ -115,6 +115,9 @@ impl Engine {
                 entry.failure = None;
                 changed = entry.last_error.take().is_some();
                 notices = std::mem::take(&mut report.notices);
+                // Another order is nothing new.
+                report.unmet.sort();
+                report.conditions.sort();
                 let unmet = report.unmet != entry.report.unmet;
                 changed |= unmet || report.conditions != entry.report.conditions;
                 entry.report = report;

@@ -114,6 +114,13 @@ impl Handle {
         Ok(())
     }
 
+    /// Says what the program itself knows that an operator should know of, such as a configuration file that it cannot
+    /// read: all of it. What is not listed has ended.
+    pub fn set_conditions(&self, conditions: Vec<Condition>) {
+        self.shared
+            .with(|engine, now| engine.set_conditions(now, conditions));
+    }
+
     /// Changes how long a change waits for others to come along, and how often a target is looked at although nothing
     /// changed: both from the next time on.
     ///

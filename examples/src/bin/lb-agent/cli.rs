@@ -7,6 +7,8 @@ use lb::spec::LogFormat;
 use lb_core::{Name, duration};
 use lb_haproxy::proto::Version;
 
+use crate::conditions::alarming_kinds;
+
 /// Where the configuration is looked for.
 const CONFIG: &str = "/etc/lb/agent.toml";
 
@@ -131,12 +133,20 @@ pub(crate) struct PlanArgs {
     pub(crate) json: bool,
 }
 
+fn healthy_help() -> String {
+    format!(
+        "Exit with 3, and say why, unless all sources are live and all targets have what they should have: unless \
+         something is known, every target has converged, and there is no permanent condition of the kinds {}",
+        alarming_kinds()
+    )
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
     /// Exit with 3, and say why, unless all sources are live and all targets have what they should have
-    #[arg(long)]
+    #[arg(long, long_help = healthy_help())]
     pub(crate) healthy: bool,
     /// Print JSON
     #[arg(long)]

@@ -5,6 +5,7 @@
 mod ask;
 mod check;
 mod cli;
+mod conditions;
 mod config;
 mod confirm;
 mod explain;

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use lb_core::{Status, status::Health};
+use lb_core::{ConditionKind, Status, status::Health};
 
 use crate::watch::{BOUNDS, Latencies};
 
@@ -58,6 +58,7 @@ fn write(text: &mut String, status: &Status, latencies: &Latencies) -> fmt::Resu
         head(text, name, "gauge", help)?;
         writeln!(text, "lb_{name} {value}")?;
     }
+    conditions(text, status)?;
     sources(text, status)?;
     targets(text, status)?;
     head(
@@ -74,6 +75,21 @@ fn write(text: &mut String, status: &Status, latencies: &Latencies) -> fmt::Resu
         )?;
     }
     latency(text, latencies)
+}
+
+/// Every kind has its line, so that an alarm on one sees it begin.
+fn conditions(text: &mut String, status: &Status) -> fmt::Result {
+    head(
+        text,
+        "conditions",
+        "gauge",
+        "How many conditions there are, by kind.",
+    )?;
+    for kind in ConditionKind::ALL {
+        let there = status.condition_counts.get(kind).copied().unwrap_or(0);
+        writeln!(text, "lb_conditions{{kind=\"{kind}\"}} {}", count(there))?;
+    }
+    Ok(())
 }
 
 fn sources(text: &mut String, status: &Status) -> fmt::Result {
@@ -361,5 +377,6 @@ mod tests {
             }
         }
         assert!(described.contains("lb_generation"));
+        assert!(text.contains("lb_conditions{kind=\"conflict\"} 0\n"));
     }
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use lb::spec::{Severity, Spec};
-use lb_core::{Handle, Running};
+use lb_core::{Condition, ConditionKind, Handle, Running};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -164,9 +164,15 @@ impl Agent<'_> {
             Ok(next) => next,
             Err(failure) => {
                 tracing::error!(config = %file, "everything stays as it is: {failure}");
+                let detail = format!("everything stays as it is: {failure}");
+                let broken = Condition::new(ConditionKind::Failed, detail)
+                    .of_object(file.to_string())
+                    .with_help("correct the file and send SIGHUP again");
+                self.handle.set_conditions(vec![broken]);
                 return;
             }
         };
+        self.handle.set_conditions(Vec::new());
         warn(&next);
         self.logs.change(&next.agent.log);
         self.spec = reload::change(&self.handle, &self.spec, next).await;

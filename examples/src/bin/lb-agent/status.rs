@@ -9,6 +9,7 @@ use crate::{
     ask::ask,
     check::count,
     cli::{Common, StatusArgs},
+    conditions::Conditions,
     failure::Failure,
     output::{print, print_line},
     table::{Table, time},
@@ -43,8 +44,8 @@ struct View {
     sources: Vec<Source>,
     targets: Vec<Target>,
     holds: Vec<Hold>,
-    conflicts: Vec<Diagnostic>,
-    conflict_count: usize,
+    #[serde(flatten)]
+    conditions: Conditions,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,35 +151,12 @@ impl View {
         if !self.published {
             complaints.push("nothing is known yet".to_owned());
         }
-        for source in &self.sources {
-            let Health { state, why, .. } = &source.health;
-            if state != "live" && state != "ended" {
-                let why = why.as_ref().map(|why| format!(": {why}"));
-                let state = words(state);
-                complaints.push(format!(
-                    "source {} is {state}{}",
-                    source.name,
-                    why.unwrap_or_default()
-                ));
-            }
-        }
+        complaints.extend(self.conditions.complaints());
         for target in &self.targets {
             let name = &target.name;
-            if target.failures > 0 || target.verified.is_none() {
-                let why = target.last_error.as_ref().map(|why| format!(": {why}"));
-                complaints.push(format!(
-                    "target {name} has not converged{}",
-                    why.unwrap_or_default()
-                ));
-            }
-            if target.unmet_count > 0 {
-                let noun = if target.unmet_count == 1 {
-                    "wish"
-                } else {
-                    "wishes"
-                };
-                let unmet = target.unmet_count;
-                complaints.push(format!("target {name} has {unmet} unmet {noun}"));
+            let behind = target.failures > 0 || target.verified.is_none();
+            if behind && !self.conditions.explain(name) {
+                complaints.push(format!("target {name} has not converged"));
             }
         }
         complaints
@@ -211,11 +189,10 @@ fn render(answer: &Answer) -> String {
         text.push('\n');
         text.push_str(&holds(&status.holds));
     }
-    if status.conflict_count > 0 {
-        text.push_str(&format!("\nCONFLICTS ({})\n", status.conflict_count));
-        for conflict in &status.conflicts {
-            text.push_str(&format!("  {}\n", conflict.line()));
-        }
+    let conditions = status.conditions.render(status.uptime_ms);
+    if !conditions.is_empty() {
+        text.push('\n');
+        text.push_str(&conditions);
     }
     text
 }
@@ -389,7 +366,14 @@ mod tests {
                  "unmet_count": 1, "counters": {"reloads": 0, "steps": 12}}
             ],
             "holds": [{"source": "docker", "service": "web", "records": 2, "release_in_ms": 8000}],
-            "conflicts": [], "conflict_count": 0
+            "conflicts": [], "conflict_count": 0,
+            "conditions": [
+                {"kind": "no_capacity", "transient": false, "since_ms": 7379000, "source": null, "target": "edge",
+                 "service": "web", "endpoint": "a", "object": null, "detail": "no free slot", "help": "declare more slots"},
+                {"kind": "never_synced", "transient": false, "since_ms": 0, "source": "etcd", "target": null,
+                 "service": null, "endpoint": null, "object": null, "detail": "connection refused", "help": null}
+            ],
+            "condition_count": 2, "condition_counts": {"no_capacity": 1, "never_synced": 1}
         }
     }"#;
 
@@ -414,6 +398,13 @@ edge    idle      12        0       -    40      1      1.8ms
 HELD BACK  SOURCE  RECORDS  LET GO
 web        docker  2        in 8.0s, unless contradicted
   now: lb-agent confirm SERVICE
+
+CONDITION     FOR    CONCERNS
+no_capacity   1.0s   target edge, service web, endpoint a
+  no free slot
+  help: declare more slots
+never_synced  2h 3m  source etcd
+  connection refused
 ";
         assert_eq!(render(&answer), expected);
     }
@@ -424,12 +415,11 @@ web        docker  2        in 8.0s, unless contradicted
         assert_eq!(
             answer.status.complaints(),
             [
-                "source etcd is never synced: connection refused",
-                "target edge has 1 unmet wish"
+                "no_capacity target edge service web endpoint a: no free slot (declare more slots)",
+                "never_synced source etcd: connection refused",
             ]
         );
-        answer.status.sources.pop();
-        answer.status.targets[0].unmet_count = 0;
+        answer.status.conditions = Conditions::default();
         assert!(answer.status.complaints().is_empty());
         answer.status.targets[0].verified = None;
         assert_eq!(

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use super::parse::{Broken, parse};
+use super::parse::{Broken, parse, unservable};
 use crate::source::{Diagnostic, Record, RecordKey, Severity};
 
 /// What one file held when it was read: its bytes, or why they could not be read.
@@ -34,6 +34,8 @@ struct Known {
     seen: Option<Print>,
     records: Option<Vec<Record>>,
     broken: Option<Broken>,
+    /// What of the last good records is left out.
+    unservable: Vec<Broken>,
     /// Broken content that was seen once.
     suspect: Option<Print>,
 }
@@ -63,6 +65,8 @@ impl Files {
             };
             match parsed {
                 Ok(records) => {
+                    let bytes = content.as_deref().unwrap_or_default();
+                    known.unservable = unservable(bytes, &records);
                     known.records = Some(records);
                     known.broken = None;
                     known.suspect = None;
@@ -97,7 +101,8 @@ impl Files {
         let mut diagnostics = Vec::new();
         for (file, known) in &self.known {
             let path = format!("{prefix}{file}");
-            diagnostics.extend(known.broken.iter().map(|broken| broken.diagnostic(&path)));
+            let wrong = known.broken.iter().chain(&known.unservable);
+            diagnostics.extend(wrong.map(|wrong| wrong.diagnostic(&path)));
             for record in known.records.iter().flatten() {
                 if keys.insert(&record.key) {
                     records.push(record.clone());
@@ -176,6 +181,26 @@ mod tests {
                 .changed
         );
         assert!(files.tell("").1.is_empty());
+    }
+
+    #[test]
+    fn case_p01_an_endpoint_that_no_target_can_serve_is_told_with_its_line_and_breaks_nothing() {
+        let mut files = Files::default();
+        let text = "[services.s]\nendpoints = [\"1.1.1.1:1\",\n  \"0.0.0.0:80\"]";
+        assert!(files.read(contents(&[("a.toml", text)])).changed);
+        assert_eq!(ids(&files), ["1.1.1.1:1", "0.0.0.0:80"]);
+        let (_, diagnostics) = files.tell("/d/");
+        let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "/d/a.toml:3:4: services.s.endpoints.0.0.0.0:80.address = \"0.0.0.0:80\": no target can serve it, expected \
+              the address of one machine, not the unspecified address"
+            ]
+        );
+        assert_eq!(diagnostics[0].severity, Severity::Error);
+        assert!(files.read(contents(&[("a.toml", A)])).changed);
+        assert!(files.tell("").1.is_empty(), "it ends with its cause");
     }
 
     #[test]

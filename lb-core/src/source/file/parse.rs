@@ -9,6 +9,9 @@ use crate::source::{Diagnostic, Record, Severity};
 /// The longest value that is shown of a file that is wrong.
 const SHOWN: usize = 80;
 
+/// How many endpoints of a file that no target can serve are told one by one.
+const MOST_UNSERVABLE: usize = 32;
+
 /// How a file is written, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -37,6 +40,7 @@ pub(super) struct Broken {
     field: Option<String>,
     value: Option<String>,
     message: String,
+    severity: Severity,
 }
 
 impl Broken {
@@ -46,6 +50,7 @@ impl Broken {
             field: None,
             value: None,
             message,
+            severity: Severity::Failed,
         }
     }
 
@@ -74,9 +79,34 @@ impl Broken {
             field: self.field.clone(),
             value: self.value.clone(),
             message: self.message.clone(),
-            severity: Severity::Error,
+            severity: self.severity,
         }
     }
+}
+
+/// The endpoints that no target can serve. They are left out by themselves; the rest of the file is in effect.
+pub(super) fn unservable(bytes: &[u8], records: &[Record]) -> Vec<Broken> {
+    let text = String::from_utf8_lossy(bytes);
+    records
+        .iter()
+        .filter_map(|record| {
+            let wrong = record.endpoint.as_ref()?.check().err()?;
+            // As it is written there, unless it is written in an unusual way.
+            let at = text.find(wrong.value()).map(|at| position(&text, at));
+            let (service, id) = (&record.key.service, &record.key.id);
+            Some(Broken {
+                at,
+                field: Some(format!(
+                    "services.{service}.endpoints.{id}.{}",
+                    wrong.field()
+                )),
+                value: Some(wrong.value().to_owned()),
+                message: format!("no target can serve it, expected {}", wrong.expected()),
+                severity: Severity::Error,
+            })
+        })
+        .take(MOST_UNSERVABLE)
+        .collect()
 }
 
 /// The records of the file named `file`.
@@ -111,6 +141,7 @@ fn toml(text: &str) -> Result<Document, Broken> {
             field: field(&track.path()),
             value: span.and_then(|span| shown(text.get(span)?)),
             message: error.message().to_owned(),
+            severity: Severity::Failed,
         }
     };
     let input = toml::Deserializer::parse(text).map_err(|error| broken(&error, Track::new()))?;
@@ -139,6 +170,7 @@ fn json(text: &str) -> Result<Document, Broken> {
                     .ok()
                     .and_then(|whole| value(&whole, &path)),
                 message: message.to_owned(),
+                severity: Severity::Failed,
             }
         })
 }
@@ -178,6 +210,7 @@ fn yaml(text: &str) -> Result<Document, Broken> {
                 .ok()
                 .and_then(|whole| value(&whole, &path)),
             message: message.to_owned(),
+            severity: Severity::Failed,
         }
     })
 }
