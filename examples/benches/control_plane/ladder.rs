@@ -36,6 +36,7 @@ pub async fn measure(report: &mut Report) -> Result<()> {
     dynamic_against_slot(report, &newest).await?;
     for executable in versions()? {
         two_phases(report, &executable).await?;
+        swaps(report, &executable).await?;
     }
     fleet(report, &newest).await
 }
@@ -238,6 +239,41 @@ async fn two_phases(report: &mut Report, executable: &Executable) -> Result<()> 
         "ms",
         "addresses, read back, ready, read back",
     );
+    Ok(())
+}
+
+/// The primary of an exclusive service changes: nobody serves from the first command to the last.
+async fn swaps(report: &mut Report, executable: &Executable) -> Result<()> {
+    use lb_core::Driver as _;
+    const SWAPS: usize = 200;
+    let version = executable.version().await?;
+    let subject = Subject::start(executable, 4).await?;
+    let mut driver = subject.driver();
+    settle(&mut driver, &Arc::default()).await?;
+    let (mut known, mut times) = (Snapshot::default(), Vec::new());
+    for swap in 0..=SWAPS {
+        let mut edit = known.edit();
+        edit.set_exclusive(&name("web"), true);
+        let endpoint = Endpoint::new(raw::address(swap % 2));
+        edit.set_endpoint(&name("web"), &name("primary"), endpoint);
+        known = edit.commit().unwrap_or_default();
+        let began = Instant::now();
+        let wish = Arc::new(known.clone());
+        while !driver.converge(&wish).await?.converged {}
+        // The first one has nobody to take out.
+        times.extend((swap > 0).then(|| millis(began)));
+    }
+    subject.haproxy.stop().await?;
+    times.sort_unstable_by(f64::total_cmp);
+    let title = format!(
+        "swap of an exclusive service: gap, HAProxy {}.{}",
+        version.major(),
+        version.minor()
+    );
+    let p99 = times.get(SWAPS * 99 / 100).copied().unwrap_or_default();
+    report.add(format!("{title}, p99"), p99, "ms", "the same");
+    let note = "maint, sessions shut down, read back, threads waited for, ready";
+    report.add(title, median(times), "ms", note);
     Ok(())
 }
 
