@@ -402,8 +402,10 @@ impl Decider<'_> {
             < slot
                 .since
                 .saturating_add(self.context.policy.admission_timeout);
+        // Its agent is switched on last: then the weight of 0 is the agent's.
+        let in_between = fresh && !slot.server.agent_enabled;
         let cut_short =
-            slot.server.checked && slot.server.weight == 0 && slot.server.running && fresh;
+            slot.server.checked && slot.server.weight == 0 && slot.server.running && in_between;
         if cut_short {
             // An admission was cut short: its check has not been heard yet.
             let server = self.server(slot);
