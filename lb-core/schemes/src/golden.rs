@@ -239,7 +239,7 @@ fn check(scheme: LabelScheme, name: &str, least: usize) {
 
 #[test]
 fn traefik() {
-    check(LabelScheme::Traefik, "traefik.txt", 60);
+    check(LabelScheme::Traefik, "traefik.txt", 90);
 }
 
 #[test]

@@ -24,14 +24,13 @@ pub enum Middleware {
 }
 
 /// The kinds that leave alone who is served and what the service is sent.
-const HARMLESS: [&str; 8] = [
+const HARMLESS: [&str; 7] = [
     "buffering",
     "circuitbreaker",
     "compress",
     "contenttype",
     "errors",
     "grpcweb",
-    "redirectregex",
     "retry",
 ];
 
@@ -75,6 +74,14 @@ impl<'a> Middlewares<'a> {
             kind: kind.chars().take(32).collect(),
         };
         Some(match kind {
+            // What cannot be read of a chain may restrict.
+            "chain"
+                if keys
+                    .iter()
+                    .any(|(key, _)| !is_item(key, "chain.middlewares")) =>
+            {
+                restricts()
+            }
             "chain" => Middleware::Chain(list("chain.middlewares")),
             "redirectscheme" => {
                 let https = value("redirectscheme.scheme")
@@ -118,15 +125,25 @@ fn is_harmless_header(key: &str) -> bool {
     }
 }
 
+/// Returns `true` if `key` is the key of the list `wanted` or of one of its items, `key[0]` or `key.0`.
+pub(super) fn is_item(key: &str, wanted: &str) -> bool {
+    let Some(rest) = key.strip_prefix(wanted) else {
+        return false;
+    };
+    let bracketed = rest
+        .strip_prefix('[')
+        .and_then(|index| index.strip_suffix(']'));
+    match bracketed.or_else(|| rest.strip_prefix('.')) {
+        Some(index) => !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit()),
+        None => rest.is_empty(),
+    }
+}
+
 /// A list: `a,b` under its own key, or one value under each of `key[0]`, `key.0`.
 pub(super) fn list(keys: &[(String, &str)], wanted: &str) -> Vec<String> {
     let mut all = Vec::new();
     for (key, value) in keys {
-        let Some(rest) = key.strip_prefix(wanted) else {
-            continue;
-        };
-        let index = rest.trim_matches(['.', '[', ']']);
-        if rest.is_empty() || (!index.is_empty() && index.bytes().all(|b| b.is_ascii_digit())) {
+        if is_item(key, wanted) {
             all.extend(
                 value
                     .split(',')

@@ -8,7 +8,9 @@ use super::{
     Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, default_rule, keys::KEYS, service,
 };
 use crate::{
-    Diagnostics, Options, Reading, ServiceSpec, Spread, Subject, keys::find, labels::flag,
+    Diagnostics, Options, Reading, ServiceSpec, Spread, Subject,
+    keys::find,
+    labels::{flag, go_bool},
     spec::Definition,
 };
 
@@ -26,6 +28,8 @@ type Keys<'a> = Vec<(String, &'a str)>;
 #[derive(Default)]
 struct Sorted<'a> {
     enable: Option<bool>,
+    /// If `true`, Traefik cannot read the object's labels and leaves it out.
+    unreadable: bool,
     network: Option<&'a str>,
     vip: bool,
     http: Section<'a>,
@@ -43,7 +47,10 @@ struct Section<'a> {
 pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     let Some(sorted) = sort(subject, &mut diagnostics) else {
-        return Reading::default();
+        return Reading {
+            diagnostics: diagnostics.into_inner(),
+            ..Reading::default()
+        };
     };
     let mut reading = Reading::default();
     let tcp_only = !(sorted.tcp.routers.is_empty() && sorted.tcp.services.is_empty())
@@ -101,9 +108,14 @@ fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<
             _ => {
                 match key.as_str() {
                     "enable" => {
-                        sorted.enable = flag(value);
+                        sorted.enable = go_bool(value);
                         if sorted.enable.is_none() {
-                            diagnostics.warn(whole, value, "expected true or false");
+                            sorted.unreadable = true;
+                            diagnostics.refuse(
+                                whole,
+                                value,
+                                "expected true or false: the object is left out, as Traefik leaves it out",
+                            );
                         }
                     }
                     "docker.network" | "swarm.network" => sorted.network = Some(value),
@@ -131,7 +143,7 @@ fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<
             _ => others.push((whole, key)),
         }
     }
-    if !any || sorted.enable == Some(false) {
+    if !any || sorted.unreadable || sorted.enable == Some(false) {
         return None;
     }
     for (whole, key) in others {
@@ -234,21 +246,39 @@ impl Part<'_> {
             return;
         }
         let key = NAMING.full(self.protocol, "routers", name, "service");
-        let Some(service) = router.service.clone().or_else(|| only.map(str::to_owned)) else {
+        let named = router.service.clone().or_else(|| only.map(str::to_owned));
+        if named.is_none() {
             diagnostics.refuse(&key, "", "not set, expected one of the several services");
-            return;
-        };
-        let Some(spec) = services.get_mut(&service) else {
+        }
+        let service = named.unwrap_or_default();
+        let defined = services.contains_key(&service);
+        // That of another provider is reported already.
+        if !defined && !service.is_empty() && !service.contains('@') {
             diagnostics.refuse(
                 &key,
                 &service,
                 "expected a service that the same object defines",
             );
-            return;
-        };
-        if router.outcome == Outcome::WithheldService {
-            unreachable.push(spec.service.clone());
         }
+        let withholds = matches!(
+            router.outcome,
+            Outcome::Withheld(_) | Outcome::WithheldService(_)
+        );
+        if !defined && !withholds {
+            return;
+        }
+        if matches!(router.outcome, Outcome::WithheldService(_)) {
+            let barred = services
+                .iter()
+                .filter(|(name, _)| !defined || **name == service);
+            unreachable.extend(barred.map(|(_, spec)| spec.service.clone()));
+        }
+        // What is withheld leads to no service: any of the object's may state it.
+        let stating = match defined {
+            true => services.get_mut(&service),
+            false => services.values_mut().next(),
+        };
+        let Some(spec) = stating else { return };
         let routes = router.routes(&spec.service);
         let mut content: Vec<String> = keys
             .iter()
@@ -334,7 +364,6 @@ impl Part<'_> {
             default_rule: None,
         }
         .read(self.options, &self.section.middlewares, diagnostics);
-        let mut unreachable = Vec::new();
         self.place(
             only,
             &keys,
@@ -342,7 +371,7 @@ impl Part<'_> {
             Some(only),
             services,
             reading,
-            &mut unreachable,
+            &mut Vec::new(),
             diagnostics,
         );
     }

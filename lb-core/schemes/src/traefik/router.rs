@@ -1,12 +1,13 @@
 //! One router: from its keys to routes, or to why it has none.
 
-use lb_core::{Name, PathMatch, Route, model::withheld};
+use lb_core::{Name, PathMatch, Route, RouteHost, model::withheld};
 
 use super::{
     Middleware, Middlewares, Protocol,
     keys::KEYS,
-    middleware::list,
-    rule::{self, Alternative},
+    middleware::{is_item, list},
+    rule::{self, Alternative, Rule},
+    service::own_service,
 };
 use crate::{
     Diagnostics, Options,
@@ -42,7 +43,8 @@ pub struct Naming<'a> {
 /// What a router comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Router {
-    /// The service it names, in lower case and without the provider's own suffix. None: it names none.
+    /// The service it names, in lower case and without the provider's own suffix. None: it names none. That of another
+    /// provider has its suffix: `web@file`.
     pub service: Option<String>,
     /// Its priority.
     pub priority: i32,
@@ -64,8 +66,9 @@ pub enum Outcome {
     Served(Vec<Alternative>),
     /// What protects these cannot be honoured: they are answered with 503, never by a wider route.
     Withheld(Vec<Alternative>),
-    /// The same, and what the router may match is not known well enough: no route of its service may be served.
-    WithheldService,
+    /// The same, and what the router may match beside these is not known well enough: no route of its service may be
+    /// served.
+    WithheldService(Vec<Alternative>),
 }
 
 impl Naming<'_> {
@@ -101,50 +104,32 @@ impl RouterKeys<'_> {
             strip_prefix: false,
             redirect_https: false,
         };
+        if !self.entrypoints(options, diagnostics) {
+            return router;
+        }
+        let foreign = self.service(options, &mut router, diagnostics);
+        let protected = self.protection(options, middlewares, &mut router, diagnostics);
         let rule = self.value("rule").filter(|rule| !rule.is_empty());
-        let (rule, of_default) = match rule.or(self.default_rule) {
-            Some(found) => (found, rule.is_none()),
+        let parsed = match rule.or(self.default_rule) {
+            Some(found) => {
+                router.priority = self.priority(found, diagnostics);
+                self.parse(found, rule.is_none(), protected, diagnostics)
+            }
             None => {
                 diagnostics.refuse(
                     &self.full("rule"),
                     "",
-                    "not set, expected a rule; the option default_rule gives one",
+                    match protected {
+                        true => "not set, expected a rule; the option default_rule gives one. The router is protected: no route of its service is served",
+                        false => "not set, expected a rule; the option default_rule gives one",
+                    },
                 );
-                return router;
+                protected.then(Rule::unknown)
             }
         };
-        let parsed = rule::parse(self.protocol, rule);
-        router.priority = self.priority(rule, diagnostics);
-        let Ok(usable) = self.service(options, diagnostics) else {
+        let Some(parsed) = parsed.filter(|_| protected || !foreign) else {
             return router;
         };
-        router.service = usable;
-        let protected = self.protection(options, middlewares, &mut router, diagnostics);
-        let served_here = self.entrypoints(options, diagnostics);
-        let parsed = match parsed {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                let message = match of_default {
-                    true => format!("default_rule: {error}"),
-                    false => error.to_string(),
-                };
-                diagnostics.invalid_masked(&self.full("rule"), message);
-                return router;
-            }
-        };
-        if !served_here {
-            return router;
-        }
-        if let Some(beyond) = &parsed.beyond {
-            let what = match protected {
-                true => "the requests that it may match are answered with 503",
-                false => "the router is left out",
-            };
-            diagnostics.refuse_masked(
-                &self.full("rule"),
-                format!("{beyond} cannot be expressed by routes: {what}"),
-            );
-        }
         if protected
             && self.protocol == Protocol::Http
             && let Some(path) = parsed.alternatives.iter().find_map(segment)
@@ -157,13 +142,69 @@ impl RouterKeys<'_> {
         router.outcome = match (protected, parsed.beyond) {
             // To withhold more than the rule must not reach other hosts.
             (true, Some(_)) if parsed.alternatives.iter().any(|way| way.host.is_none()) => {
-                Outcome::WithheldService
+                let mut known = parsed.alternatives;
+                known.retain(|way| way.host.is_some());
+                Outcome::WithheldService(known)
             }
             (true, _) => Outcome::Withheld(parsed.alternatives),
             (false, Some(_)) => Outcome::LeftOut,
+            (false, None) if self.needs_tls(&parsed.alternatives) => {
+                diagnostics.refuse_masked(
+                    &self.full("rule"),
+                    "HostSNI of a host without tls: Traefik refuses the router, and so it is left out; tls.passthrough=true serves it",
+                );
+                Outcome::LeftOut
+            }
             (false, None) => Outcome::Served(parsed.alternatives),
         };
         router
+    }
+
+    /// The ways of the rule, or of what it may match where it protects and is not understood.
+    fn parse(
+        &self,
+        rule: &str,
+        of_default: bool,
+        protected: bool,
+        diagnostics: &mut Diagnostics<'_>,
+    ) -> Option<Rule> {
+        let parsed = match rule::parse(self.protocol, rule) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let mut message = match of_default {
+                    true => format!("default_rule: {error}"),
+                    false => error.to_string(),
+                };
+                if !protected {
+                    diagnostics.invalid_masked(&self.full("rule"), message);
+                    return None;
+                }
+                message.push_str("; the router is protected: all that the rule may match is withheld, or no route of its service is served");
+                diagnostics.refuse_masked(&self.full("rule"), message);
+                return Some(rule::may_match(self.protocol, rule).unwrap_or_else(Rule::unknown));
+            }
+        };
+        if let Some(beyond) = &parsed.beyond {
+            let what = match protected {
+                true => "the requests that it may match are answered with 503",
+                false => "the router is left out",
+            };
+            diagnostics.refuse_masked(
+                &self.full("rule"),
+                format!("{beyond} cannot be expressed by routes: {what}"),
+            );
+        }
+        Some(parsed)
+    }
+
+    /// Returns `true` if Traefik refuses the rule: a host is only known of connections with TLS.
+    fn needs_tls(&self, ways: &[Alternative]) -> bool {
+        let has_tls = self.keys.iter().any(|(key, value)| match key.as_str() {
+            "tls" => flag(value) != Some(false),
+            key => key.starts_with("tls."),
+        });
+        let any = |way: &Alternative| matches!(way.host, None | Some(RouteHost::Any));
+        self.protocol == Protocol::Tcp && !has_tls && !ways.iter().all(any)
     }
 
     fn value(&self, key: &str) -> Option<&str> {
@@ -206,41 +247,31 @@ impl RouterKeys<'_> {
         }
     }
 
-    /// The service that it names; an error where that cannot be served here.
+    /// Notes the service that it names; returns `true` if that is another provider's.
     fn service(
         &self,
         options: &Options,
+        router: &mut Router,
         diagnostics: &mut Diagnostics<'_>,
-    ) -> Result<Option<String>, ()> {
-        let Some(text) = self
-            .value("service")
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        else {
-            return Ok(None);
+    ) -> bool {
+        let named = self.value("service").map(str::trim);
+        let Some(text) = named.filter(|text| !text.is_empty()) else {
+            return false;
         };
-        match text.split_once('@') {
-            None => Ok(Some(text.to_ascii_lowercase())),
-            Some((name, provider))
-                if options
-                    .providers
-                    .iter()
-                    .any(|own| own.eq_ignore_ascii_case(provider)) =>
-            {
-                Ok(Some(name.to_ascii_lowercase()))
-            }
-            Some(_) => {
-                diagnostics.refuse(
-                    &self.full("service"),
-                    text,
-                    format!(
-                        "it belongs to another provider, expected a service of @{}: the router is left out",
-                        options.providers.first().copied().unwrap_or_default()
-                    ),
-                );
-                Err(())
-            }
+        if let Some(own) = own_service(text, options.providers) {
+            router.service = Some(own);
+            return false;
         }
+        router.service = Some(text.to_ascii_lowercase());
+        diagnostics.refuse(
+            &self.full("service"),
+            text,
+            format!(
+                "it belongs to another provider, expected a service of @{}: the router has no route here; one that is protected is withheld",
+                options.providers.first().copied().unwrap_or_default()
+            ),
+        );
+        true
     }
 
     /// Returns `true` if one of its entry points is served here.
@@ -292,12 +323,20 @@ impl RouterKeys<'_> {
         for (key, value) in self.keys {
             let base = key.split(['[', '.']).next().unwrap_or(key);
             match base {
-                "rule" | "service" | "priority" | "entrypoints" | "rulesyntax"
-                    if key == base || base == "entrypoints" =>
-                {
+                "rule" | "service" | "priority" | "rulesyntax" if key == base => continue,
+                "entrypoints" | "middlewares" if is_item(key, base) => continue,
+                // A list that cannot be read may restrict, and so may options that cannot.
+                "entrypoints" | "middlewares" => {
+                    let note = "unknown key of a router";
+                    protected |= self.withhold(key, note, &[key, base], options, diagnostics);
                     continue;
                 }
-                "middlewares" => continue,
+                "tls" if key.starts_with("tls.options") && key != "tls.options" => {
+                    let note = "unknown key of a router";
+                    let names = [key, "tls.options", base];
+                    protected |= self.withhold(key, note, &names, options, diagnostics);
+                    continue;
+                }
                 "tls" if self.protocol == Protocol::Tcp && passthrough => continue,
                 // `tls=false` is no TLS.
                 "tls" if key == "tls" && flag(value) == Some(false) => continue,
@@ -366,7 +405,7 @@ impl RouterKeys<'_> {
             .keys
             .iter()
             .map(|(key, _)| key.as_str())
-            .find(|key| key.starts_with("middlewares"))
+            .find(|key| is_item(key, "middlewares"))
             .unwrap_or("middlewares");
         let mut steps = 0;
         while let Some(reference) = left.pop() {
@@ -443,9 +482,9 @@ impl Router {
     #[must_use]
     pub fn routes(&self, service: &Name) -> Vec<Route> {
         let (ways, service, served) = match &self.outcome {
-            Outcome::LeftOut | Outcome::WithheldService => return Vec::new(),
+            Outcome::LeftOut => return Vec::new(),
             Outcome::Served(ways) => (ways, service.clone(), true),
-            Outcome::Withheld(ways) => (ways, withheld(), false),
+            Outcome::Withheld(ways) | Outcome::WithheldService(ways) => (ways, withheld(), false),
         };
         ways.iter()
             .map(|way| {

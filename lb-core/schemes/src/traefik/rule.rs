@@ -26,6 +26,16 @@ pub struct Rule {
     pub beyond: Option<String>,
 }
 
+impl Rule {
+    /// A rule of which nothing is known.
+    pub(super) fn unknown() -> Self {
+        Self {
+            alternatives: vec![Alternative::default()],
+            beyond: Some("the rule".to_owned()),
+        }
+    }
+}
+
 /// Why a text is no rule that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -37,18 +47,29 @@ pub struct InvalidRule(pub(super) String);
 /// [`InvalidRule`] where Traefik would refuse the rule, or where it could never match: an empty host, such as an unset
 /// variable leaves behind, is never taken for every host.
 pub fn parse(protocol: Protocol, rule: &str) -> Result<Rule, InvalidRule> {
+    read(protocol, rule, false)
+}
+
+/// What `rule` may match where [`parse`] refuses it: a matcher whose value cannot be read may match anything. `None` where
+/// not even its parts are known.
+pub(super) fn may_match(protocol: Protocol, rule: &str) -> Option<Rule> {
+    read(protocol, rule, true).ok()
+}
+
+fn read(protocol: Protocol, rule: &str, tolerant: bool) -> Result<Rule, InvalidRule> {
     let mut parser = Parser {
         protocol,
         rest: rule,
         depth: 0,
         beyond: None,
+        tolerant,
     };
     let alternatives = parser.alternatives()?;
     parser.space();
     if !parser.rest.is_empty() {
         return Err(parser.unexpected("&& or ||"));
     }
-    if alternatives.is_empty() {
+    if alternatives.is_empty() && !tolerant {
         return Err(InvalidRule("it can never match".to_owned()));
     }
     Ok(Rule {
@@ -72,6 +93,8 @@ struct Parser<'a> {
     rest: &'a str,
     depth: usize,
     beyond: Option<String>,
+    /// If `true`, a matcher whose value cannot be read may match anything.
+    tolerant: bool,
 }
 
 impl Parser<'_> {
@@ -154,16 +177,51 @@ impl Parser<'_> {
         if name.is_empty() {
             return Err(self.unexpected("a matcher such as Host(`a`)"));
         }
-        let Some(matcher) = Matcher::of(self.protocol, name) else {
-            return Err(InvalidRule(format!(
-                "{} is no matcher of {} routers",
-                bare(name),
-                self.protocol
-            )));
+        let matcher = match Matcher::of(self.protocol, name) {
+            Some(matcher) => matcher,
+            None if self.tolerant => Matcher {
+                name: "a matcher",
+                kind: Kind::Beyond,
+            },
+            None => {
+                return Err(InvalidRule(format!(
+                    "{} is no matcher of {} routers",
+                    bare(name),
+                    self.protocol
+                )));
+            }
         };
         self.rest = rest;
+        if self.tolerant && self.empty_arguments() {
+            return Ok(self.anything(matcher.name));
+        }
         let values = self.arguments(matcher.name)?;
-        self.apply(matcher, &values)
+        match self.apply(matcher, &values) {
+            Err(_) if self.tolerant => Ok(self.readable(matcher, &values)),
+            found => found,
+        }
+    }
+
+    /// The ways of the values that can be read, and anything for the others.
+    fn readable(&mut self, matcher: Matcher, values: &[String]) -> Vec<Alternative> {
+        let mut all = self.anything(matcher.name);
+        for value in values {
+            if let Ok(ways) = self.apply(matcher, std::slice::from_ref(value)) {
+                all.extend(ways);
+            }
+        }
+        all.truncate(MAX_ALTERNATIVES);
+        all
+    }
+
+    /// Takes `()`, if it stands next.
+    fn empty_arguments(&mut self) -> bool {
+        let before = self.rest;
+        let empty = self.eat("(") && self.eat(")");
+        if !empty {
+            self.rest = before;
+        }
+        empty
     }
 
     fn deeper(&mut self) -> Result<(), InvalidRule> {

@@ -86,7 +86,7 @@ impl View {
                 .and_then(|service| self.router_record(id, service, name.protocol, &router)),
             wrong: wrong.collect(),
             object,
-            bars: service.filter(|_| router.outcome == Outcome::WithheldService),
+            bars: service.filter(|_| matches!(router.outcome, Outcome::WithheldService(_))),
         }
     }
 
