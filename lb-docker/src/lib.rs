@@ -44,7 +44,7 @@
 //! | `lb.network` | the network to use, by name (with or without the project's prefix) or id | see below |
 //! | `lb.check` | the port of the target's own health check | the endpoint's port |
 //! | `lb.drain` | how long requests in flight may take when it leaves: `30s` | its stop timeout, else 10 s (Swarm: its stop grace period and 3 s) |
-//! | `lb.enable` | `false`: the object is left out; `true` is needed with `exposed_by_default = false` | read |
+//! | `lb.enable` | `false`, or what is no value: the object is left out; `true` is needed with `exposed_by_default = false` | read |
 //! | `lb.strip` | `true`: the path prefix of each route is taken off | passed on as it is |
 //! | `lb.redirect_https` | `true`: requests without TLS are redirected to https | served |
 //! | `lb.tcp` | `true`: TCP rather than HTTP; hosts of routes are then server names of TLS | HTTP |

@@ -89,11 +89,11 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
             keys,
         };
         for spec in one.read(&mut diagnostics) {
-            let same = services
-                .iter_mut()
-                .find(|other| other.service == spec.service && other.port == spec.port);
+            let same = services.iter_mut().find(|other| {
+                other.service == spec.service && other.port == spec.port && other.mode == spec.mode
+            });
             match same {
-                Some(other) => other.routes.extend(spec.routes),
+                Some(other) => other.absorb(spec),
                 None => services.push(spec),
             }
         }
@@ -130,19 +130,21 @@ impl One<'_> {
             Some("tcp") => Mode::Tcp,
             Some(other) => {
                 diagnostics.invalid(&self.full("mode"), other, "expected http or tcp");
-                return Vec::new();
+                return self.withheld_hosts(protected);
             }
         };
         // The scheme's own default.
         let Ok(local) = self.port("localport", 80, diagnostics) else {
-            return Vec::new();
+            return self.withheld_hosts(protected);
         };
         let Ok(front) = self.port("port", 80, diagnostics) else {
-            return Vec::new();
+            return self.withheld_hosts(protected);
         };
         let mut template = ServiceSpec::new(self.subject.default_service());
         template.mode = mode;
         template.port = Some(local);
+        // A listener of TCP leads to the service without a route.
+        template.without_endpoint = protected && mode == Mode::Tcp;
         for key in ["proto", "socket"] {
             if self.get(key).is_some_and(|value| !value.is_empty()) {
                 template.without_endpoint = true;
@@ -164,7 +166,7 @@ impl One<'_> {
                 &front.to_string(),
                 "not honoured: a port to listen on is the target's configuration; the definition has no route here",
             );
-            return Vec::new();
+            return self.withheld_hosts(protected);
         }
         let redirect_only = self.get("redirect_only").and_then(flag) == Some(true);
         let Some(list) = self.get("host") else {
@@ -211,6 +213,22 @@ impl One<'_> {
             services.push(spec);
         }
         services
+    }
+
+    /// The hosts of a protected definition that cannot be used: another definition must not serve them.
+    fn withheld_hosts(&self, protected: bool) -> Vec<ServiceSpec> {
+        let hosts = self.get("host").filter(|_| protected).unwrap_or_default();
+        let withheld_host = |text: &str| {
+            let host = text.trim().parse::<RouteHost>().ok()?;
+            let RouteHost::Exact(name) = &host else {
+                return None;
+            };
+            let mut spec = ServiceSpec::new(Name::from_text(name.as_ref()));
+            spec.without_endpoint = true;
+            spec.routes = vec![Route::new(host, PathMatch::any(), withheld())];
+            Some(spec)
+        };
+        hosts.split(',').filter_map(withheld_host).collect()
     }
 
     fn port(&self, key: &str, default: u16, diagnostics: &mut Diagnostics<'_>) -> Result<u16, ()> {
@@ -274,7 +292,10 @@ impl One<'_> {
         }
         diagnostics.refuse_masked(
             full,
-            "cannot be honoured: plugins restrict who is served; requests of the definition are answered with 503 unless allow_unprotected has the plugin's name",
+            match self.get("mode") {
+                Some("tcp") => "cannot be honoured: plugins restrict who is served; the definition has no endpoint here unless allow_unprotected has the plugin's name",
+                _ => "cannot be honoured: plugins restrict who is served; requests of the definition are answered with 503 unless allow_unprotected has the plugin's name",
+            },
         );
         true
     }

@@ -24,6 +24,7 @@ mod options;
 mod own;
 #[cfg(test)]
 mod page;
+mod restricting;
 mod scheme;
 mod spec;
 pub mod traefik;
@@ -34,5 +35,6 @@ pub use diagnostics::Diagnostics;
 pub use keys::{Effect, Key};
 pub use options::{EntryPoint, EntryPoints, Options, Unprotected};
 pub use own::{ParsedRoute, parse_routes};
+pub use restricting::restricts;
 pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read};
 pub use spec::{Compose, Definition, Reading, ServiceSpec, Spread, Subject};

@@ -6,7 +6,8 @@ use lb_core::{Mode, Name, OnDown, PathMatch, RouteHost};
 
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
-    labels::{Port, Reader},
+    labels::{Port, Reader, flag},
+    restricting::restricts,
 };
 use lb_core::duration;
 
@@ -14,16 +15,35 @@ use crate::Spread;
 
 pub(crate) const PREFIX: &str = "lb.";
 
-pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
+pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(subject.labels, PREFIX);
-    if labels.flag("enable", &mut diagnostics) == Some(false) {
-        return Reading::default();
+    if let Some(text) = labels.take("enable") {
+        match flag(text) {
+            Some(true) => {}
+            Some(false) => return Reading::default(),
+            None => {
+                diagnostics.refuse(
+                    &labels.full("enable"),
+                    text,
+                    "expected true or false: the object is left out",
+                );
+                return Reading {
+                    diagnostics: diagnostics.into_inner(),
+                    ..Reading::default()
+                };
+            }
+        }
     }
-    let services = groups(&labels)
+    let mut found: Vec<(String, ServiceSpec)> = groups(&labels)
         .into_iter()
-        .filter_map(|group| spec(subject, &mut labels, &group, &mut diagnostics))
+        .filter_map(|group| {
+            let spec = spec(subject, &mut labels, &group, &mut diagnostics)?;
+            Some((group, spec))
+        })
         .collect();
+    withhold(options, &mut labels, &mut found, &mut diagnostics);
+    let services = found.into_iter().map(|(_, spec)| spec).collect();
     labels.finish(&mut diagnostics, |_| {
         "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp, exclusive, on_down, strip, redirect_https or spread"
     });
@@ -32,6 +52,45 @@ pub(crate) fn read(_options: &Options, subject: &Subject<'_>) -> Reading {
         malformed: diagnostics.is_only_invalid(),
         diagnostics: diagnostics.into_inner(),
         ..Reading::default()
+    }
+}
+
+/// Withholds what unknown labels seem to restrict: the service of their number, else all.
+fn withhold(
+    options: &Options,
+    labels: &mut Reader<'_>,
+    services: &mut [(String, ServiceSpec)],
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    for key in labels.keys() {
+        let numbered = key
+            .split_once('.')
+            .filter(|(number, _)| number.parse::<u8>().is_ok());
+        let name = numbered.map_or(key, |(_, rest)| rest);
+        if !restricts(name) && !name.split('.').any(restricts) {
+            continue;
+        }
+        labels.take(key);
+        let full = labels.full(key);
+        if options.allow_unprotected.allows(&[name, key, &full]) {
+            diagnostics.warn_masked(
+                &full,
+                "not honoured: it seems to restrict who is served; allow_unprotected names it, so the service is served without it",
+            );
+            continue;
+        }
+        diagnostics.refuse_masked(
+            &full,
+            format!("unknown label that seems to restrict who is served: the routes are answered with 503, and a service of TCP or without routes has no endpoint here, unless allow_unprotected has {name:?}"),
+        );
+        let group = numbered.map(|(number, _)| format!("{number}."));
+        let known = services.iter().any(|(own, _)| Some(own) == group.as_ref());
+        for (own, spec) in &mut *services {
+            if !known || Some(&*own) == group.as_ref() {
+                spec.withhold();
+                spec.without_endpoint |= spec.routes.is_empty();
+            }
+        }
     }
 }
 

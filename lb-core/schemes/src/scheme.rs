@@ -50,7 +50,21 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         };
     }
     if !enabled(options, subject) {
-        return Reading::default();
+        let unread = subject.labels.iter().find(|(key, value)| {
+            is_switch(key)
+                && flag(value).is_none()
+                && options
+                    .schemes
+                    .iter()
+                    .any(|scheme| claims_key(*scheme, key))
+        });
+        if let Some((key, value)) = unread {
+            diagnostics.refuse(key, value, "expected true or false: the object is left out");
+        }
+        return Reading {
+            diagnostics: diagnostics.into_inner(),
+            ..Reading::default()
+        };
     }
     let (mut found, mut malformed) = (Reading::default(), false);
     for scheme in &options.schemes {
@@ -113,12 +127,17 @@ impl LabelScheme {
 /// Returns `true` if the object is to be read at all.
 fn enabled(options: &Options, subject: &Subject<'_>) -> bool {
     options.exposed_by_default
-        || subject.labels.iter().any(|(key, value)| {
-            let switch = ["lb.enable", "traefik.enable"]
-                .iter()
-                .any(|switch| key.eq_ignore_ascii_case(switch));
-            switch && flag(value) == Some(true)
-        })
+        || subject
+            .labels
+            .iter()
+            .any(|(key, value)| is_switch(key) && flag(value) == Some(true))
+}
+
+/// Returns `true` if a label says whether the object is to be read.
+fn is_switch(key: &str) -> bool {
+    ["lb.enable", "traefik.enable"]
+        .iter()
+        .any(|switch| key.eq_ignore_ascii_case(switch))
 }
 
 fn claims_key(scheme: LabelScheme, key: &str) -> bool {
@@ -171,6 +190,10 @@ fn drop_repeated(services: &mut Vec<ServiceSpec>, diagnostics: &mut Diagnostics<
                 spec.service.as_str(),
                 "asked for twice by one object, expected another service name",
             );
+            // A protection is not lost with the one that it stands in.
+            if let Some(first) = kept.iter_mut().find(|first| first.service == spec.service) {
+                first.keep_withheld(spec);
+            }
             continue;
         }
         known.insert(spec.service.clone(), spec.mode);

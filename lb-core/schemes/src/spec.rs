@@ -148,6 +148,35 @@ impl ServiceSpec {
         self.routes.push(route);
     }
 
+    /// Withholds all of its routes. Over TCP, where a listener may lead here without a route, it has no endpoint either.
+    pub fn withhold(&mut self) {
+        for route in &mut self.routes {
+            route.service = lb_core::model::withheld();
+            route.strip_prefix = false;
+            route.redirect_https = false;
+        }
+        self.without_endpoint |= self.mode == Mode::Tcp;
+    }
+
+    /// Takes the routes of another one that is the same service. What restricts the other restricts this one.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.without_endpoint |= other.without_endpoint && self.mode == Mode::Tcp;
+        let withheld = lb_core::model::withheld();
+        for mut route in other.routes {
+            if route.service != withheld {
+                route.service = self.service.clone();
+            }
+            self.routes.push(route);
+        }
+    }
+
+    /// Takes what is withheld of another one that is left out.
+    pub(crate) fn keep_withheld(&mut self, mut other: Self) {
+        let withheld = lb_core::model::withheld();
+        other.routes.retain(|route| route.service == withheld);
+        self.absorb(other);
+    }
+
     /// Leaves out routes that are there already, and those at a place that is withheld.
     pub fn settle_routes(&mut self) {
         let withheld = lb_core::model::withheld();

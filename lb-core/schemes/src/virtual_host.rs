@@ -153,8 +153,12 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut services: Vec<ServiceSpec> = Vec::new();
     for place in places {
         for spec in scheme.place(&place, &mut diagnostics) {
-            if !services.iter().any(|known| known.service == spec.service) {
-                services.push(spec);
+            match services
+                .iter_mut()
+                .find(|known| known.service == spec.service)
+            {
+                Some(known) => known.keep_withheld(spec),
+                None => services.push(spec),
             }
         }
     }

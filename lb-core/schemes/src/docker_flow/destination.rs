@@ -9,12 +9,55 @@ use crate::{
     labels::flag,
 };
 
-/// The destination with this index; `None` where it is none at all.
+/// What a destination comes to.
+pub(super) struct Destination {
+    /// Its service; none where it is no destination at all.
+    pub(super) spec: Option<ServiceSpec>,
+    /// If `true`, it is protected and a place of it is not known: no route of the service may be served.
+    pub(super) bars: bool,
+}
+
+/// The destination with this index.
 pub(super) fn read(
     options: &Options,
     labels: &Labels<'_>,
     index: u8,
     service: &Name,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Destination {
+    let protected = protection(options, labels, index, diagnostics);
+    let mut lost = false;
+    let mut spec = usable(
+        options,
+        labels,
+        index,
+        service,
+        protected,
+        &mut lost,
+        diagnostics,
+    );
+    if protected && let Some(spec) = &mut spec {
+        // A listener of TCP may lead to the service without a route.
+        spec.without_endpoint |= spec.mode == Mode::Tcp;
+    }
+    let bars = protected && (lost || spec.is_none());
+    if bars {
+        diagnostics.refuse_masked(
+            &format!("{PREFIX}{}", super::indexed("servicePath", index)),
+            "the destination is protected and cannot be read as a whole: no route of the service is served",
+        );
+    }
+    Destination { spec, bars }
+}
+
+/// The service of a destination, as far as it can be used. `lost` becomes `true` where a place of it is not known.
+fn usable(
+    options: &Options,
+    labels: &Labels<'_>,
+    index: u8,
+    service: &Name,
+    protected: bool,
+    lost: &mut bool,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Option<ServiceSpec> {
     let mut spec = ServiceSpec::new(service.clone());
@@ -65,11 +108,11 @@ pub(super) fn read(
             "listeners are the target's configuration: the destination has no route here",
         );
     }
-    let protected = protection(options, labels, index, diagnostics);
-    let Some(places) = places(labels, index, spec.mode, diagnostics) else {
+    let Some(places) = places(labels, index, spec.mode, lost, diagnostics) else {
         return Some(spec);
     };
     if !routed {
+        *lost = true;
         return Some(spec);
     }
     let (strip, rewritten) = rewrite(options, labels, index, &places, diagnostics);
@@ -153,16 +196,17 @@ fn withhold(
     }
     diagnostics.refuse_masked(
         &full,
-        format!("cannot be honoured: {note}; its requests are answered with 503 unless allow_unprotected has {name:?}"),
+        format!("cannot be honoured: {note}; its requests are answered with 503, and over TCP it has no endpoint here, unless allow_unprotected has {name:?}"),
     );
     true
 }
 
-/// The hosts and paths of a destination; `None` where it has none.
+/// The hosts and paths of a destination; `None` where it has none. `lost` becomes `true` where not all are known.
 fn places(
     labels: &Labels<'_>,
     index: u8,
     mode: Mode,
+    lost: &mut bool,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Option<Vec<(RouteHost, PathMatch)>> {
     let full = |key: &str| format!("{PREFIX}{key}");
@@ -174,6 +218,7 @@ fn places(
                 .get(key.as_str())
                 .is_some_and(|value| value.trim().is_empty())
             {
+                *lost = true;
                 diagnostics.invalid(
                     &full(&key),
                     "",
@@ -193,6 +238,7 @@ fn places(
         None | Some("path_beg" | "path_dir") => false,
         Some("path") => true,
         Some(other) => {
+            *lost = true;
             let key = path_type.as_ref().map_or("pathType", |(key, _)| key);
             diagnostics.refuse(
                 &full(key),
@@ -243,6 +289,17 @@ fn places(
             }
         }
     }
+    let unread = |domain: &str| !matches!(host(domain), Ok(host) if host != RouteHost::Any);
+    *lost |= domains
+        .as_ref()
+        .is_some_and(|(_, list)| items(list).any(unread))
+        || (mode == Mode::Http
+            && paths.as_ref().is_some_and(|(_, list)| {
+                items(list).next().is_none() || items(list).count() > found.len()
+            }))
+        || domains
+            .as_ref()
+            .is_some_and(|(_, list)| items(list).next().is_none());
     // A list of which nothing could be read must not widen to every host or path.
     if (domains.is_some() && hosts.is_empty())
         || (mode == Mode::Http && paths.is_some() && found.is_empty())
@@ -256,6 +313,7 @@ fn places(
         found.push(PathMatch::any());
     }
     if hosts.len().saturating_mul(found.len()) > MAX_ROUTES {
+        *lost = true;
         diagnostics.refuse_masked(
             &full("serviceDomain"),
             format!("with every path these are more than {MAX_ROUTES} routes, none is used"),

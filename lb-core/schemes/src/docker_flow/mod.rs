@@ -119,11 +119,16 @@ fn services(
     }
     report(labels, &indexes, diagnostics);
     let mut services: Vec<ServiceSpec> = Vec::new();
+    let (mut barred, mut first_index) = (false, 0);
     for index in &indexes {
-        let Some(mut spec) = destination::read(options, labels, *index, &service, diagnostics)
-        else {
+        let found = destination::read(options, labels, *index, &service, diagnostics);
+        barred |= found.bars;
+        let Some(mut spec) = found.spec else {
             continue;
         };
+        if services.is_empty() {
+            first_index = *index;
+        }
         spec.network = labels.get("scrapeNetwork").map(str::to_owned);
         spec.spread = spread(labels);
         // Destinations of one port are one service with the routes of both.
@@ -152,10 +157,13 @@ fn services(
         let mut route =
             lb_core::Route::new(RouteHost::Any, PathMatch::any(), first.service.clone())
                 .with_priority(-1);
-        if destination::is_protected(options, labels, *indexes.first().unwrap_or(&0)) {
+        if destination::is_protected(options, labels, first_index) {
             route.service = lb_core::model::withheld();
         }
         first.routes.push(route);
+    }
+    if barred {
+        services.iter_mut().for_each(ServiceSpec::withhold);
     }
     services
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_core::{Mode, Name, model::withheld};
+use lb_core::{Mode, Name};
 
 use super::{
     Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, default_rule, keys::KEYS, service,
@@ -216,11 +216,7 @@ impl Part<'_> {
         // Nothing of a service is served of which an unknown part is protected.
         for spec in services.values_mut() {
             if unreachable.contains(&spec.service) {
-                for route in &mut spec.routes {
-                    route.service = withheld();
-                    route.strip_prefix = false;
-                    route.redirect_https = false;
-                }
+                spec.withhold();
             }
         }
         reading.services.extend(services.into_values());
