@@ -29,8 +29,9 @@ pub enum LayoutConfig {
     /// `weight`, `state`, `grace`, `check_port`, `mode`, `exclusive`, `on_down`, `routes`, `metadata`;
     /// `<prefix>/services/<service>` = an object with `mode`, `exclusive`, `on_down`, `routes`, `metadata`;
     /// `<prefix>/routes/<route>` = an object with `service`, `host`, `path`, `priority`, `strip_prefix`,
-    /// `redirect_https`, `metadata`. Routes of an object with another field whose name restricts access, such as
-    /// `auth` or `allow`, are withheld: their requests are answered with 503.
+    /// `redirect_https`, `metadata`. Without `host`, a route is for every host. Routes of an object with another field
+    /// whose name restricts access, such as `auth` or `allow`, are withheld, of a service all its routes: their requests
+    /// are answered with 503. A route with any other unknown field is refused.
     Lb {
         /// What the keys begin with.
         #[serde(default = "lb_prefix")]
@@ -40,7 +41,7 @@ pub enum LayoutConfig {
     /// service `<cluster>` has the primary; it is exclusive, and a member serves only while the key
     /// `<prefix>/<cluster>/leader` names it (without that key, while it is the only one of this role). The service
     /// `<cluster>-replica` has the replicas, without those of the tag `noloadbalance`. A member serves while its
-    /// `state` is `running` or `streaming`. Of a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
+    /// `state` is `running` or `streaming`. Without a port in its URL, it is 5432. Of a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
     Patroni {
         /// What the keys begin with.
         #[serde(default = "patroni_prefix")]
@@ -54,7 +55,7 @@ pub enum LayoutConfig {
     /// Rules of your own.
     Rules(Vec<RuleConfig>),
     /// SkyDNS and CoreDNS: `<prefix>/<domain, reversed>/<endpoint>` = `{"host", "port", "weight"}`. The service is
-    /// the domain. A weight of 0 counts as none given; a priority other than 10, the default there, is reported and
+    /// the domain. A weight or port of 0 counts as none given; a priority other than 10, the default there, is reported and
     /// not used.
     Skydns {
         /// What the keys begin with.
@@ -133,7 +134,8 @@ pub struct RuleConfig {
     /// without an endpoint is about a route, whose name defaults to `{host}`.
     #[serde(default)]
     pub host: Option<String>,
-    /// Of a rule about a route: the route's path. Segments stay apart: `{path...}` of `a/b` is `/a/b`.
+    /// Of a rule about a route: the route's path; default `{path}` where the pattern captures it, and then a route that
+    /// has no name is named after its host and path. Segments stay apart: `{path...}` of `a/b` is `/a/b`.
     #[serde(default)]
     pub path: Option<String>,
     /// Of a rule about an endpoint: the port where the value says none.

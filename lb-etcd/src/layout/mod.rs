@@ -8,7 +8,7 @@
 //! | layout | honoured | reported | withholds the route |
 //! |---|---|---|---|
 //! | `confd` | address, or an object of `lb` | other values and deeper keys | as `lb` |
-//! | `lb` | see [`LayoutConfig::Lb`] | unknown fields | unknown fields named as `auth`, `users`, `allow`, `deny`, `whitelist`, `middlewares`, `jwt`, `acl`, `password`, ... |
+//! | `lb` | see [`LayoutConfig::Lb`] | unknown fields; routes with one are refused | unknown fields named as `auth`, `login`, `users`, `allow`, `deny`, `ip_filter`, `middlewares`, `methods`, `role`, `token`, ...; of a service, all its routes |
 //! | `patroni` | `conn_url`, `role`, `state`, `tags.noloadbalance`, the key `leader` | members of other roles, names in place of IP addresses | |
 //! | `registrator` | address | names in place of IP addresses | |
 //! | `skydns` | `host`, `port`, `weight` | names in place of IP addresses, no port, `priority` | |
@@ -131,6 +131,7 @@
 mod config;
 mod fact;
 mod object;
+mod own;
 mod patroni;
 mod pattern;
 mod preset;

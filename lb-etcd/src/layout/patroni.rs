@@ -58,6 +58,7 @@ pub(super) fn rules(base: &str) -> Vec<RuleConfig> {
             RuleConfig::new(members.clone(), ValueKind::Json(fields.clone().into()))
                 .with_service(service)
                 .with_mode(Mode::Tcp)
+                .with_port(Some(5432))
                 .only_if("/role", role)
         };
         rules.extend([

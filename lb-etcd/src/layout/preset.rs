@@ -70,6 +70,8 @@ fn skydns(base: &str, port: Option<u16>) -> Vec<RuleConfig> {
         port: Some("/port".to_owned()),
         weight: Some("/weight".to_owned()),
         zero_weight_is_unset: true,
+        zero_port_is_unset: true,
+        ignore_case: true,
         unsupported: [("/priority".to_owned(), "10|0".to_owned())].into(),
         ..JsonFields::default()
     };

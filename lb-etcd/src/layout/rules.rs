@@ -7,7 +7,7 @@ use lb_core::Name;
 use super::{
     config::{LayoutConfig, RuleConfig, ValueKind},
     fact::{Complaint, Fact, Facts},
-    object,
+    object, own,
     pattern::{Captures, InvalidPattern, Pattern, Template},
     preset, scalar,
     traefik::Tree,
@@ -58,6 +58,8 @@ struct Rule {
     pattern: Pattern,
     value: ValueKind,
     about: About,
+    /// Whether the name of a route has its path in it, whose segments stay apart.
+    is_named_by_path: bool,
     mode: Option<Fact>,
     /// What all its keys say beside their values.
     said: Vec<Fact>,
@@ -250,12 +252,24 @@ impl Rule {
         let route = template(&config.route, "route").map_err(in_pattern)?;
 
         let host = template(&config.host, "host").map_err(in_pattern)?;
-        let path = match &config.path {
-            Some(text) => Some(Template::parse(text, &pattern).map_err(in_pattern)?),
-            None => None,
-        };
+        let path = template(&config.path, "path").map_err(in_pattern)?;
         let of_route = config.value.fits_routes();
-        let route = route.or_else(|| host.clone().filter(|_| of_route));
+        let is_named_by_path = route.is_none() && config.path.is_none() && path.is_some();
+        let route = match (route, &host) {
+            // Each path of a host is a route of its own.
+            (None, Some(_)) if of_route && is_named_by_path => {
+                let host = config.host.as_deref().unwrap_or("{host}");
+                let both = Template::parse(&format!("{host}:{{path}}"), &pattern);
+                Some(both.map_err(in_pattern)?)
+            }
+            (None, Some(host)) if of_route => Some(host.clone()),
+            (route, _) => route,
+        };
+        if of_route && config.path.is_none() && path.is_some() && config.value.says_path() {
+            return Err(in_rule(
+                "captures {path}, which its values say themselves, expected another name for it",
+            ));
+        }
 
         let about = match (service, endpoint, route) {
             _ if matches!(config.value, ValueKind::Ignore | ValueKind::Unsupported) => {
@@ -313,6 +327,7 @@ impl Rule {
             pattern,
             value: config.value.clone(),
             about,
+            is_named_by_path,
             mode: config.mode.map(Fact::Mode),
             said: said.collect(),
             only_if: config.only_if.clone(),
@@ -334,7 +349,10 @@ impl Rule {
                 id: endpoint_name(id.name(captures)),
             },
             About::Route { id, .. } => Subject::Route {
-                id: id.name(captures),
+                id: match self.is_named_by_path {
+                    true => Name::from_text(&id.fill_path(captures)),
+                    false => id.name(captures),
+                },
             },
             About::Service { service } => Subject::Service {
                 service: service.name(captures),
@@ -409,7 +427,7 @@ impl Rule {
         let mut facts: Facts =
             match &self.value {
                 ValueKind::Address => Fact::Address(scalar::address(plain)?).into(),
-                ValueKind::Endpoint => object::endpoint(text)?,
+                ValueKind::Endpoint => own::endpoint(text)?,
                 ValueKind::Host => Fact::RouteHost(scalar::host(plain)?).into(),
                 ValueKind::Ignore | ValueKind::Unsupported => Facts::default(),
                 ValueKind::Ip => Fact::Host(plain.parse().map_err(|_| {
@@ -423,9 +441,9 @@ impl Rule {
                 ValueKind::Path => Fact::RoutePath(scalar::path(plain)?).into(),
                 ValueKind::Port => Fact::Port(scalar::port(plain)?).into(),
                 ValueKind::Priority => Fact::RoutePriority(scalar::priority(plain)?).into(),
-                ValueKind::Route => object::route(text)?,
+                ValueKind::Route => own::route(text)?,
                 ValueKind::Rule => object::traefik_rule(plain)?,
-                ValueKind::Service => object::service(text)?,
+                ValueKind::Service => own::service(text)?,
                 ValueKind::ServiceName => Fact::RouteService(scalar::service(plain)?).into(),
                 ValueKind::State => Fact::State(scalar::state(plain)?).into(),
                 ValueKind::Url => scalar::url(plain)?,
@@ -462,6 +480,15 @@ impl ValueKind {
             Self::Json(fields) => {
                 fields.service.is_some() || fields.rule.is_some() || fields.route.is_some()
             }
+            _ => false,
+        }
+    }
+
+    /// Returns `true` if values say the path of a route.
+    fn says_path(&self) -> bool {
+        match self {
+            Self::Path | Self::Route | Self::Rule => true,
+            Self::Json(fields) => fields.rule.is_some() || fields.route.is_some(),
             _ => false,
         }
     }

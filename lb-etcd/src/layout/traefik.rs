@@ -90,11 +90,13 @@ impl Tree {
     /// What a key with its value means; `None` if it is not below the root.
     pub(crate) fn read(self: &Arc<Self>, key: &str, value: &[u8]) -> Option<Reading> {
         let lower = key.strip_prefix(self.prefix.as_str())?.to_lowercase();
+        // As Traefik does: a slash at the end names nothing.
+        let lower = lower.trim_end_matches('/');
         let parts: Vec<&str> = lower.split('/').collect();
         let protocol = match parts.first() {
             Some(&"http") => Protocol::Http,
             Some(&"tcp") => Protocol::Tcp,
-            _ => return Some(unused(&lower, value)),
+            _ => return Some(unused(lower, value)),
         };
         Some(match parts.get(1..).unwrap_or_default() {
             ["routers", name, rest @ ..] if !rest.is_empty() && !name.is_empty() => {
@@ -121,7 +123,7 @@ impl Tree {
                 };
                 server(protocol, subject, &rest.join("."), value)
             }
-            _ => unused(&lower, value),
+            _ => unused(lower, value),
         })
     }
 
@@ -153,7 +155,7 @@ impl Tree {
                             tree: Arc::clone(self),
                         })),
                         Fact::TreeKey(TreeKey {
-                            key: rest.join(".").into(),
+                            key: router_key(rest).into(),
                             value: value.into(),
                         }),
                     ],
@@ -172,6 +174,28 @@ pub(crate) fn tree_service(protocol: Protocol, service: &str) -> Name {
     }
 }
 
+/// A key of a router with dots.
+fn router_key(rest: &[&str]) -> String {
+    match rest.first() {
+        Some(first) if first.starts_with("entrypoints") => listed(rest, "entrypoints"),
+        _ => listed(rest, "middlewares"),
+    }
+}
+
+/// A key with dots. One of this list that has no number in it, which Traefik refuses, keeps its slashes: it is a key that
+/// the table does not have, and withholds.
+fn listed(rest: &[&str], list: &str) -> String {
+    let key = rest.join(".");
+    let Some(index) = key.strip_prefix(list) else {
+        return key;
+    };
+    let number = index.trim_matches(['.', '[', ']']);
+    if index.is_empty() || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())) {
+        return key;
+    }
+    key.replace(['.', '[', ']'], "/")
+}
+
 fn middleware(name: Name, rest: &[&str], value: &[u8]) -> Reading {
     let subject = Subject::Middleware { name };
     let read = rest
@@ -188,7 +212,7 @@ fn middleware(name: Name, rest: &[&str], value: &[u8]) -> Reading {
         }
     };
     let fact = Fact::TreeKey(TreeKey {
-        key: rest.join(".").into(),
+        key: listed(rest, "chain.middlewares").into(),
         value: value.into(),
     });
     Reading::Said {

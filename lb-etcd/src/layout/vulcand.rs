@@ -13,11 +13,13 @@ use super::{
 pub(super) fn rules(base: &str, allow_unprotected: &[String]) -> Vec<RuleConfig> {
     let server = JsonFields {
         url: Some("/URL".to_owned()),
+        ignore_case: true,
         ..JsonFields::default()
     };
     let frontend = JsonFields {
         service: Some("/BackendId".to_owned()),
         route: Some("/Route".to_owned()),
+        ignore_case: true,
         unsupported: [("/Settings".to_owned(), "{}".to_owned())].into(),
         ..JsonFields::default()
     };

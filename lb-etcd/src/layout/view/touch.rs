@@ -24,17 +24,16 @@ impl View {
     /// Counts the services of which no route may be served; where one comes or goes, all routes of it change.
     pub(super) fn bar(&mut self, touched: &mut BTreeSet<Subject>) {
         let mut changed: BTreeSet<Name> = BTreeSet::new();
-        let routes: Vec<Subject> = touched
+        let bars: Vec<(Subject, Option<Name>)> = touched
             .iter()
-            .filter(|subject| matches!(subject, Subject::Route { .. }))
-            .cloned()
+            .filter_map(|subject| {
+                let bars = self.bars(subject);
+                let before = self.known(subject).and_then(|entity| entity.bars.as_ref());
+                (bars.as_ref() != before).then(|| (subject.clone(), bars))
+            })
             .collect();
-        for subject in routes {
-            let bars = self.make(&subject).bars;
+        for (subject, bars) in bars {
             let before = std::mem::replace(&mut self.entity(&subject).bars, bars.clone());
-            if bars == before {
-                continue;
-            }
             if let Some(service) = bars {
                 *self.barred.entry(service.clone()).or_default() += 1;
                 changed.insert(service);
@@ -66,6 +65,28 @@ impl View {
                     });
                 }
             }
+        }
+    }
+
+    /// The service of which no route may be served because of this subject.
+    fn bars(&self, subject: &Subject) -> Option<Name> {
+        match subject {
+            Subject::Endpoint { service, .. } | Subject::Service { service } => {
+                let withholds = |entity| self.facts_of(entity).any(|fact| *fact == Fact::Withheld);
+                let bars = self.known(subject).is_some_and(withholds);
+                bars.then(|| service.clone())
+            }
+            Subject::Middleware { .. } => None,
+            Subject::Route { .. } => self.make(subject).bars,
+        }
+    }
+
+    fn known(&self, subject: &Subject) -> Option<&Entity> {
+        match subject {
+            Subject::Endpoint { service, id } => self.services.get(service)?.endpoints.get(id),
+            Subject::Middleware { name } => self.middlewares.get(name),
+            Subject::Route { id } => self.routes.get(id),
+            Subject::Service { service } => self.services.get(service).map(|view| &view.own),
         }
     }
 

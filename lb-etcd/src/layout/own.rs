@@ -1,0 +1,400 @@
+//! lb's own objects: endpoints, services and routes.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use lb_core::{EndpointState, Name, PathMatch, RouteHost, ServiceOptions};
+use serde_json::{Map, Value};
+
+use super::{
+    fact::{Complaint, Fact, Facts, RouteWish},
+    object::{in_field, parse, shown},
+    protection, scalar,
+};
+
+/// The most routes that one object may ask for.
+const MAX_ROUTES: usize = 256;
+
+/// The most complaints about the fields of one object.
+const MAX_COMPLAINTS: usize = 16;
+
+/// An endpoint in lb's own form: `ip:port`, or an object with `address`, `weight`, `state`, `grace`,
+/// `check_port`, `mode`, `routes` and `metadata`.
+pub(crate) fn endpoint(text: &str) -> Result<Facts, Complaint> {
+    if !text.trim_start().starts_with('{') {
+        return Ok(Fact::Address(scalar::address(text.trim())?).into());
+    }
+    let object = Object::parse(text)?;
+    let restricted = object.fields.contains_key("routes") && object.restricts();
+    or_barred(restricted, object.endpoint())
+}
+
+/// A service in lb's own form: an object with `mode`, `routes` and `metadata`.
+pub(crate) fn service(text: &str) -> Result<Facts, Complaint> {
+    let object = Object::parse(text)?;
+    let restricted = object.restricts();
+    or_barred(restricted, object.service())
+}
+
+/// A route in lb's own form: an object with `service`, `host`, `path`, `priority` and `metadata`.
+pub(crate) fn route(text: &str) -> Result<Facts, Complaint> {
+    let mut object = Object::parse(text)?;
+    let service: Name = object
+        .take("service", scalar::service)?
+        .ok_or_else(|| missing("service", "expected the name of a service"))?;
+    let mut facts = Facts::from(Fact::RouteService(service));
+    match object.wish(&mut facts.complaints)? {
+        Some(wish) => {
+            facts.said.extend(wish.host.map(Fact::RouteHost));
+            facts.said.extend(wish.path.map(Fact::RoutePath));
+            facts.said.extend(wish.priority.map(Fact::RoutePriority));
+            facts.said.push(Fact::RouteEdits {
+                strip_prefix: wish.strip_prefix,
+                redirect_https: wish.redirect_https,
+            });
+            facts.said.extend(wish.withheld.then_some(Fact::Withheld));
+        }
+        None => facts.said.extend([Fact::RuleUnusable, Fact::Withheld]),
+    }
+    Ok(facts)
+}
+
+/// An object that restricts routes and that cannot be used says that no route of the service may be served: which ones
+/// are meant is not known.
+fn or_barred(restricted: bool, facts: Result<Facts, Complaint>) -> Result<Facts, Complaint> {
+    match facts {
+        Err(complaint) if restricted => {
+            let secret = complaint.secret || complaint.found.is_none();
+            let consequence = Complaint::value(
+                "it has a field that restricts routes, and cannot be used: all routes of the service are answered with 503",
+            );
+            Ok(Facts {
+                said: vec![Fact::Withheld],
+                complaints: vec![
+                    Complaint {
+                        secret,
+                        ..complaint
+                    },
+                    consequence.secret(),
+                ],
+            })
+        }
+        other => other,
+    }
+}
+
+/// Withholds all routes that an object asks for.
+fn withhold_routes(facts: &mut Facts) {
+    for fact in &mut facts.said {
+        if let Fact::Routes(routes) = fact {
+            let all = routes.iter().cloned().map(|route| RouteWish {
+                withheld: true,
+                ..route
+            });
+            *routes = all.collect();
+        }
+    }
+}
+
+/// An object whose fields are taken one by one; what is left in the end was not understood.
+struct Object {
+    fields: Map<String, Value>,
+}
+
+/// What an object says of one route.
+struct Wish {
+    host: Option<RouteHost>,
+    path: Option<PathMatch>,
+    priority: Option<i32>,
+    strip_prefix: bool,
+    redirect_https: bool,
+    withheld: bool,
+}
+
+impl Object {
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        Ok(Self::of(parse(text)?))
+    }
+
+    fn of(mut fields: Map<String, Value>) -> Self {
+        // For those who write and read them; nothing here depends on them.
+        fields.remove("metadata");
+        Self { fields }
+    }
+
+    fn endpoint(mut self) -> Result<Facts, Complaint> {
+        let mut facts = Facts::default();
+        let address: SocketAddr = self
+            .take("address", scalar::address)?
+            .ok_or_else(|| missing("address", "expected ip:port"))?;
+        facts.said.push(Fact::Address(address));
+        let weight = self.take("weight", scalar::weight)?;
+        facts.said.extend(weight.map(Fact::Weight));
+        let check_port = self.take("check_port", scalar::port)?;
+        facts.said.extend(check_port.map(Fact::CheckPort));
+        let grace = self.take("grace", grace)?;
+        let state = self.take("state", scalar::state)?;
+        match (state, grace) {
+            (Some(EndpointState::Draining { .. }), grace) => {
+                facts
+                    .said
+                    .push(Fact::State(EndpointState::Draining { grace }));
+            }
+            (state, grace) => {
+                facts.said.extend(state.map(Fact::State));
+                if grace.is_some() {
+                    let complaint = missing("state", "a grace is used only with draining");
+                    facts.complaints.push(complaint.tolerated());
+                }
+            }
+        }
+        self.mode_and_routes(&mut facts)?;
+        let has_routes = facts
+            .said
+            .iter()
+            .any(|fact| matches!(fact, Fact::Routes(_)));
+        let consequence = match has_routes {
+            true => {
+                "cannot be honoured, the object's routes are answered with 503 while it is there"
+            }
+            false => {
+                "cannot be honoured, the endpoint is served without it; a service or a route that has it is withheld"
+            }
+        };
+        if self.finish(&mut facts, consequence) {
+            withhold_routes(&mut facts);
+        }
+        Ok(facts)
+    }
+
+    fn service(mut self) -> Result<Facts, Complaint> {
+        let mut facts = Facts::default();
+        self.mode_and_routes(&mut facts)?;
+        let consequence =
+            "cannot be honoured, all routes of the service are answered with 503 while it is there";
+        if self.finish(&mut facts, consequence) {
+            facts.said.push(Fact::Withheld);
+        }
+        Ok(facts)
+    }
+
+    /// Returns `true` if a field, here or further in, restricts who may reach a route.
+    fn restricts(&self) -> bool {
+        let mut fields = self.fields.iter();
+        fields.any(|(field, found)| protection::in_field(field, found))
+    }
+
+    /// One field, if it is there and not null.
+    fn take<T>(
+        &mut self,
+        field: &str,
+        parse: impl FnOnce(&str) -> Result<T, Complaint>,
+    ) -> Result<Option<T>, Complaint> {
+        match self.fields.remove(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(found) => in_field(field, &found, parse).map(Some),
+        }
+    }
+
+    /// One field that may be left out, and that narrows where it is there: null never widens.
+    fn place<T>(
+        &mut self,
+        field: &str,
+        parse: impl FnOnce(&str) -> Result<T, Complaint>,
+    ) -> Result<Option<T>, Complaint> {
+        match self.fields.remove(field) {
+            None => Ok(None),
+            Some(Value::Null) => Err(Complaint::field(
+                field,
+                "null",
+                match field {
+                    "host" => "expected a host, or * for every host",
+                    _ => "expected a path, or / for every path",
+                },
+            )),
+            Some(found) => in_field(field, &found, parse).map(Some),
+        }
+    }
+
+    /// One field that is `true` or `false`, if it is there and not null.
+    fn flag(&mut self, field: &str) -> Result<Option<bool>, Complaint> {
+        match self.fields.remove(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(found) => Err(Complaint::field(
+                field,
+                shown(&found),
+                "expected true or false",
+            )),
+        }
+    }
+
+    /// The route that the object asks for. An unknown field makes it useless: it may be meant to narrow. One that is
+    /// restricted is withheld where it is known what it matches; `None`: it is restricted, and that is not known.
+    fn wish(mut self, complaints: &mut Vec<Complaint>) -> Result<Option<Wish>, Complaint> {
+        let mut wrong = Vec::new();
+        let host = kept(self.place("host", scalar::host), &mut wrong);
+        let path = kept(self.place("path", scalar::path), &mut wrong);
+        let mut is_placed = wrong.is_empty() && (host.is_some() || path.is_some());
+        let priority = self.take("priority", scalar::priority);
+        let strip_prefix = self.flag("strip_prefix");
+        let redirect_https = self.flag("redirect_https");
+
+        let mut withheld = false;
+        for (field, found) in self.fields {
+            let restricts = protection::in_field(&field, &found);
+            withheld |= restricts;
+            if protection::says_place(&field) && (!restricts || host.is_none()) {
+                is_placed = false;
+            }
+            if complaints.len() + wrong.len() >= MAX_COMPLAINTS && (withheld || !wrong.is_empty()) {
+                continue;
+            }
+            if restricts {
+                let message = "cannot be honoured, requests of the route are answered with 503 while it is there";
+                complaints.push(Complaint::field(&field, "", message).secret());
+            } else if protection::restricts(&field) {
+                complaints.push(unused(&field, &found).tolerated());
+            } else {
+                let message = "no such field of a route, expected host, path, priority, strip_prefix, redirect_https or metadata";
+                let secret = protection::may_hold_secret(&field);
+                wrong.push(Complaint {
+                    secret,
+                    ..Complaint::field(&field, shown(&found), message)
+                });
+            }
+        }
+        if wrong.is_empty() && !is_placed {
+            wrong.push(Complaint::value("expected a host, a path or both"));
+        }
+        // Where a priority cannot be read, no other route may come first.
+        let is_ranked = priority.is_ok();
+        let priority = kept(priority, &mut wrong);
+        let strip_prefix = kept(strip_prefix, &mut wrong);
+        let redirect_https = kept(redirect_https, &mut wrong);
+        match withheld {
+            true => complaints.extend(wrong.into_iter().map(|complaint| Complaint {
+                // The whole object, in which the restriction is, is not shown.
+                secret: complaint.secret || complaint.found.is_none(),
+                ..complaint
+            })),
+            false => {
+                if let Some(first) = wrong.into_iter().next() {
+                    return Err(first);
+                }
+            }
+        }
+        Ok(is_placed.then(|| Wish {
+            host,
+            path,
+            priority: priority.or_else(|| (!is_ranked).then_some(i32::MAX)),
+            strip_prefix: strip_prefix.unwrap_or_default(),
+            redirect_https: redirect_https.unwrap_or_default(),
+            withheld,
+        }))
+    }
+
+    fn mode_and_routes(&mut self, facts: &mut Facts) -> Result<(), Complaint> {
+        let mode = self.take("mode", scalar::mode)?;
+        facts.said.extend(mode.map(Fact::Mode));
+        let options = ServiceOptions::default()
+            .exclusive(self.flag("exclusive")?)
+            .on_down(self.take("on_down", scalar::on_down)?);
+        if !options.is_empty() {
+            facts.said.push(Fact::Options(options));
+        }
+        let wishes = match self.fields.remove("routes") {
+            None | Some(Value::Null) => return Ok(()),
+            Some(Value::Array(wishes)) if wishes.len() <= MAX_ROUTES => wishes,
+            Some(_) => {
+                return Err(Complaint {
+                    field: Some("routes".to_owned()),
+                    ..Complaint::value("expected an array of at most 256 routes")
+                });
+            }
+        };
+        let mut routes = Vec::with_capacity(wishes.len());
+        for (index, wish) in wishes.into_iter().enumerate() {
+            let place = |complaint: Complaint| Complaint {
+                field: Some(match complaint.field {
+                    Some(field) => format!("routes[{index}].{field}"),
+                    None => format!("routes[{index}]"),
+                }),
+                ..complaint
+            };
+            let Value::Object(fields) = wish else {
+                return Err(place(Complaint::value(
+                    "expected an object with host, path or both",
+                )));
+            };
+            let mut complaints = Vec::new();
+            let wish = Self::of(fields).wish(&mut complaints).map_err(place)?;
+            let room = MAX_COMPLAINTS.saturating_sub(facts.complaints.len());
+            let told = complaints.into_iter().take(room).map(place);
+            facts.complaints.extend(told);
+            match wish {
+                Some(wish) => routes.push(RouteWish {
+                    host: wish.host.unwrap_or_default(),
+                    path: wish.path.unwrap_or_default(),
+                    priority: wish.priority.unwrap_or_default(),
+                    strip_prefix: wish.strip_prefix,
+                    redirect_https: wish.redirect_https,
+                    withheld: wish.withheld,
+                }),
+                None => {
+                    let message = "it is restricted, and what it matches is not known: all routes of the service are answered with 503";
+                    facts
+                        .complaints
+                        .push(place(Complaint::value(message).secret()));
+                    facts.said.push(Fact::Withheld);
+                }
+            }
+        }
+        facts.said.push(Fact::Routes(Arc::from(routes)));
+        Ok(())
+    }
+
+    /// Reports the fields that are left. Returns `true` if one of them restricts who may reach a route.
+    fn finish(self, facts: &mut Facts, consequence: &str) -> bool {
+        let mut withheld = false;
+        for (field, found) in self.fields {
+            let restricts = protection::in_field(&field, &found);
+            withheld |= restricts;
+            if facts.complaints.len() >= MAX_COMPLAINTS {
+                continue;
+            }
+            facts.complaints.push(if restricts {
+                Complaint::field(&field, "", consequence).secret()
+            } else {
+                unused(&field, &found).tolerated()
+            });
+        }
+        withheld
+    }
+}
+
+/// What was parsed; what was wrong goes to `wrong`.
+fn kept<T>(parsed: Result<Option<T>, Complaint>, wrong: &mut Vec<Complaint>) -> Option<T> {
+    parsed.unwrap_or_else(|complaint| {
+        wrong.push(complaint);
+        None
+    })
+}
+
+fn unused(field: &str, found: &Value) -> Complaint {
+    Complaint {
+        secret: protection::may_hold_secret(field),
+        ..Complaint::field(field, shown(found), "no such field, it is not used")
+    }
+}
+
+fn missing(field: &str, expected: &str) -> Complaint {
+    Complaint {
+        field: Some(field.to_owned()),
+        ..Complaint::value(expected)
+    }
+}
+
+fn grace(text: &str) -> Result<Duration, Complaint> {
+    lb_core::duration::parse(text)
+        .ok_or_else(|| Complaint::value("expected a length of time such as 500ms, 10s or 1m30s"))
+}
