@@ -728,3 +728,26 @@ proptest! {
         prop_assert!(end.settled, "{}", end);
     }
 }
+
+/// A free slot is taken out of maintenance by another client, which is not read before an endpoint that stands by gets it.
+#[test]
+fn case_p06_one_that_stands_by_gets_no_traffic_in_a_slot_that_another_client_has_opened() {
+    for opened in [AdminState::Drain, AdminState::Ready] {
+        let mut world = served();
+        for slot in ["slot1", "slot2", "slot3", "slot4"] {
+            if world.server(slot).address.is_some_and(is_parked) {
+                world.server(slot).admin = opened;
+            }
+        }
+        world.wish(ready(&[1, 2]));
+        // No line of the plan gives the service a second primary: `round` looks after each.
+        world.round(usize::MAX);
+        world.converge();
+        assert_eq!(world.serving(), BTreeSet::from([address(1)]));
+        let stands_by = world.slot_of(2);
+        assert_eq!(
+            world.server(stands_by.server.as_str()).admin,
+            AdminState::Maint
+        );
+    }
+}

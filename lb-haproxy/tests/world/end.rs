@@ -299,9 +299,10 @@ fn only_one(
         ));
     }
     let Some(holder) = holder.first() else {
-        // The one that may serve has no slot.
-        let mut others = wanted.values_mut().filter(ready);
-        others.next();
+        // The one that may serve has no slot. One of weight 0 asks for nothing, where another may get traffic.
+        let mut others: Vec<&mut Endpoint> = wanted.values_mut().filter(ready).collect();
+        others.sort_by_key(|endpoint| endpoint.weight.get() == 0);
+        let others = others.into_iter().skip(1);
         others.for_each(|endpoint| endpoint.state = EndpointState::Pending);
         return None;
     };

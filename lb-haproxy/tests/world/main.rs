@@ -214,6 +214,9 @@ const FOUND: [u64; 10] = [
     386_714, 401_890, 407_801, 414_477, 565_672, 594_503, 742_105, 783_473, 839_081, 874_817,
 ];
 
+/// The same, found since services can be exclusive.
+const FOUND_SINCE: [u64; 3] = [650, 1830, 2748];
+
 #[test]
 fn the_seeds_in_which_faults_were_found_are_clean() {
     for seed in FOUND {
@@ -222,6 +225,11 @@ fn the_seeds_in_which_faults_were_found_are_clean() {
             without: 1 << Kind::Exclusive as u32,
             ..Options::of(seed)
         };
+        let violation = play(&options).violation;
+        assert_eq!(violation, None, "repeat with: {options}");
+    }
+    for seed in FOUND_SINCE {
+        let options = Options::of(seed);
         let violation = play(&options).violation;
         assert_eq!(violation, None, "repeat with: {options}");
     }

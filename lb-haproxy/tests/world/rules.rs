@@ -370,9 +370,12 @@ impl World {
             matches!(state, EndpointState::Down | EndpointState::Pending)
         });
         let exclusive = service.is_some_and(|at| self.scene.services[at].is_exclusive());
+        // Its agent had drained it when it was read last, and may have let it in again since: nobody is told of that.
+        let by_agent = self.scene.agents && now < before.since + self.scene.policy.resync;
         if leaves_ready
             && sight.admin == AdminState::Maint
             && !dead
+            && !by_agent
             && !is_parked(address)
             && !exclusive
         {

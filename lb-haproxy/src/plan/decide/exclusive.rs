@@ -132,6 +132,15 @@ impl Decider<'_> {
         }
     }
 
+    /// A free slot of an exclusive service that gets an endpoint which only stands by: another client may have taken the
+    /// slot out of maintenance since it was read, and then its new address would get traffic at once. For the endpoint
+    /// that may serve all servers are read first.
+    pub(super) fn surely_out(&mut self, slot: &Slot, want: Want) {
+        if self.exclusive.is_some() && !want.state.is_ready() {
+            self.state(Stages::Prepare, slot, AdminState::Maint, Why::Fill);
+        }
+    }
+
     /// A tenant in maintenance that must have no session: it is down, or another one of an exclusive service is awaited.
     pub(super) fn tenant_out(&mut self, slot: &Slot, address: SocketAddr, want: Want) {
         if self.must_have_no_session(address, want) {

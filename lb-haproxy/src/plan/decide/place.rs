@@ -110,6 +110,7 @@ impl Decider<'_> {
     ) {
         let server = self.server(slot);
         self.silence_agent(Stages::Prepare, slot);
+        self.surely_out(slot, want);
         self.step(
             Stages::Prepare,
             slot,
