@@ -81,6 +81,19 @@ const TRAEFIK: &[Object] = &[
             ("traefik.http.services.app.loadbalancer.server.port", "80"),
         ],
     ),
+    // S11: a protected path whose program also protects what continues it.
+    (
+        LabelScheme::Traefik,
+        &[
+            ("traefik.http.routers.blog.rule", "Host(`blog.example`)"),
+            (
+                "traefik.http.routers.blogadmin.rule",
+                "Host(`blog.example`) && PathPrefix(`/admin`)",
+            ),
+            ("traefik.http.routers.blogadmin.middlewares", "auth@file"),
+            ("traefik.http.services.blog.loadbalancer.server.port", "80"),
+        ],
+    ),
     // S7: the provider's own suffix.
     (
         LabelScheme::Traefik,
@@ -114,6 +127,36 @@ const OTHERS: &[Object] = &[
             ("com.df.users", "joe:secret"),
         ],
     ),
+    // S11: path_beg, the default, beside a longer path of another service.
+    (
+        LabelScheme::DockerFlow,
+        &[
+            ("com.df.notify", "true"),
+            ("com.df.serviceName", "demo"),
+            ("com.df.serviceDomain", "beg.example"),
+            ("com.df.servicePath", "/demo"),
+            ("com.df.port", "80"),
+        ],
+    ),
+    (
+        LabelScheme::DockerFlow,
+        &[
+            ("com.df.notify", "true"),
+            ("com.df.serviceName", "dir"),
+            ("com.df.serviceDomain", "beg.example"),
+            ("com.df.servicePath", "/demons"),
+            ("com.df.pathType", "path_dir"),
+            ("com.df.port", "80"),
+        ],
+    ),
+    // S11: a location of nginx.
+    (
+        LabelScheme::VirtualHost,
+        &[
+            ("VIRTUAL_HOST", "location.example"),
+            ("VIRTUAL_PATH", "/app"),
+        ],
+    ),
     // S12: a leading dot.
     (
         LabelScheme::VirtualHost,
@@ -138,12 +181,32 @@ const TRAEFIK_REQUESTS: &[Request] = &[
     ("app.example", "/admin", Err(503)),
     ("app.example", "/admin/users", Err(503)),
     ("git.example", "/", Ok("gitea")),
+    ("blog.example", "/", Ok("blog")),
+    ("blog.example", "/adm", Ok("blog")),
+    ("blog.example", "/admin", Err(503)),
+    ("blog.example", "/admin/", Err(503)),
+    ("blog.example", "/admin/x", Err(503)),
+    ("blog.example", "/admin.php", Err(503)),
+    ("blog.example", "/administration/x", Err(503)),
+    ("blog.example", "/x/admin.php", Ok("blog")),
 ];
+
+/// The service of `location.example` below `/app`: its name is made of host and path.
+const LOCATION: &str = "location.example_app-2d7d53fcfdd9b19e";
 
 const OTHER_REQUESTS: &[Request] = &[
     ("foo.example", "/", Ok("flow")),
     ("bar.example", "/", Err(404)),
     ("users.example", "/", Err(503)),
+    ("beg.example", "/demo", Ok("demo")),
+    ("beg.example", "/demo/x", Ok("demo")),
+    ("beg.example", "/demonstration", Ok("demo")),
+    ("beg.example", "/demons", Ok("dir")),
+    ("beg.example", "/demons/x", Ok("dir")),
+    ("beg.example", "/dem", Err(404)),
+    ("location.example", "/app", Ok(LOCATION)),
+    ("location.example", "/app.php", Ok(LOCATION)),
+    ("location.example", "/ap", Err(404)),
     ("dot.example", "/", Ok(".dot.example")),
     ("a.dot.example", "/", Ok(".dot.example")),
     ("inner.example", "/", Err(503)),
@@ -279,7 +342,7 @@ async fn requests_are_answered(executable: Executable, objects: &[Object], reque
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_s01_s02_s03_s04_s07_s10_s12_requests_go_where_their_scheme_says() {
+async fn case_s01_s02_s03_s04_s07_s10_s11_s12_requests_go_where_their_scheme_says() {
     let listed = std::env::var("LB_HAPROXY_MATRIX").unwrap_or_default();
     let mut paths: Vec<Option<&Path>> = listed
         .split_whitespace()

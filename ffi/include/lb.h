@@ -439,8 +439,8 @@ lb_status lb_batch_set_service_options(lb_batch *batch,
                                        lb_error **err);
 
 /**
- * Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "=/api" only
- * that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
+ * Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "^/api" all that
+ * begins with it, "=/api" only that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
  */
 lb_status lb_batch_add_route(lb_batch *batch,
                              const char *host,

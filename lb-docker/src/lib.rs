@@ -53,7 +53,7 @@
 //! | `lb.spread` | Swarm only: `tasks`, `vip` (the service's virtual address) or `nodes` (ingress ports) | [`SwarmConfig::spread`] |
 //!
 //! One container can serve several services: `lb.2.service`, `lb.2.port` and so on. A path prefix ends on a segment
-//! border. The label `lb.address` on a Swarm node gives the address where it can be reached, if Swarm's own is none.
+//! border, unless it is written `shop.example^/api`. The label `lb.address` on a Swarm node gives the address where it can be reached, if Swarm's own is none.
 //!
 //! Other schemes are read by choice ([`LabelScheme`]); of an object that carries several, the first one listed counts.
 //!

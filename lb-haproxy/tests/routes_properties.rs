@@ -51,6 +51,7 @@ fn path() -> impl Strategy<Value = PathMatch> {
         1 => Just(PathMatch::any()),
         3 => path_text(3).prop_map(|path| path.parse().unwrap()),
         2 => path_text(3).prop_map(|path| format!("={path}").parse().unwrap()),
+        2 => path_text(3).prop_map(|path| format!("^{path}").parse().unwrap()),
     ]
 }
 
@@ -64,7 +65,7 @@ fn route() -> impl Strategy<Value = Route> {
 /// Few hosts and paths that lie in each other, so that many routes meet.
 fn nested_route() -> impl Strategy<Value = Route> {
     let host = prop::sample::select(vec!["*", "*.a", "*.a.a", "a.a", "a.a.a"]);
-    let path = prop::sample::select(vec!["/", "/x", "/x/x", "=/x", "=/x/x"]);
+    let path = prop::sample::select(vec!["/", "/x", "/x/x", "^/x", "^/x/x", "=/x", "=/x/x"]);
     (host, path, 0..6_u8, 0..4_i32).prop_map(|(host, path, service, priority)| {
         route_of(host, path, &format!("s{service}"), priority)
     })
@@ -92,7 +93,7 @@ fn near(routes: &[Route]) -> Vec<(String, String)> {
         .iter()
         .flat_map(|route| {
             let text = route.path.to_string();
-            let path = text.trim_start_matches('=').to_owned();
+            let path = text.trim_start_matches(['=', '^']).to_owned();
             [
                 format!("{path}/"),
                 format!("{path}/d"),
@@ -408,6 +409,7 @@ fn a_route_that_cannot_be_met_is_named_and_disturbs_no_other() {
     let routes = [
         route_of("*.a.b.c.d.e.f.g", "/", "deep", 0),
         route_of("a.example", "/x;y", "semicolon", 0),
+        route_of("a.example", "^/x", "strip", 0).with_strip_prefix(true),
         route_of("a.example", "/", "one", 0),
         route_of("a.example", "/", "two", 0),
         Route::new(
@@ -426,6 +428,7 @@ fn a_route_that_cannot_be_met_is_named_and_disturbs_no_other() {
         &issue.unwrap().reason
     };
     assert_eq!(*reason("deep"), RouteFault::TooDeep { labels: 7 });
+    assert!(matches!(reason("strip"), RouteFault::Option { .. }));
     assert!(matches!(reason("semicolon"), RouteFault::Unwritable(_)));
     assert!(matches!(reason("raw"), RouteFault::Invalid(_)));
     assert!(matches!(reason("two"), RouteFault::Shadowed { by } if by.service.as_str() == "one"));

@@ -400,7 +400,7 @@ async fn mistakes_end_with_one_and_say_where_they_are() {
     );
     let sick = world.call(&["status", "--healthy"]);
     assert_eq!(sick.code, Some(3), "{sick:?}");
-    assert!(sick.err.contains("source file is"), "{sick:?}");
+    assert!(sick.err.contains("never_synced source file:"), "{sick:?}");
     agent.signal("TERM");
     assert_eq!(
         agent.ended().code(),

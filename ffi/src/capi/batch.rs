@@ -274,8 +274,8 @@ pub unsafe extern "C" fn lb_batch_set_service_options(
     })
 }
 
-/// Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "=/api" only
-/// that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
+/// Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "^/api" all that
+/// begins with it, "=/api" only that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_batch_add_route(
     batch: *mut Batch,

@@ -207,7 +207,7 @@ fn spec(
 /// A route's host and path, or why it is none.
 pub type ParsedRoute = Result<(RouteHost, PathMatch), String>;
 
-/// The routes in a list such as `shop.example/api, *.example, /static, shop.example=/health`.
+/// The routes in a list such as `shop.example/api, *.example, /static, shop.example=/health, shop.example^/admin`.
 pub fn parse_routes(text: &str) -> impl Iterator<Item = (&str, ParsedRoute)> {
     text.split([',', ' ', '\n', '\t'])
         .filter(|route| !route.is_empty())
@@ -218,6 +218,7 @@ fn parse_route(route: &str) -> ParsedRoute {
     let border = route
         .find("=/")
         .into_iter()
+        .chain(route.find("^/"))
         .chain(route.find('/'))
         .min()
         .unwrap_or(route.len());

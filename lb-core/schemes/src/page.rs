@@ -66,7 +66,7 @@ fn page() -> String {
          name, `**` for the rest. A router with a matcher that routes cannot express (`Method`, `Header`, `Query`, `ClientIP`, \
          `PathRegexp`, `!`) is left out; if it is protected too, all that it may match is withheld. Two objects that define one \
          router differently lose it both, as there. An empty host, as an unset variable leaves it, matches nothing. \
-         A path prefix ends at the border of a segment, where Traefik also matches paths that continue its last segment.",
+         A path prefix also matches paths that continue its last segment, as there; one that `StripPrefix` takes off ends at the border of a segment.",
         traefik::KEYS,
         "traefik.",
     );
@@ -74,8 +74,8 @@ fn page() -> String {
         &mut page,
         "docker-flow-proxy",
         "Labels `com.df.*` of Swarm services and containers. Of services, those with a path below `/.well-known` go first and \
-         those with the root path last; within these, the longer path goes first, where docker-flow-proxy goes by `aclName`. A path ends at the border of a segment; \
-         that docker-flow-proxy also matches paths that continue its last segment is reported.",
+         those with the root path last; within these, the longer path goes first, where docker-flow-proxy goes by `aclName`. A path of `path_beg` also matches \
+         paths that continue its last segment, as there; one that `reqPathSearchReplace` takes off ends at the border of a segment.",
         docker_flow::KEYS,
         "com.df.",
     );
@@ -83,7 +83,7 @@ fn page() -> String {
         &mut page,
         "nginx-proxy",
         "Variables of containers, and the labels below `com.github.nginx-proxy.nginx-proxy.`. A file of passwords in the proxy's \
-         folder cannot be seen from here.",
+         folder cannot be seen from here. A path also matches paths that continue its last segment, as there; one that `VIRTUAL_DEST` takes off ends at the border of a segment.",
         virtual_host::KEYS,
         "",
     );

@@ -194,6 +194,22 @@ impl ServiceSpec {
     }
 }
 
+/// The paths of the routes of a path that another program compares as text. A prefix that is taken off ends on a segment
+/// border. A withheld one is withheld as either, so that it goes before a served one of the same text as either.
+pub(crate) fn paths_of_routes(
+    path: PathMatch,
+    strip: bool,
+    withheld: bool,
+) -> impl Iterator<Item = PathMatch> {
+    let segments = path.clone().by_segments();
+    let both = withheld && segments != path;
+    let first = match strip || both {
+        true => segments,
+        false => path.clone(),
+    };
+    std::iter::once(first).chain(both.then_some(path))
+}
+
 fn place(route: &Route) -> (RouteHost, PathMatch, i32) {
     (route.host.clone(), route.path.clone(), route.priority)
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
     keys::{Effect, Key, find},
+    spec::paths_of_routes,
     traefik::regexp_hosts,
 };
 
@@ -336,7 +337,11 @@ impl Scheme<'_> {
         let protected = self.protected || rewritten;
         let mut spec = ServiceSpec::new(Name::from_text(&match path == PathMatch::any() {
             true => place.host.to_ascii_lowercase(),
-            false => format!("{}{path}", place.host.to_ascii_lowercase()),
+            false => format!(
+                "{}{}",
+                place.host.to_ascii_lowercase(),
+                path.clone().by_segments()
+            ),
         }));
         spec.without_endpoint = !self.reachable;
         let exposed = self.subject.exposed;
@@ -344,14 +349,18 @@ impl Scheme<'_> {
             1 => exposed.first().copied(),
             _ => Some(80),
         });
-        for host in hosts {
+        let strip = strip && !protected;
+        let places = hosts.into_iter().flat_map(|host| {
+            paths_of_routes(path.clone(), strip, protected).map(move |path| (host.clone(), path))
+        });
+        for (host, path) in places {
             let service = match protected {
                 true => withheld(),
                 false => spec.service.clone(),
             };
             spec.routes.push(
-                Route::new(host, path.clone(), service)
-                    .with_strip_prefix(strip && !protected)
+                Route::new(host, path, service)
+                    .with_strip_prefix(strip)
                     .with_redirect_https(self.https && !protected),
             );
         }
@@ -365,12 +374,13 @@ impl Scheme<'_> {
         path: &PathMatch,
         diagnostics: &mut Diagnostics<'_>,
     ) -> (bool, bool) {
-        let own = path.to_string();
+        let exact = matches!(path, PathMatch::Exact(_));
+        let own = path.text();
         match place.dest.as_str() {
             "" => (false, false),
             "/" if own == "/" => (false, false),
-            "/" if matches!(path, PathMatch::Prefix(_)) => (true, false),
-            dest if dest.trim_end_matches('/') == own => (false, false),
+            "/" if !exact => (true, false),
+            dest if !exact && dest.trim_end_matches('/') == own => (false, false),
             _ if self.options.allow_unprotected.allows(&["VIRTUAL_DEST"]) => {
                 diagnostics.warn(
                     "VIRTUAL_DEST",
@@ -398,7 +408,7 @@ fn path(text: &str) -> Result<PathMatch, String> {
     }
     let written = match text.strip_prefix('=') {
         Some(exact) => format!("={}", exact.trim()),
-        None => text.to_owned(),
+        None => format!("^{text}"),
     };
     written
         .parse()

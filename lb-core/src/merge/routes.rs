@@ -214,27 +214,29 @@ fn differing<'a>(
 /// Returns `true` if a route of an earlier source leaves one of a later source nothing: the same path, or for a single
 /// host also a path that contains it. A wildcard and the routes of any host are what a more specific one stands out of.
 fn covers(host: &RouteHost, earlier: &PathMatch, later: &PathMatch) -> bool {
-    earlier == later
-        || (matches!(host, RouteHost::Exact(_))
-            && matches!(earlier, PathMatch::Prefix(_))
-            && match later {
-                PathMatch::Exact(path) | PathMatch::Prefix(path) => earlier.matches(path),
-            })
+    earlier == later || (matches!(host, RouteHost::Exact(_)) && earlier.contains(later))
 }
 
-/// The paths that cover a path of a host.
-fn covering(host: &RouteHost, path: &PathMatch) -> Vec<PathMatch> {
+/// The paths that cover a path of a host. `beginnings` are the lengths of those that may end inside a segment.
+fn covering(host: &RouteHost, path: &PathMatch, beginnings: &BTreeSet<usize>) -> Vec<PathMatch> {
     let mut all = vec![path.clone()];
     if matches!(host, RouteHost::Exact(_)) {
-        let (PathMatch::Exact(text) | PathMatch::Prefix(text)) = path;
+        let text = path.text();
         let borders = text.match_indices('/').map(|(at, _)| at);
-        let prefixes = borders
-            .filter_map(|at| text.get(..at))
-            .chain([text.as_ref()]);
+        let whole = (!matches!(path, PathMatch::Beginning(_))).then_some(text);
+        let prefixes = borders.filter_map(|at| text.get(..at)).chain(whole);
         all.extend(
             prefixes
                 .filter(|prefix| !prefix.is_empty())
                 .map(|prefix| PathMatch::Prefix(prefix.into())),
+        );
+        let lengths = beginnings
+            .iter()
+            .take_while(|length| **length <= text.len());
+        all.extend(
+            lengths
+                .filter_map(|length| text.get(..*length))
+                .map(|beginning| PathMatch::Beginning(beginning.into())),
         );
         all.push(PathMatch::any());
     }
@@ -264,8 +266,9 @@ impl Host {
         if sources.differ() {
             first.sort_by_key(|(_, (id, _))| *id);
             let mut taken: BTreeMap<PathMatch, Vec<SourceId>> = BTreeMap::new();
+            let mut beginnings: BTreeSet<usize> = BTreeSet::new();
             for (spot, winner) in first {
-                let lost = covering(own, &spot.0).iter().any(|path| {
+                let lost = covering(own, &spot.0, &beginnings).iter().any(|path| {
                     let takers = taken.get(path).into_iter().flatten();
                     takers
                         .into_iter()
@@ -273,6 +276,9 @@ impl Host {
                 });
                 if lost {
                     continue;
+                }
+                if let PathMatch::Beginning(text) = &spot.0 {
+                    beginnings.insert(text.len());
                 }
                 let takers = taken.entry(spot.0.clone()).or_default();
                 if !takers.contains(&winner.0) {
@@ -369,5 +375,39 @@ impl fmt::Display for Leads {
             write!(f, " with {option}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_that_cover_one_are_those_that_contain_it() {
+        let all: Vec<PathMatch> = [
+            "/", "/a", "^/a", "=/a", "^/ab", "/ab", "/a/b", "^/a/b", "=/a/b", "^/a.b", "=/a.b",
+        ]
+        .iter()
+        .map(|text| text.parse().unwrap())
+        .collect();
+        let beginnings = all
+            .iter()
+            .filter(|path| matches!(path, PathMatch::Beginning(_)))
+            .map(|path| path.text().len())
+            .collect();
+        for host in ["a.example", "*.example", "*"] {
+            let host: RouteHost = host.parse().unwrap();
+            for later in &all {
+                let found = covering(&host, later, &beginnings);
+                for earlier in &all {
+                    let expected = covers(&host, earlier, later);
+                    assert_eq!(
+                        found.contains(earlier),
+                        expected,
+                        "{host}: {earlier}, {later}"
+                    );
+                }
+            }
+        }
     }
 }

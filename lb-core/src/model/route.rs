@@ -9,8 +9,8 @@ use super::Name;
 /// One rule: requests for this host and path belong to this service.
 ///
 /// Routes order by priority, the greater first, across all hosts and paths. Of equal priority, the more specific goes
-/// first: exact host before wildcard before any, exact path before prefix, longer before shorter. The first route that
-/// matches a request gets it.
+/// first: exact host before wildcard before any, exact path before prefix, longer before shorter, and of one text the prefix
+/// that ends on a segment border before the one that does not. The first route that matches a request gets it.
 ///
 /// ```
 /// use lb_core::{PathMatch, Route, RouteHost};
@@ -228,7 +228,8 @@ impl fmt::Display for RouteHost {
     }
 }
 
-/// The paths of a route. Written `/a/b` for a prefix that ends on a segment border, `=/a/b` for one path.
+/// The paths of a route. Written `/a/b` for a prefix that ends on a segment border, `=/a/b` for one path, `^/a/b` for every
+/// path that begins with this text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum PathMatch {
@@ -236,6 +237,9 @@ pub enum PathMatch {
     Exact(Arc<str>),
     /// This path and everything below it: `/a` matches `/a` and `/a/b`, not `/ab`. `/` matches everything.
     Prefix(Arc<str>),
+    /// Every path that begins with this text, on a segment border or not: `^/a` matches `/a`, `/a/b` and `/ab`. One that
+    /// ends in `/` is read as a [`Prefix`](Self::Prefix). Goes with no `strip_prefix`.
+    Beginning(Arc<str>),
 }
 
 impl PathMatch {
@@ -254,12 +258,40 @@ impl PathMatch {
             Self::Prefix(own) => path
                 .strip_prefix(own.as_ref())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Beginning(own) => path.starts_with(own.as_ref()),
         }
     }
 
-    fn text(&self) -> &str {
+    /// Returns `true` if every path of the other is one of these.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(_), _) => self == other,
+            // Of what begins with `/a`, `/ab` is not below `/a`.
+            (Self::Prefix(own), Self::Beginning(path)) => {
+                own.ends_with('/') && path.starts_with(own.as_ref())
+                    || path
+                        .strip_prefix(own.as_ref())
+                        .is_some_and(|rest| rest.starts_with('/'))
+            }
+            _ => self.matches(other.text()),
+        }
+    }
+
+    /// The path as it is written, without the sign before it.
+    #[must_use]
+    pub fn text(&self) -> &str {
         match self {
-            Self::Exact(path) | Self::Prefix(path) => path,
+            Self::Exact(path) | Self::Prefix(path) | Self::Beginning(path) => path,
+        }
+    }
+
+    /// The prefix of the same text that ends on a segment border; an exact path stays.
+    #[must_use]
+    pub fn by_segments(self) -> Self {
+        match self {
+            Self::Beginning(path) => Self::Prefix(path),
+            other => other,
         }
     }
 }
@@ -272,11 +304,13 @@ impl Default for PathMatch {
 
 impl Ord for PathMatch {
     fn cmp(&self, other: &Self) -> Ordering {
-        let rank = |path: &Self| u8::from(matches!(path, Self::Prefix(_)));
-        rank(self)
-            .cmp(&rank(other))
+        let exact = |path: &Self| matches!(path, Self::Exact(_));
+        let wider = |path: &Self| matches!(path, Self::Beginning(_));
+        exact(other)
+            .cmp(&exact(self))
             .then_with(|| other.text().len().cmp(&self.text().len()))
             .then_with(|| self.text().cmp(other.text()))
+            .then_with(|| wider(self).cmp(&wider(other)))
     }
 }
 
@@ -290,9 +324,9 @@ impl FromStr for PathMatch {
     type Err = InvalidRoute;
 
     fn from_str(text: &str) -> Result<Self, InvalidRoute> {
-        let (exact, path) = match text.strip_prefix('=') {
-            Some(path) => (true, path),
-            None => (false, text),
+        let (sign, path) = match text.split_at_checked(1) {
+            Some((sign @ ("=" | "^"), path)) => (sign, path),
+            _ => ("", text),
         };
         let path_fits = path.starts_with('/')
             && path.len() <= 1024
@@ -304,8 +338,10 @@ impl FromStr for PathMatch {
                 path: text.to_owned(),
             });
         }
-        Ok(if exact {
+        Ok(if sign == "=" {
             Self::Exact(path.into())
+        } else if sign == "^" && !path.ends_with('/') {
+            Self::Beginning(path.into())
         } else if path.len() > 1 {
             // `/a/` and `/a` are the same wish; one spelling keeps them from being two routes.
             Self::Prefix(path.trim_end_matches('/').into()).or_root()
@@ -344,6 +380,7 @@ impl fmt::Display for PathMatch {
         match self {
             Self::Exact(path) => write!(f, "={path}"),
             Self::Prefix(path) => f.write_str(path),
+            Self::Beginning(path) => write!(f, "^{path}"),
         }
     }
 }
@@ -360,7 +397,7 @@ pub enum InvalidRoute {
     },
     /// The path is no path prefix or exact path.
     #[error(
-        "path is {path:?}, expected a prefix such as /api or an exact path such as =/api, of at most 1024 printable ASCII characters without ? # \\ \""
+        "path is {path:?}, expected a prefix such as /api or ^/api, or an exact path such as =/api, of at most 1024 printable ASCII characters without ? # \\ \""
     )]
     Path {
         /// The text given.
@@ -385,6 +422,43 @@ mod tests {
         }
         assert!(PathMatch::any().matches("/anything"));
         assert_eq!("//".parse::<PathMatch>().unwrap(), PathMatch::any());
+    }
+
+    #[test]
+    fn beginnings_end_anywhere() {
+        let path: PathMatch = "^/admin".parse().unwrap();
+        assert_eq!(path.to_string(), "^/admin");
+        for (request, expected) in [
+            ("/admin", true),
+            ("/admin/x", true),
+            ("/admin.php", true),
+            ("/administration", true),
+            ("/adm", false),
+            ("/x/admin", false),
+        ] {
+            assert_eq!(path.matches(request), expected, "{request}");
+        }
+        let read = |text: &str| text.parse::<PathMatch>().unwrap();
+        assert_eq!(read("^/admin/"), read("/admin"));
+        assert_eq!(read("^/"), PathMatch::any());
+        for (outer, inner, expected) in [
+            ("^/a", "/a", true),
+            ("^/a", "^/ab", true),
+            ("^/a", "=/ab", true),
+            ("/a", "^/a", false),
+            ("/a", "^/ab", false),
+            ("/a", "^/a/b", true),
+            ("/", "^/a", true),
+            ("=/a", "^/a", false),
+            ("=/a", "=/a", true),
+            ("^/ab", "^/a", false),
+        ] {
+            assert_eq!(
+                read(outer).contains(&read(inner)),
+                expected,
+                "{outer} {inner}"
+            );
+        }
     }
 
     #[test]
@@ -416,6 +490,8 @@ mod tests {
             route("*", "/").with_priority(1),
             route("a.example", "=/x"),
             route("a.example", "/long/path"),
+            route("a.example", "^/long/path"),
+            route("a.example", "^/long/pat"),
             route("a.example", "/"),
             route("*.b.example", "/"),
             route("*.example", "=/x"),

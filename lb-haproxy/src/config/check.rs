@@ -116,13 +116,13 @@ impl Check {
 }
 
 fn check_path(path: &PathMatch) -> Result<&str, ConfigError> {
-    let (PathMatch::Exact(text) | PathMatch::Prefix(text)) = path;
+    let text = path.text();
     let fits = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
     match text.starts_with('/') && text.chars().all(fits) {
         true => Ok(text),
         false => Err(ConfigError::Unwritable {
             what: "check path",
-            text: text.as_ref().to_owned(),
+            text: text.to_owned(),
         }),
     }
 }

@@ -201,6 +201,9 @@ impl Rule {
         let path = match &self.path {
             PathMatch::Prefix(path) if &**path == "/" => vec![String::new()],
             PathMatch::Exact(path) => vec![format!("{{ path -m str -- {} }}", word("path", path)?)],
+            PathMatch::Beginning(path) => {
+                vec![format!("{{ path -m beg -- {} }}", word("path", path)?)]
+            }
             PathMatch::Prefix(path) => {
                 let path = word("path", path)?;
                 vec![

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     RouteMap,
     frontend::{UNAVAILABLE, UNAVAILABLE_TCP},
-    key::{MAX_WILDCARD_LABELS, host_chain, host_key, path_chain, path_key},
+    key::{MAX_WILDCARD_LABELS, host_chain, host_key, longest_prefix, path_key},
     value::{MAX_STRIP, value_text},
 };
 use crate::proto::{InvalidMapText, MapKey, MapValue};
@@ -147,6 +147,12 @@ pub fn compile_http<'a>(
     compile(routes, backend_of, UNAVAILABLE, |route| {
         let path: Result<PathMatch, _> = route.path.to_string().parse();
         let path = path.map_err(RouteFault::Invalid)?;
+        if route.strip_prefix && matches!(path, PathMatch::Beginning(_)) {
+            return Err(RouteFault::Option {
+                option: "strip_prefix",
+                of: "a prefix that may end inside a segment",
+            });
+        }
         if strips(route) > MAX_STRIP {
             return Err(RouteFault::Option {
                 option: "strip_prefix",
@@ -258,9 +264,7 @@ fn build<'a>(
 /// How many segments a route takes off: 0 for none.
 fn strips(route: &Route) -> usize {
     match (&route.path, route.strip_prefix) {
-        (PathMatch::Exact(path) | PathMatch::Prefix(path), true) if path.len() > 1 => {
-            path.matches('/').count()
-        }
+        (path, true) if path.text().len() > 1 => path.text().matches('/').count(),
         _ => 0,
     }
 }
@@ -345,7 +349,7 @@ impl<'a> Table<'a> {
         let paths = self.hosts.get(host)?;
         match path.is_empty() {
             true => paths.get(path).copied(),
-            false => path_chain(path).find_map(|path| paths.get(path).copied()),
+            false => longest_prefix(paths, path, 1).copied(),
         }
     }
 

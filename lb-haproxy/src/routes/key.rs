@@ -1,8 +1,10 @@
 //! How a host and a path are written as the key of a map entry, and which key goes before which.
 
 use std::{
-    borrow::Cow,
+    borrow::{Borrow, Cow},
     cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    ops::Bound,
 };
 
 use lb_core::{PathMatch, RouteHost};
@@ -30,6 +32,7 @@ pub(super) fn path_key(path: &PathMatch) -> String {
     match path {
         PathMatch::Exact(path) => format!("{path}{END}"),
         PathMatch::Prefix(path) => format!("{}/", path.trim_end_matches('/')),
+        PathMatch::Beginning(path) => path.as_ref().to_owned(),
     }
 }
 
@@ -70,13 +73,32 @@ pub(super) fn request_host(host: &str) -> String {
     }
 }
 
-/// The path keys that contain a path's part of a lookup or key, the longest first, itself included.
-pub(super) fn path_chain(path: &str) -> impl Iterator<Item = &str> {
-    let whole = (!path.ends_with('/')).then_some(path);
-    let prefixes = path
-        .rmatch_indices('/')
-        .filter_map(|(at, _)| path.get(..=at));
-    whole.into_iter().chain(prefixes)
+/// The entry whose key is the longest that the text begins with, of keys of at least `least` bytes.
+///
+/// Each step leaves out all keys that share no more with the text, so that there are few, and at most one per byte.
+pub(super) fn longest_prefix<'m, K: Borrow<str> + Ord, V>(
+    entries: &'m BTreeMap<K, V>,
+    text: &str,
+    least: usize,
+) -> Option<&'m V> {
+    let mut text = text;
+    while text.len() >= least {
+        let (key, value) = entries
+            .range::<str, _>((Bound::Unbounded, Bound::Included(text)))
+            .next_back()?;
+        let key: &str = key.borrow();
+        let shared = key
+            .bytes()
+            .zip(text.bytes())
+            .take_while(|(own, other)| own == other)
+            .count();
+        if shared == key.len() {
+            return (shared >= least).then_some(value);
+        }
+        // A text with other than ASCII has borders of characters.
+        text = text.get(..text.floor_char_boundary(shared))?;
+    }
+    None
 }
 
 /// At which look a request finds a key: the smaller, the earlier. Two keys of which one request may find both, at
@@ -156,10 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn a_path_lies_below_each_of_its_chain() {
-        let chain: Vec<_> = path_chain("/a/b/?").collect();
-        assert_eq!(chain, ["/a/b/?", "/a/b/", "/a/", "/"]);
-        let chain: Vec<_> = path_chain("/a/").collect();
-        assert_eq!(chain, ["/a/", "/"]);
+    fn the_longest_key_that_a_text_begins_with_is_found() {
+        let keys = ["", "/", "/a", "/a.b", "/a/", "/a/b/", "/a/b/?", "/ab", "/é"];
+        let map: BTreeMap<&str, &str> = keys.into_iter().map(|key| (key, key)).collect();
+        for (text, expected) in [
+            ("/a/b/?", Some("/a/b/?")),
+            ("/a/b/c/?", Some("/a/b/")),
+            ("/a/c/?", Some("/a/")),
+            ("/a.c/?", Some("/a")),
+            ("/aa/?", Some("/a")),
+            ("/b/?", Some("/")),
+            ("/è/?", Some("/")),
+            ("x", None),
+        ] {
+            assert_eq!(longest_prefix(&map, text, 1).copied(), expected, "{text}");
+        }
+        assert_eq!(longest_prefix(&map, "x", 0), Some(&""));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    key::{END, lookup_hosts, path_chain, request_host},
+    key::{END, longest_prefix, lookup_hosts, request_host},
     value::backend_of_value,
 };
 use crate::proto::{Command, InvalidMapText, MapEntry, MapKey, MapValue};
@@ -60,9 +60,10 @@ impl RouteMap {
         };
         let host = request_host(host);
         let hosts = lookup_hosts(&host);
-        let looks = hosts
-            .iter()
-            .map(|host| path_chain(&path).find_map(|path| self.value(&format!("{host}{path}"))));
+        let looks = hosts.iter().map(|host| {
+            let least = host.len() + 1;
+            longest_prefix(&self.entries, &format!("{host}{path}"), least)
+        });
         looks.collect()
     }
 

@@ -53,6 +53,7 @@ impl Router {
             "/",
             "/api",
             "/api/v1",
+            "/ap",
             "/a/b/c",
             "//x",
             "/x%2fy",
@@ -99,9 +100,7 @@ impl Router {
         let path_fits = match self.path {
             None | Some(("PathPrefix", "/")) => true,
             Some(("Path", own)) => path == own,
-            Some((_, own)) => path
-                .strip_prefix(own)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Some((_, own)) => path.starts_with(own),
         };
         host_fits && path_fits
     }
@@ -111,7 +110,7 @@ impl Router {
             self.host.unwrap_or("*"),
             match self.path {
                 Some(("Path", path)) => format!("={path}"),
-                Some((_, path)) => path.to_owned(),
+                Some((_, path)) => format!("^{path}"),
                 None => "/".to_owned(),
             },
         );

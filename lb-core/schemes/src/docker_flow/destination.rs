@@ -7,6 +7,7 @@ use crate::{
     Diagnostics, Options, ServiceSpec,
     keys::{Effect, find},
     labels::flag,
+    spec::paths_of_routes,
 };
 
 /// What a destination comes to.
@@ -119,6 +120,10 @@ fn usable(
     let protected = protected || rewritten;
     let https = labels.is_true("httpsOnly", index) && spec.mode == Mode::Http;
     let priority = rank(labels, spec.mode);
+    let strip = strip && !protected;
+    let places = places.into_iter().flat_map(|(host, path)| {
+        paths_of_routes(path, strip, protected).map(move |path| (host.clone(), path))
+    });
     for (host, path) in places {
         let name = match protected {
             true => withheld(),
@@ -127,7 +132,7 @@ fn usable(
         spec.routes.push(
             Route::new(host, path, name)
                 .with_priority(priority)
-                .with_strip_prefix(strip && !protected)
+                .with_strip_prefix(strip)
                 .with_redirect_https(https && !protected),
         );
     }
@@ -234,9 +239,10 @@ fn places(
         return None;
     }
     let path_type = labels.of("pathType", index);
-    let exact = match path_type.as_ref().map(|(_, kind)| *kind) {
-        None | Some("path_beg" | "path_dir") => false,
-        Some("path") => true,
+    let (exact, by_segments) = match path_type.as_ref().map(|(_, kind)| *kind) {
+        None | Some("path_beg") => (false, false),
+        Some("path_dir") => (false, true),
+        Some("path") => (true, false),
         Some(other) => {
             *lost = true;
             let key = path_type.as_ref().map_or("pathType", |(key, _)| key);
@@ -273,17 +279,14 @@ fn places(
         && let Some((key, list)) = &paths
     {
         for path in items(list) {
-            let written = match exact {
-                true => format!("={path}"),
-                false => path.to_owned(),
+            let sign = match (exact, by_segments) {
+                (true, _) => "=",
+                (false, true) => "",
+                (false, false) => "^",
             };
-            match written.parse() {
-                Ok(path) => {
-                    continued(&path, &full(key), diagnostics);
-                    found.push(path);
-                }
+            match format!("{sign}{path}").parse::<PathMatch>() {
+                Ok(path) => found.push(path),
                 Err(error) => {
-                    let error: lb_core::model::InvalidRoute = error;
                     diagnostics.invalid(&full(key), path, error.to_string());
                 }
             }
@@ -328,17 +331,6 @@ fn places(
     )
 }
 
-/// Reports that `path_beg` matches inside a segment there, which prefixes here do not.
-fn continued(path: &PathMatch, key: &str, diagnostics: &mut Diagnostics<'_>) {
-    if matches!(path, PathMatch::Prefix(_)) && *path != PathMatch::any() {
-        diagnostics.warn(
-            key,
-            &path.to_string(),
-            format!("{path} and what is below it is matched; docker-flow-proxy's path_beg also matches paths that continue its last segment, such as {path}x"),
-        );
-    }
-}
-
 /// A host as it is written there: `*` may stand before a dot.
 fn host(text: &str) -> Result<RouteHost, String> {
     let dotted = text.strip_prefix('.').map(|domain| format!("*.{domain}"));
@@ -380,10 +372,11 @@ fn rewrite(
         return (false, false);
     };
     let own = |path: &PathMatch| {
-        let path = path.to_string();
+        let exact = matches!(path, PathMatch::Exact(_));
+        let path = path.text();
         let (search, replace) = rewrite.split_once(',').unwrap_or((rewrite, ""));
         let search = search.trim_start_matches('^');
-        path.starts_with('/')
+        !exact
             && path != "/"
             && !rewrite.contains(':')
             && ((search == format!("{path}/") && replace == "/")

@@ -14,6 +14,7 @@ use crate::{
     keys::{Effect, find},
     labels::flag,
     options::EntryPoint,
+    spec::paths_of_routes,
 };
 
 /// The keys of one router, with what they need to be read.
@@ -130,15 +131,6 @@ impl RouterKeys<'_> {
         let Some(parsed) = parsed.filter(|_| protected || !foreign) else {
             return router;
         };
-        if protected
-            && self.protocol == Protocol::Http
-            && let Some(path) = parsed.alternatives.iter().find_map(segment)
-        {
-            diagnostics.warn_masked(
-                &self.full("rule"),
-                format!("{path} and what is below it is withheld; Traefik protects paths that continue its last segment too, such as {path}x, which go where they would without the router"),
-            );
-        }
         router.outcome = match (protected, parsed.beyond) {
             // To withhold more than the rule must not reach other hosts.
             (true, Some(_)) if parsed.alternatives.iter().any(|way| way.host.is_none()) => {
@@ -468,10 +460,11 @@ impl RouterKeys<'_> {
         !prefixes.is_empty()
             && rule.alternatives.iter().all(|way| {
                 way.path.as_ref().is_some_and(|path| {
-                    let own = path.to_string();
-                    prefixes
-                        .iter()
-                        .any(|prefix| own.starts_with('/') && prefix.trim_end_matches('/') == own)
+                    let own = path.text();
+                    !matches!(path, PathMatch::Exact(_))
+                        && prefixes
+                            .iter()
+                            .any(|prefix| prefix.trim_end_matches('/') == own)
                 })
             })
     }
@@ -486,27 +479,20 @@ impl Router {
             Outcome::Served(ways) => (ways, service.clone(), true),
             Outcome::Withheld(ways) | Outcome::WithheldService(ways) => (ways, withheld(), false),
         };
+        let strip = served && self.strip_prefix;
         ways.iter()
-            .map(|way| {
-                Route::new(
-                    way.host.clone().unwrap_or_default(),
-                    way.path.clone().unwrap_or_default(),
-                    service.clone(),
-                )
-                .with_priority(self.priority)
-                .with_strip_prefix(served && self.strip_prefix)
-                .with_redirect_https(served && self.redirect_https)
+            .flat_map(|way| {
+                let paths = paths_of_routes(way.path.clone().unwrap_or_default(), strip, !served);
+                paths.map(|path| (way.host.clone().unwrap_or_default(), path))
+            })
+            .map(|(host, path)| {
+                Route::new(host, path, service.clone())
+                    .with_priority(self.priority)
+                    .with_strip_prefix(strip)
+                    .with_redirect_https(served && self.redirect_https)
             })
             .collect()
     }
-}
-
-/// The path of an alternative that ends inside a segment for Traefik, and at its border here.
-fn segment(way: &Alternative) -> Option<String> {
-    way.path
-        .as_ref()
-        .filter(|path| matches!(path, PathMatch::Prefix(_)) && **path != PathMatch::any())
-        .map(ToString::to_string)
 }
 
 /// A name as it is shown in a sentence: nothing that is not of a name.

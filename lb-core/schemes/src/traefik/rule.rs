@@ -407,7 +407,7 @@ fn exact_host(name: &str, value: &str) -> Result<RouteHost, InvalidRule> {
 fn path(name: &str, value: &str, exact: bool) -> Result<PathMatch, InvalidRule> {
     let written = match exact {
         true => format!("={value}"),
-        false => value.to_owned(),
+        false => format!("^{value}"),
     };
     written
         .parse()
@@ -458,16 +458,10 @@ fn both_hosts(a: &RouteHost, b: &RouteHost) -> Option<RouteHost> {
 }
 
 fn both_paths(a: &PathMatch, b: &PathMatch) -> Option<PathMatch> {
-    let within = |inner: &PathMatch, outer: &PathMatch| match (inner, outer) {
-        (PathMatch::Exact(path) | PathMatch::Prefix(path), PathMatch::Prefix(_)) => {
-            outer.matches(path)
-        }
-        _ => inner == outer,
-    };
-    if within(a, b) {
+    if b.contains(a) {
         return Some(a.clone());
     }
-    within(b, a).then(|| b.clone())
+    a.contains(b).then(|| b.clone())
 }
 
 fn bounded(alternatives: &[Alternative]) -> Result<(), InvalidRule> {
@@ -507,12 +501,12 @@ mod tests {
             ("Host(`a.example.`)", &["a.example"]),
             ("Host(`a`) || Host(`b`)", &["a", "b"]),
             ("Host(`a`,`b`)", &["a", "b"]),
-            ("Host(`a`) && PathPrefix(`/x`)", &["a/x"]),
+            ("Host(`a`) && PathPrefix(`/x`)", &["a^/x"]),
             (
                 "(Host(`a`) || Host(`b`)) && (PathPrefix(`/x`) || Path(`/y`))",
-                &["a/x", "a=/y", "b/x", "b=/y"],
+                &["a^/x", "a=/y", "b^/x", "b=/y"],
             ),
-            ("Host(`a`) && PathPrefix(`/x`) || Host(`b`)", &["a/x", "b"]),
+            ("Host(`a`) && PathPrefix(`/x`) || Host(`b`)", &["a^/x", "b"]),
             ("HostRegexp(`^.+\\.example\\.com$`)", &["*.example.com"]),
             ("HostRegexp(`{sub:.+}.example.com`)", &["*.example.com"]),
             (
@@ -527,8 +521,9 @@ mod tests {
             ("Path(`/a/b`) && PathPrefix(`/a`)", &["=/a/b"]),
             (
                 "PathPrefix(`/a`) && PathPrefix(`/a/b`) && Host(`h`)",
-                &["h/a/b"],
+                &["h^/a/b"],
             ),
+            ("PathPrefix(`/a`) && PathPrefix(`/ab`)", &["^/ab"]),
         ] {
             let found = parse(Protocol::Http, rule).unwrap();
             assert_eq!(ways(&found), expected, "{rule}");
@@ -586,7 +581,7 @@ mod tests {
             ("Query(`k`, ``)", &[""], "Query"),
             (
                 "HostRegexp(`^[a-z]+\\.example$`) && PathPrefix(`/x`)",
-                &["/x"],
+                &["^/x"],
                 "the pattern of HostRegexp",
             ),
             ("Path(`/p/{id}`)", &[""], "the pattern of Path"),
