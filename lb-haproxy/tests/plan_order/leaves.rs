@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lb_core::EndpointState;
+use lb_core::{EndpointState, model::Changes};
 use lb_haproxy::{
     observed::{Gauges, Server},
-    plan::Read,
+    plan::{Planner, Read},
     policy::Policy,
     proto::{AdminState, Command, Health, ServerRef},
 };
@@ -36,6 +36,35 @@ fn i8_the_time_of_a_drain_found_running_begins_when_it_is_found() {
             .any(|command| matches!(command, Command::ShutdownSessions(_))),
         "{cut:?}"
     );
+}
+
+/// Its agent drained it long ago, and may have let it in again since it was read: it has its time nevertheless.
+#[test]
+fn i8_the_time_of_one_that_its_agent_drained_begins_when_it_is_to_leave() {
+    let before = wish(&[("a", &[(1, 100)])]);
+    let mut planner = planner((3, 2), &before);
+    let mut drained = server("slot1", 1, 1, AdminState::Drain);
+    (drained.has_agent, drained.agent_enabled) = (true, true);
+    planner.observe(&name("a"), vec![drained], HOUR);
+    planner.plan(HOUR);
+    let busy = Gauges {
+        sessions: 1,
+        used: 1,
+        ..Gauges::default()
+    };
+    let removed = HOUR * 3;
+    planner.observe_gauges(&name("a"), 1, busy, removed);
+    planner.desire(&before, &wish(&[("a", &[])]), &Changes::Everything);
+    let cuts = |planner: &mut Planner, now| {
+        let commands = commands(&planner.plan(now));
+        let cut = |command: &Command| matches!(command, Command::ShutdownSessions(_));
+        commands.iter().any(cut)
+    };
+    assert!(!cuts(&mut planner, removed));
+    assert!(cuts(
+        &mut planner,
+        removed + Policy::default().drain_timeout
+    ));
 }
 
 #[test]

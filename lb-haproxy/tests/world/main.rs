@@ -215,7 +215,7 @@ const FOUND: [u64; 10] = [
 ];
 
 /// The same, found since services can be exclusive.
-const FOUND_SINCE: [u64; 3] = [650, 1830, 2748];
+const FOUND_SINCE: [u64; 7] = [650, 1830, 2748, 4043, 6227, 8939, 9261];
 
 #[test]
 fn the_seeds_in_which_faults_were_found_are_clean() {

@@ -226,7 +226,9 @@ impl World {
             let Some(service) = service.filter(|at| self.scene.services[*at].is_exclusive()) else {
                 continue;
             };
-            let open = sight.admin != AdminState::Maint || sight.sessions > 0;
+            // What another client opened is not known before it is read, and a reply may be under way for long.
+            let unread = sight.tainted && !sight.known;
+            let open = !unread && (sight.admin != AdminState::Maint || sight.sessions > 0);
             if let Some(address) = sight.address.filter(|at| !is_parked(*at) && open) {
                 all[service].insert(address);
             }
@@ -535,7 +537,10 @@ impl World {
                         .any(|sight| has_it(&sight) || sight.address.is_some_and(is_parked)),
                 };
                 let held = self.sights.iter().any(|sight| {
-                    sight.place == place && sight.address == Some(*address) && sight.is_held()
+                    // Half of a weight of 1 is none, and what an agent weighs stays as it says.
+                    let weighed_out = sight.agent.is_some() && sight.weight == 0;
+                    let is_at_it = sight.place == place && sight.address == Some(*address);
+                    is_at_it && (sight.is_held() || weighed_out)
                 });
                 ready && !held && !left.contains(address) && possible
             });

@@ -137,7 +137,9 @@ impl Decider<'_> {
             _ => None,
         };
         let grace = grace.unwrap_or(self.context.policy.drain_timeout);
-        let deadline = slot.since.saturating_add(grace);
+        // It may drain for longer than it is to leave: its agent or an operator drained it, and may have let it in meanwhile.
+        let begun = slot.leaving_since.unwrap_or(slot.since).max(slot.since);
+        let deadline = begun.saturating_add(grace);
         if slot.quiet_since(slot.since) || self.context.policy.persistence {
             self.state(Stages::Leave, slot, AdminState::Maint, Why::Retire);
         } else if self.context.now >= deadline {
