@@ -163,7 +163,7 @@ async fn restricted_routes_are_withheld(executable: Executable) {
         ("t.example", "/", 200),
         ("t.example", "/admin", 503),
         ("T.EXAMPLE:80", "/admin/users", 503),
-        ("t.example", "/administration", 200),
+        ("t.example", "/administration", 503),
         ("else.example", "/admin", 200),
         ("inner.example", "/", 503),
     ]);
