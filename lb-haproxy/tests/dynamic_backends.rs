@@ -208,6 +208,7 @@ async fn services_without_a_backend_get_a_spare_one_and_then_one_made_at_run_tim
         let written = driver.traffic().changes;
         driver.converge(&two).await.unwrap();
         assert_eq!(driver.traffic().changes, written);
+        drop(driver);
         let mut driver = subject.driver(DynamicBackends::Auto);
         let adopted = settle(&mut driver, &two).await;
         assert_eq!(
