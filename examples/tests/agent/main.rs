@@ -44,6 +44,8 @@ async fn an_edited_file_is_followed_and_i2_the_end_of_the_agent_leaves_haproxy_s
     let mut agent = world.agent();
     assert_eq!(next_notice(), "READY=1");
     world.until_served_by(&a);
+    // Only what is still there is said to be in effect: the first is logged before the second takes its place.
+    agent.until_logged("endpoint in effect");
     world.write_endpoints("services.toml", &[&b]);
     world.until_served_by(&b);
 
