@@ -30,7 +30,7 @@ pub(crate) fn alarming_kinds() -> String {
 }
 
 impl Conditions {
-    /// What an operator must act on, a line each.
+    /// Lists the conditions that an operator must act on, a line each.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints: Vec<String> = self
             .conditions

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, Filter};
 /// The most bytes of one line.
 const LINE: usize = 8 * 1024;
 
-/// How many lines one place of the program may log in a window.
+/// The number of lines that one place of the program may log in a window.
 const MOST: u32 = 200;
 
 /// The window in which lines are counted.

@@ -125,7 +125,7 @@ async fn first_snapshot(spec: Spec, limit: Duration) -> Result<(Arc<Snapshot>, S
     Ok((snapshot, status))
 }
 
-/// How often to look why there is nothing yet.
+/// The pause between two looks at why no source has completed its initial sync.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Why each source has not completed its initial sync, each reason shown once, on standard error.
@@ -145,7 +145,7 @@ impl Waits {
     }
 }
 
-/// What keeps sources from their initial sync.
+/// Returns what keeps sources from their initial sync.
 fn reasons(status: &Status) -> Vec<String> {
     let waiting = status
         .sources

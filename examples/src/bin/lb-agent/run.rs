@@ -23,7 +23,7 @@ use crate::{
 /// How long ending may take. What has not ended by then is cut: a pass may be cut anywhere.
 const END: Duration = Duration::from_secs(5);
 
-/// How long the end of another agent is waited for that manages the same targets: it may just be ending.
+/// The wait for another agent that manages the same targets and may be about to end.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// Runs until told to end.

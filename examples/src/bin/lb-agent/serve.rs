@@ -22,7 +22,7 @@ use crate::{
     socket::Listening,
 };
 
-/// How many connections one listener serves at once. Of more, the oldest is closed: whoever asks now is served now.
+/// The most connections that one listener serves at once. The oldest is closed for a newer one.
 const CONNECTIONS: usize = 32;
 
 /// How long a client may take to send its request's head.

@@ -60,7 +60,7 @@ impl Histogram {
     }
 }
 
-/// What was said of a target's endpoints.
+/// The log state of one target's endpoints.
 #[derive(Debug, Default)]
 struct Said {
     /// The generation up to which endpoints were logged.
@@ -69,7 +69,7 @@ struct Said {
     waiting: BTreeSet<(Name, Name)>,
 }
 
-/// What is said with every endpoint of one verification.
+/// The fields that every endpoint of one verification is logged with.
 struct Evidence {
     cursors: String,
     latency_micros: Option<u64>,
