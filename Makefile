@@ -64,11 +64,15 @@ differential: ## COMMANDS=100000 random commands to the simulated and the real H
 		--profile simulate --package lb-haproxy --features simulator --test differential random -- --nocapture
 
 .PHONY: chaos
-chaos: ## MINUTES=5 of everything going wrong to real HAProxy, etcd and Docker under load; prints a table. SEED=n repeats
-	@LB_HAPROXY_MATRIX="$${LB_HAPROXY_MATRIX:-$$(.ci/haproxy-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
-		LB_ETCD_MATRIX="$${LB_ETCD_MATRIX:-$$(.ci/etcd-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
-		$(if $(SEED),LB_SEED=$(SEED)) LB_CHAOS_MINUTES=$(or $(MINUTES),5) \
-		.ci/with-connections cargo test --quiet --package lb-examples --test chaos -- --nocapture
+chaos: ## MINUTES=5 of everything going wrong to real HAProxy, etcd and Docker under load, SEED=n repeats; FLOOD=1 minute of a flood
+	@$(REAL) $(if $(SEED),LB_SEED=$(SEED)) LB_CHAOS_MINUTES=$(or $(MINUTES),5) \
+		.ci/with-connections cargo test --quiet --package lb-examples --test chaos chaos_loses -- --nocapture
+	@$(REAL) LB_FLOOD_MINUTES=$(or $(FLOOD),1) \
+		.ci/with-connections cargo test --quiet --release --package lb-examples --test chaos a_flood -- --nocapture
+
+# The versions of HAProxy and etcd that are there.
+REAL = LB_HAPROXY_MATRIX="$${LB_HAPROXY_MATRIX:-$$(.ci/haproxy-matrix list | awk '{print $$2}' | tr '\n' ' ')}" \
+	LB_ETCD_MATRIX="$${LB_ETCD_MATRIX:-$$(.ci/etcd-matrix list | awk '{print $$2}' | tr '\n' ' ')}"
 
 .PHONY: matrix
 matrix: ## prepare HAProxy 2.2, 2.6, 3.0, 3.2 and 3.4 for the tests

@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use lb_core::Name;
 use lb_examples::traffic::{
@@ -191,4 +198,43 @@ async fn a_leaving_server_ends_what_it_began_and_refuses_what_is_new() {
         let mut client = Client::new(name("a"), address, protocol);
         assert!(client.get(Ask::Identity, LIMIT).await.is_err());
     }
+}
+
+/// Runs that overlap share the room: one that ends does not take it from one that goes on.
+#[test]
+fn room_for_connections_stays_until_the_last_run_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let read = |name: &str| fs::read_to_string(file(name)).unwrap();
+    fs::write(file("max"), "1000\n").unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/with-connections");
+    let run = |command: &str| {
+        Command::new("bash")
+            .args([script, "sh", "-c", command])
+            .current_dir(&folder)
+            .env("TRACKED_CONNECTIONS", file("max"))
+            .env("TRACKED_CONNECTIONS_HELD", file("held"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    // Each goes on until its standing file is taken away.
+    let waits =
+        |name: &str| format!("touch {name}; while [ -e {name} ]; do sleep 0.01; done; exit 7");
+    let begun = |name: &str| {
+        while !file(name).exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut first = run(&waits("first"));
+    begun("first");
+    let mut second = run(&waits("second"));
+    begun("second");
+    assert_eq!(read("max"), "2097152\n");
+    fs::remove_file(file("first")).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(7));
+    assert_eq!(read("max"), "2097152\n");
+    fs::remove_file(file("second")).unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(7));
+    assert_eq!(read("max"), "1000\n");
 }

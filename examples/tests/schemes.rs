@@ -7,11 +7,16 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/routed.rs"]
+mod routed;
+#[path = "support/users.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod users;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -20,11 +25,12 @@ use lb_core::{Driver as _, Endpoint, Name, Snapshot, testkit::free_port};
 use lb_examples::traffic::{IdentityServer, Oracle};
 use lb_haproxy::{
     HaproxyDriver, TargetConfig,
-    config::{Backend, Bind, Config, Frontend, Slots},
     driver::Files,
     process::{Executable, Haproxy, HaproxyOptions},
 };
 use lb_schemes::{LabelScheme, Options, Subject, read};
+
+use crate::users::{executables, name};
 
 /// A scheme, and the labels or variables of one object.
 type Object = (LabelScheme, &'static [(&'static str, &'static str)]);
@@ -103,6 +109,35 @@ const TRAEFIK: &[Object] = &[
             ("traefik.http.services.gitea.loadbalancer.server.port", "80"),
         ],
     ),
+    // S4: a router with TLS, and one on the entry point of TLS, are never served without.
+    (
+        LabelScheme::Traefik,
+        &[
+            ("traefik.http.routers.tls.rule", "Host(`tls.example`)"),
+            ("traefik.http.routers.tls.tls", "true"),
+            (
+                "traefik.http.routers.secure.rule",
+                "Host(`secure.example`) && PathPrefix(`/x`)",
+            ),
+            ("traefik.http.routers.secure.entrypoints", "websecure"),
+            ("traefik.http.services.tls.loadbalancer.server.port", "80"),
+        ],
+    ),
+    // S4: a protection that is misspelt, in the section and in the separators.
+    (
+        LabelScheme::Traefik,
+        &[
+            ("traefik.http.routers.mis.rule", "Host(`mis.example`)"),
+            (
+                "traefik.http.routers.spelt.rule",
+                "Host(`mis.example`) && PathPrefix(`/admin`)",
+            ),
+            ("traefik.http.router.spelt.middlewares", "auth"),
+            ("traefik.http.routers.sep.rule", "Host(`sep.example`)"),
+            ("traefik.http.routers/sep/middlewares", "auth"),
+            ("traefik.http.services.mis.loadbalancer.server.port", "80"),
+        ],
+    ),
 ];
 
 const OTHERS: &[Object] = &[
@@ -127,7 +162,7 @@ const OTHERS: &[Object] = &[
             ("com.df.users", "joe:secret"),
         ],
     ),
-    // S11: path_beg, the default, beside a longer path of another service.
+    // S11: path_beg, the default, beside a longer path of another service, whose rule goes first by its name.
     (
         LabelScheme::DockerFlow,
         &[
@@ -143,6 +178,7 @@ const OTHERS: &[Object] = &[
         &[
             ("com.df.notify", "true"),
             ("com.df.serviceName", "dir"),
+            ("com.df.aclName", "a-dir"),
             ("com.df.serviceDomain", "beg.example"),
             ("com.df.servicePath", "/demons"),
             ("com.df.pathType", "path_dir"),
@@ -169,6 +205,16 @@ const OTHERS: &[Object] = &[
             ("NETWORK_ACCESS", "internal"),
         ],
     ),
+    // S4: a port with TLS.
+    (
+        LabelScheme::EasyHaproxy,
+        &[
+            ("easyhaproxy.x.host", "easy.example"),
+            ("easyhaproxy.x.port", "443"),
+            ("easyhaproxy.x.ssl", "true"),
+            ("easyhaproxy.y.host", "plain.example"),
+        ],
+    ),
 ];
 
 const TRAEFIK_REQUESTS: &[Request] = &[
@@ -189,6 +235,12 @@ const TRAEFIK_REQUESTS: &[Request] = &[
     ("blog.example", "/admin.php", Err(503)),
     ("blog.example", "/administration/x", Err(503)),
     ("blog.example", "/x/admin.php", Ok("blog")),
+    ("tls.example", "/", Err(301)),
+    ("secure.example", "/x", Err(301)),
+    ("secure.example", "/", Ok("catch")),
+    ("mis.example", "/", Ok("mis")),
+    ("mis.example", "/admin", Err(503)),
+    ("sep.example", "/", Err(503)),
 ];
 
 /// The service of `location.example` below `/app`: its name is made of host and path.
@@ -210,11 +262,9 @@ const OTHER_REQUESTS: &[Request] = &[
     ("dot.example", "/", Ok(".dot.example")),
     ("a.dot.example", "/", Ok(".dot.example")),
     ("inner.example", "/", Err(503)),
+    ("easy.example", "/", Err(301)),
+    ("plain.example", "/", Ok("plain.example")),
 ];
-
-fn name(text: &str) -> Name {
-    Name::from_text(text)
-}
 
 /// The services of all objects with the servers that stand for them, as one desired state.
 async fn desired(objects: &[Object]) -> (Arc<Snapshot>, BTreeMap<Name, IdentityServer>) {
@@ -258,26 +308,6 @@ async fn desired(objects: &[Object]) -> (Arc<Snapshot>, BTreeMap<Name, IdentityS
     (Arc::new(edit.commit().unwrap()), servers)
 }
 
-fn configuration(folder: &Path, frontend: SocketAddr) -> Config {
-    let at = |file: &str| folder.join(file).display().to_string();
-    for file in ["lb-routes.map", "lb-services.map", "state"] {
-        std::fs::write(at(file), "").unwrap();
-    }
-    let mut config = Config::new(at("admin.sock").parse().unwrap());
-    config.service_map = Some(at("lb-services.map").parse().unwrap());
-    config.global.server_state_file = Some(at("state").parse().unwrap());
-    let mut http = Frontend::new(name("http"), Bind::Tcp(frontend));
-    http.route_map = Some(at("lb-routes.map").parse().unwrap());
-    config.frontends.push(http);
-    for number in 1..=16 {
-        let slots = Slots::new(name("slot"), 2);
-        config
-            .backends
-            .push(Backend::new(name(&format!("spare-http-{number}")), slots));
-    }
-    config
-}
-
 /// The address that answered a request, or HAProxy's own status.
 fn get(frontend: SocketAddr, host: &str, path: &str) -> Result<SocketAddr, u16> {
     let mut stream = TcpStream::connect(frontend).unwrap();
@@ -304,7 +334,7 @@ async fn requests_are_answered(executable: Executable, objects: &[Object], reque
     let frontend = free_port().unwrap();
     let at = |file: &str| folder.path().join(file).display().to_string();
     let version = executable.version().await.unwrap();
-    let config = configuration(folder.path(), frontend);
+    let config = routed::configuration(folder.path(), frontend);
     std::fs::write(at("haproxy.cfg"), config.render(&version).unwrap()).unwrap();
     let options = HaproxyOptions::new(
         executable,
@@ -343,18 +373,9 @@ async fn requests_are_answered(executable: Executable, objects: &[Object], reque
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_s01_s02_s03_s04_s07_s10_s11_s12_requests_go_where_their_scheme_says() {
-    let listed = std::env::var("LB_HAPROXY_MATRIX").unwrap_or_default();
-    let mut paths: Vec<Option<&Path>> = listed
-        .split_whitespace()
-        .map(|path| Some(Path::new(path)))
-        .collect();
-    if paths.is_empty() {
-        paths.push(None);
-    }
-    let runs: Vec<_> = paths
+    let runs: Vec<_> = executables()
         .into_iter()
-        .flat_map(|path| {
-            let executable = Executable::find(path).unwrap();
+        .flat_map(|executable| {
             [(TRAEFIK, TRAEFIK_REQUESTS), (OTHERS, OTHER_REQUESTS)].map(|(objects, requests)| {
                 tokio::spawn(requests_are_answered(executable.clone(), objects, requests))
             })

@@ -18,7 +18,8 @@
  *   An object passed as `const T *` may be used by any number of threads at once; one passed as `T *` by one at a
  *   time. Freeing an object needs that nobody else uses it. A plane has threads of its own from lb_plane_start to
  *   lb_plane_shutdown, in which every signal is blocked; the library installs no signal handler, and no function
- *   of it may be called in one.
+ *   of it may be called in one. Four of them do the work, at most 64 wait for files, and each source that is asked by
+ *   a callback has one; beyond that, what waits for a file waits for a thread.
  *
  * Fork
  *   The threads do not exist in a child process. There, objects of the parent answer LB_STATUS_FORKED and freeing
@@ -439,7 +440,7 @@ lb_status lb_batch_set_service_options(lb_batch *batch,
                                        lb_error **err);
 
 /**
- * Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "^/api" all that
+ * Adds that requests for `host` ("shop.example", "*.example", "*": any) and `path` ("/api" and below, "^/api" all that
  * begins with it, "=/api" only that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
  */
 lb_status lb_batch_add_route(lb_batch *batch,

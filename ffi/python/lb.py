@@ -124,10 +124,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Route:
-    """Requests for this host and path belong to this service. Empty: any."""
+    """Requests for this host ("*": any) and path (empty: any) belong to this service."""
 
     service: str
-    host: str = ""
+    host: str
     path: str = ""
 
 

@@ -9,10 +9,13 @@
 
 #[path = "../../fuzz/src/replay.rs"]
 mod replay;
+#[path = "../../fuzz/src/setup.rs"]
+mod setup;
 #[path = "../../fuzz/src/spec.rs"]
-mod targets;
+mod spec;
 
 #[test]
 fn the_corpora_hold_what_the_targets_state() {
-    replay::replay(env!("CARGO_MANIFEST_DIR"), "spec", targets::spec);
+    replay::replay(env!("CARGO_MANIFEST_DIR"), "spec", spec::spec);
+    replay::replay(env!("CARGO_MANIFEST_DIR"), "setup", setup::setup);
 }

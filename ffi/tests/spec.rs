@@ -16,6 +16,27 @@ fn refused(text: &str, format: Format) -> String {
     }
 }
 
+/// S5, H12: a password is never shown, whatever its type.
+#[test]
+fn case_s05_no_secret_is_in_what_is_refused() {
+    let head = "[[sources]]\nkind = \"etcd\"\n[sources.connection]\nendpoints = [\"http://127.0.0.1:1\"]\n";
+    for wrong in [
+        "auth = { user = \"lb\", password = 424242 }",
+        "auth = { user = \"lb\", password = 424242.5 }",
+        "auth = { user = \"lb\", password_file = 424242 }",
+        "auth = \"424242\"",
+        "auth = 424242",
+        "pasword = 424242",
+        "password = \"424242",
+    ] {
+        let told = refused(&format!("{head}{wrong}"), Format::Toml);
+        assert!(!told.contains("424242"), "{wrong}: {told}");
+    }
+    let json = r#"{"sources":[{"kind":"etcd","connection":{"endpoints":[],"auth":{"user":"lb","password":424242}}}]}"#;
+    let told = refused(json, Format::Json);
+    assert!(!told.contains("424242"), "{told}");
+}
+
 #[test]
 fn every_mistake_in_toml_is_told_with_its_place_and_what_was_expected() {
     for (text, expected) in [
@@ -262,6 +283,59 @@ fn a_file_that_cannot_be_read_is_named() {
     ));
 }
 
+/// `resync` means each target, unless that has a time of its own.
+#[test]
+fn a_target_is_read_again_as_often_as_it_is_looked_at() {
+    for (text, expected) in [
+        ("", 30),
+        ("resync = 3\n", 3),
+        ("resync = \"5m\"\n", 300),
+        ("resync = 3\n{policy}", 7),
+    ] {
+        let policy = "[targets.policy]\nresync = 7\n";
+        let (top, own) = match text.strip_suffix("{policy}") {
+            Some(top) => (top, policy),
+            None => (text, ""),
+        };
+        let text = format!(
+            "{top}[[targets]]\nname = \"edge\"\nsocket = \"/run/haproxy/admin.sock\"\n{own}"
+        );
+        let spec = Spec::parse(&text, Format::Toml).unwrap();
+        let TargetSpec::Haproxy(target) = &spec.targets[0] else {
+            panic!("{text}")
+        };
+        assert_eq!(
+            target.policy.resync,
+            Duration::from_secs(expected),
+            "{text}"
+        );
+    }
+}
+
+/// Each line of the example that is commented out may be taken in where it stands.
+#[test]
+fn what_the_example_leaves_out_of_a_target_may_be_taken_in() {
+    let start = EXAMPLE.find("[[targets]]").unwrap();
+    let end = EXAMPLE.find("# [targets.growth]").unwrap();
+    let text: String = EXAMPLE[start..end]
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(table) if table.starts_with('[') => format!("{table}\n"),
+            Some(given)
+                if given.split_once(" = ").is_some_and(|(key, _)| {
+                    key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                }) =>
+            {
+                format!("{given}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert!(text.contains("\nmaster = "), "{text}");
+    let spec = Spec::parse(&text, Format::Toml);
+    assert!(spec.is_ok(), "{:?}", spec.err());
+}
+
 /// The example that is shipped with the daemon.
 const EXAMPLE: &str = include_str!("../../examples/lb-agent.toml");
 
@@ -372,6 +446,7 @@ fn case_h06_every_kind_of_source_has_a_trust_and_limits() {
         "kind = \"file\"\npath = \"/x\"",
         "kind = \"docker\"",
         "kind = \"swarm\"",
+        "kind = \"etcd_v2\"\nendpoints = [\"http://h:1\"]\nlayouts = [{ confd = { prefix = \"/p\" } }]",
         "kind = \"etcd\"\nname = \"e\"\n[connection]\nendpoints = [\"http://127.0.0.1:1\"]\n[[layouts]]\n[layouts.confd]\nprefix = \"/x\"",
     ] {
         let source = SourceSpec::parse(&format!("{bounds}\n{kind}"), Format::Toml).unwrap();
@@ -395,4 +470,121 @@ fn case_h06_every_kind_of_source_has_a_trust_and_limits() {
     );
     let wrong = "kind = \"docker\"\nallow = { hosts = [\"a b\"] }";
     assert!(SourceSpec::parse(wrong, Format::Toml).is_err());
+}
+
+/// H12: whatever stands in a wrong place, no value that may be a secret is repeated.
+#[test]
+fn case_h12_a_secret_in_a_wrong_place_is_not_shown() {
+    let etcd = "[[sources]]\nkind = \"etcd\"\n";
+    let member = "endpoints = [\"https://etcd:2379\"]\n";
+    for (text, place) in [
+        (
+            format!("{etcd}connection = 4711"),
+            "3:14: sources[0].connection: invalid type: integer, expected struct ConnectionConfig",
+        ),
+        (
+            format!("{etcd}connection = \"root:4711\""),
+            "3:14: sources[0].connection: invalid type: string, expected",
+        ),
+        (
+            format!("{etcd}[sources.connection]\n{member}auth = 4711"),
+            "5:8: sources[0].connection.auth: invalid type: integer, expected",
+        ),
+        (
+            format!("{etcd}[sources.connection]\n{member}auth = [4711]"),
+            "5:9: sources[0].connection.auth[0]: invalid type: integer, expected a string",
+        ),
+        (
+            format!("{etcd}[sources.connection]\n{member}password = \"4711\""),
+            "5:1: sources[0].connection.password: unknown field",
+        ),
+        (
+            format!(
+                "{etcd}[sources.connection]\n{member}[sources.connection.auth]\nuser = \"a\"\npassword = 4711"
+            ),
+            "7:12: sources[0].connection.auth.password: invalid type: integer, expected a string",
+        ),
+        (
+            format!(
+                "{etcd}[sources.connection]\n{member}[sources.connection.auth]\nuser = \"a\"\npassword = 47.11e0"
+            ),
+            "expected a string",
+        ),
+        (
+            format!(
+                "{etcd}[sources.connection]\n{member}[sources.connection.auth]\nuser = 4711\npassword = \"a\""
+            ),
+            "6:8: sources[0].connection.auth.user: invalid type: integer, expected a string",
+        ),
+        (
+            format!(
+                "{etcd}[sources.connection]\n{member}[sources.connection.auth]\nuser = \"a\"\npassword_file = 4711"
+            ),
+            "sources[0].connection.auth.password_file: invalid type: integer, expected",
+        ),
+        (
+            format!(
+                "{etcd}[sources.connection]\n{member}[sources.connection.auth]\nuser = \"a\"\npassword = x4711y"
+            ),
+            "7:12: ",
+        ),
+        (
+            format!("{etcd}[sources.connection]\n{member}tls = 4711"),
+            "5:7: sources[0].connection.tls: invalid type: integer, expected",
+        ),
+        (
+            "agent = 4711".to_owned(),
+            "1:9: agent: invalid type: integer, expected struct",
+        ),
+        (
+            "sources = [4711]".to_owned(),
+            "1:12: sources[0]: invalid type: integer, expected struct",
+        ),
+        (
+            "[[targets]]\nname = \"edge\"\nsocket = \"tcp://root:4711@edge:1\"".to_owned(),
+            "3:10: targets[0].socket: ",
+        ),
+    ] {
+        let said = refused(&text, Format::Toml);
+        assert!(
+            said.contains(place) && !said.contains("47"),
+            "{text}: {said}"
+        );
+    }
+    let json = r#"{"sources":[{"kind":"etcd","connection":{"endpoints":[],"auth":{"user":"a","password":4711}}}]}"#;
+    let said = refused(json, Format::Json);
+    assert!(said.contains("auth") && !said.contains("47"), "{said}");
+
+    // A URL with a password in it would be shown wherever its member is named.
+    for (kind, endpoint) in [
+        (
+            "etcd",
+            "connection = { endpoints = [\"https://root:4711@etcd:2379\"] }",
+        ),
+        (
+            "etcd",
+            "connection = { endpoints = [\"ftp://root:4711@etcd:2379\"] }",
+        ),
+        (
+            "etcd_v2",
+            "endpoints = [\"http://root:4711@etcd:2379\"]\nlayouts = [{ confd = { prefix = \"/p\" } }]",
+        ),
+        (
+            "docker",
+            "connection = { host = \"tcp://root:4711@host:2375\" }",
+        ),
+        (
+            "docker",
+            "connection = { host = \"ftp://root:4711@host:2375\" }",
+        ),
+    ] {
+        let text = format!("[[sources]]\nkind = \"{kind}\"\n{endpoint}\n");
+        let spec = Spec::parse(&text, Format::Toml).unwrap_or_else(|error| panic!("{error}"));
+        let problems = spec.check();
+        let said = format!("{problems:?}");
+        assert!(!said.contains("4711"), "{said}");
+        if kind != "docker" {
+            assert!(said.contains("***@etcd:2379"), "{said}");
+        }
+    }
 }

@@ -54,12 +54,17 @@ pub fn labels(data: &[u8]) {
             || Name::from_text(CONTAINER),
             |(project, service)| Name::from_text(&format!("{project}-{service}")),
         );
+        let values = lines.iter().filter_map(|(key, value)| {
+            let named = key.starts_with("lb.") && key.ends_with("service");
+            value.parse().ok().filter(|_| named)
+        });
+        let written: BTreeSet<Name> = values.chain([default]).collect();
+        // Beside a service of HTTP, one of TCP with the same name has another one.
+        let of_tcp = |name: &Name| Name::from_text(&format!("{name}-tcp"));
         for record in &records {
-            let service = record.key.service.as_str();
-            let written = |(key, value): (&String, &String)| {
-                key.starts_with("lb.") && key.ends_with("service") && value == service
-            };
-            let known = record.key.service == default || lines.iter().any(written);
+            let service = &record.key.service;
+            let known =
+                written.contains(service) || written.iter().any(|name| of_tcp(name) == *service);
             assert!(known, "nobody wrote {service}");
         }
     }
@@ -147,7 +152,8 @@ fn follow(mut follower: Follower, lines: &[u8], holds: impl Fn(&BTreeMap<RecordK
     }
 }
 
-fn check(record: &Record) {
+/// Names, hosts, paths and addresses are what the model allows.
+pub fn check(record: &Record) {
     assert_eq!(again(&record.key.service), record.key.service);
     assert_eq!(again(&record.key.id), record.key.id);
     assert!(
@@ -156,7 +162,9 @@ fn check(record: &Record) {
         record.routes.len()
     );
     for route in record.routes.iter() {
-        assert!(route.service == record.key.service || route.service == lb_core::model::withheld());
+        assert!(
+            route.service == record.key.service || lb_core::model::leads_to_none(&route.service)
+        );
         assert_eq!(again(&route.host), route.host);
         assert_eq!(again(&route.path), route.path);
     }
@@ -178,7 +186,8 @@ fn again<T: Display + FromStr<Err: Display>>(value: &T) -> T {
     }
 }
 
-fn chosen(choice: u8) -> Vec<LabelScheme> {
+/// One scheme, or all.
+pub fn chosen(choice: u8) -> Vec<LabelScheme> {
     let all = [
         LabelScheme::Lb,
         LabelScheme::DockerFlow,

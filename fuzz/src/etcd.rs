@@ -139,7 +139,8 @@ pub fn v2(data: &[u8]) {
     }
 }
 
-fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
+/// Records by their keys, of which none is there twice.
+pub fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
     let count = records.len();
     let records: BTreeMap<_, _> = records
         .into_iter()
@@ -149,7 +150,8 @@ fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
     records
 }
 
-fn chosen(choice: u8) -> LayoutConfig {
+/// One of the well-known layouts.
+pub fn chosen(choice: u8) -> LayoutConfig {
     let (prefix, root) = ("/p".to_owned(), "t".to_owned());
     match choice % 7 {
         0 => LayoutConfig::Lb { prefix },
@@ -172,7 +174,8 @@ fn chosen(choice: u8) -> LayoutConfig {
     }
 }
 
-fn add_up(told: &mut BTreeMap<RecordKey, Record>, step: Step) {
+/// Takes in what a step tells, which must be new and possible.
+pub fn add_up(told: &mut BTreeMap<RecordKey, Record>, step: Step) {
     assert!(
         step.diagnostics.len() <= 1024 * 17 + 2,
         "diagnostics are bounded"

@@ -265,6 +265,7 @@ fn commands() -> Vec<Command> {
         Command::ShowServersState(None),
         Command::ShowServersConn(None),
         Command::ShowStatAll,
+        Command::ShowBackendStats,
         Command::ShowVersion,
         Command::ShowBackend,
         Command::ShowCliLevel,

@@ -8,6 +8,7 @@ use std::{
 
 use lb_core::{Endpoint, EndpointState, Name, Snapshot, Weight, model::Changes};
 use lb_haproxy::{
+    Scope,
     capability::Capabilities,
     observed::{Gauges, PARKED, Server, is_parked},
     plan::{Plan, Planner, Read},
@@ -15,13 +16,17 @@ use lb_haproxy::{
     proto::{AdminState, Command, Health, ServerRef},
 };
 
-/// The first bytes choose version, policy and slots; then each operation is a byte and its arguments: wishes, time,
-/// sessions, edits by somebody else, restarts of `lb`, reloads of HAProxy, answers that are heard late, and passes that are
+use crate::bytes::Bytes;
+
+/// The first bytes choose version, policy, slots and the backends that are managed; then each operation is a byte and its
+/// arguments: wishes, which service is exclusive, time, sessions, edits by somebody else, restarts of `lb`, reloads of
+/// HAProxy, answers that are heard late, and passes that are
 /// whole, cut, refused or late.
 ///
 /// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
 /// of the parking place; none is made ready but where its service wishes it, and nobody is made ready at an address
-/// that another service has not left, or that a replaced worker serves for another. When nothing goes wrong any more,
+/// that another service has not left, or that a replaced worker serves for another. Nothing is changed in a backend that
+/// is not managed. No endpoint of an exclusive service is made ready while another one can get traffic or has some. When nothing goes wrong any more,
 /// planning ends within a bounded number of rounds, and every ready wish is served or told to be unmet.
 pub fn planner(data: &[u8]) {
     let mut bytes = Bytes(data.get(..MOST_BYTES).unwrap_or(data));
@@ -30,7 +35,8 @@ pub fn planner(data: &[u8]) {
         let operation = bytes.next();
         match operation % 16 {
             0..=5 => world.wish(&mut bytes),
-            6 => world.partial(),
+            6 if operation & 16 == 0 => world.partial(),
+            6 => world.exclusive(bytes.pick(&SERVICES), operation & 32 == 0),
             7..=9 => world.pass(&mut bytes),
             10 => world.advance(bytes.pick(&STEPS)),
             11 => world.begin_sessions(bytes.next()),
@@ -68,30 +74,13 @@ const STEPS: [Duration; 6] = [
 /// How long a replaced worker is waited for.
 const REPLACED: Duration = Duration::from_secs(5);
 
-struct Bytes<'d>(&'d [u8]);
-
-impl Bytes<'_> {
-    /// The next byte; 0 when there is none left.
-    fn next(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn pick<T: Clone>(&mut self, all: &[T]) -> T {
-        let at = usize::from(self.next()) % all.len();
-        all[at].clone()
-    }
-}
-
 /// Places of servers: backend and name.
 type At = (Name, Name);
 
 struct World {
     policy: Policy,
     capabilities: Capabilities,
+    manage: Scope,
     planner: Planner,
     backends: BTreeMap<Name, Vec<Server>>,
     sessions: BTreeSet<At>,
@@ -130,9 +119,14 @@ impl World {
             .map(|service| (name(service), slots(bytes.next()).collect()))
             .collect();
         let capabilities = Capabilities::of(major, minor);
+        let manage = match choice >> 6 {
+            1 => Scope::only(SERVICES.iter().take(2).map(|service| name(service))),
+            _ => Scope::default(),
+        };
         let mut world = Self {
-            planner: Planner::new(policy.clone(), capabilities.clone()),
+            planner: Planner::new(policy.clone(), capabilities.clone()).managing(manage.clone()),
             policy,
+            manage,
             capabilities,
             backends,
             sessions: BTreeSet::new(),
@@ -181,6 +175,24 @@ impl World {
         }
     }
 
+    fn exclusive(&mut self, service: &str, exclusive: bool) {
+        let service = name(service);
+        let Some(mode) = self.wish.service(&service).map(|known| known.mode()) else {
+            return;
+        };
+        let mut edit = self.wish.edit();
+        edit.set_service(&service, mode);
+        edit.set_exclusive(&service, exclusive);
+        if let Some(next) = edit.commit() {
+            self.desire(next);
+        }
+    }
+
+    fn is_exclusive(&self, service: &Name) -> bool {
+        let known = self.wish.service(service);
+        known.is_some_and(|known| known.is_exclusive())
+    }
+
     fn desire(&mut self, next: Snapshot) {
         let changes = next.changes_since(self.wish.generation());
         self.planner.desire(&self.wish, &next, &changes);
@@ -190,7 +202,8 @@ impl World {
     /// `lb` begins anew on the same HAProxy.
     fn restart(&mut self) {
         self.settle();
-        self.planner = Planner::new(self.policy.clone(), self.capabilities.clone());
+        self.planner = Planner::new(self.policy.clone(), self.capabilities.clone())
+            .managing(self.manage.clone());
         let nothing = Snapshot::default();
         self.planner
             .desire(&nothing, &self.wish, &Changes::Everything);
@@ -377,6 +390,7 @@ impl World {
     }
 
     fn server(&mut self, at: &ServerRef) -> &mut Server {
+        assert!(self.manage.owns(&at.backend), "{at} is not managed");
         match self.find(at) {
             Some(server) => server,
             None => panic!("there is no server {at}"),
@@ -461,7 +475,14 @@ impl World {
             own || !another || self.now >= self.replaced_until,
             "{at} is made ready at {address}, which a replaced worker serves for another"
         );
+        if self.is_exclusive(&at.backend) {
+            self.check_exclusive(at, address);
+        }
         for (backend, servers) in &self.backends {
+            if !self.manage.owns(backend) {
+                // Nothing that its owner does there is known.
+                continue;
+            }
             let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
             let mut there = servers
                 .iter()
@@ -472,6 +493,28 @@ impl World {
                 "{at} is made ready at {address}, where {backend} is"
             );
         }
+    }
+
+    /// A server of an exclusive service was made ready: every other one is out and has no session, also with a worker that
+    /// was replaced.
+    fn check_exclusive(&self, at: &ServerRef, address: SocketAddr) {
+        let servers = self.backends.get(&at.backend).into_iter().flatten();
+        for other in servers.filter(|other| other.address != Some(address)) {
+            let place = (at.backend.clone(), other.name.clone());
+            let parked = other.address.is_none_or(is_parked);
+            let open = other.admin != AdminState::Maint && !parked;
+            assert!(
+                !open && !self.sessions.contains(&place),
+                "{at} is made ready at {address} beside {}",
+                other.name
+            );
+        }
+        let mut replaced = self.replaced.iter();
+        let beside = replaced.any(|(served, service)| *service == at.backend && *served != address);
+        assert!(
+            !beside || self.now >= self.replaced_until,
+            "{at} is made ready at {address} beside a replaced worker"
+        );
     }
 
     /// The endpoints that a service has at an address, in any state.
@@ -563,9 +606,23 @@ impl World {
                     here.any(|(known, _)| known == other)
                 };
                 let mut unmet = plan.unmet.iter().filter(|unmet| unmet.service == service);
+                // One of weight 0 asks for nothing beside another.
+                let weightless = endpoint.weight.get() == 0 && !ready.is_empty();
+                if weightless && self.is_exclusive(&service) {
+                    continue;
+                }
                 let told = unmet.any(|unmet| unmet.endpoint.as_ref().is_none_or(same));
                 assert!(served || told, "{service}/{id} is forgotten: {plan}");
             }
+            if !self.manage.owns(&service) {
+                continue;
+            }
+            let most = if self.is_exclusive(&service) {
+                1
+            } else {
+                usize::MAX
+            };
+            assert!(ready.len() <= most, "{service} serves at {ready:?}: {plan}");
             for address in ready.keys() {
                 let wished =
                     endpoints().any(|(_, wish)| wish.address == *address && wish.state.is_ready());

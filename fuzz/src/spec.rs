@@ -31,12 +31,21 @@ pub fn spec(data: &[u8]) {
             panic!("{version} is a version");
         };
         if let Ok(written) = haproxy.config(&version).render(&version) {
-            assert!(
-                !written.contains(['#', '"', '\'', '\\', '$', '\t', '\r', '\0']),
-                "{written}"
-            );
+            for line in written.lines().filter(|line| !is_fixed(line)) {
+                let quoted = line.contains(['#', '"', '\'', '\\', '$', '\t', '\r', '\0']);
+                assert!(!quoted, "{line}");
+            }
         }
     }
+}
+
+/// Returns `true` for the lines that read the path of a request: they have quotes of their own, and no word of a
+/// configuration.
+fn is_fixed(line: &str) -> bool {
+    let reads = line
+        .trim_start()
+        .starts_with("http-request set-var(txn.lb_");
+    reads && !line.contains("map") || line.contains(" string 'path is ambiguous' if ")
 }
 
 fn refused(text: &str, error: &SpecError) {

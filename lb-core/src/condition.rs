@@ -114,7 +114,7 @@ impl Condition {
     /// The same condition with what would end it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(text::cleaned(help.into(), text::MESSAGE));
         self
     }
 
@@ -221,7 +221,9 @@ pub enum ConditionKind {
     ForeignHold,
     /// The agent check of a server took it out or changed its weight, and that is respected.
     AgentHold,
-    /// Another client changed something that cannot be repaired at run time.
+    /// The health check of a server has not passed, so an endpoint that is to serve gets no traffic; that is respected.
+    CheckFailing,
+    /// Another client changed something: lb set it right, and it is transient, or that cannot be done at run time.
     ForeignEdit,
     /// A managed backend has a server that is no slot; it is never touched.
     FixedServer,
@@ -260,6 +262,7 @@ impl ConditionKind {
         Self::Contention,
         Self::ForeignHold,
         Self::AgentHold,
+        Self::CheckFailing,
         Self::ForeignEdit,
         Self::FixedServer,
         Self::UnknownSlots,
@@ -295,6 +298,7 @@ impl ConditionKind {
             Self::Contention => "contention",
             Self::ForeignHold => "foreign_hold",
             Self::AgentHold => "agent_hold",
+            Self::CheckFailing => "check_failing",
             Self::ForeignEdit => "foreign_edit",
             Self::FixedServer => "fixed_server",
             Self::UnknownSlots => "unknown_slots",
@@ -313,6 +317,7 @@ impl ConditionKind {
                 | Self::Stale
                 | Self::Failed
                 | Self::TargetDown
+                | Self::ForeignEdit
                 | Self::FixedServer
                 | Self::UnknownSlots
                 | Self::CapacityLow
@@ -328,6 +333,7 @@ impl ConditionKind {
             Self::Pending
                 | Self::Diagnostic
                 | Self::AgentHold
+                | Self::CheckFailing
                 | Self::FixedServer
                 | Self::CapacityLow
                 | Self::UnknownVersion

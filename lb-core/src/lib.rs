@@ -46,7 +46,7 @@
 //!     while handle.snapshot().endpoint_count() == 0 {
 //!         events.next().await;
 //!     }
-//!     let done = handle.reconcile_now(Duration::from_secs(5)).await?;
+//!     let done = handle.reconcile_now(Duration::from_secs(20)).await?;
 //!     assert!(done.is_complete());
 //!     plane.shutdown().await;
 //!     Ok(())
@@ -89,6 +89,7 @@
 pub mod backoff;
 mod chain;
 pub mod condition;
+pub mod credentials;
 pub mod driver;
 pub mod duration;
 pub mod engine;

@@ -180,7 +180,7 @@ pub struct SourceStatus {
     /// What it found wrong, the last [`MOST_LISTED`]. A reset drops all but those told right
     /// before it.
     pub diagnostics: Vec<Diagnostic>,
-    /// How many diagnostics were dropped because there were too many.
+    /// How many more there are than are listed; at most 65,536 are told apart.
     pub diagnostics_dropped: u64,
     /// How far the program has written to it, where it is such a source.
     pub tickets: Option<TicketsStatus>,

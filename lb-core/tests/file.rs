@@ -339,6 +339,25 @@ async fn i2_a_broken_file_changes_nothing_says_where_and_recovers() {
     fs::write(&path, "services: {s: {endpoints: [\"1.1.1.1:1\"]}}").unwrap();
     eventually("fixed", || ids(&handle) == ["1.1.1.1:1"]).await;
     eventually("no longer told", || told().is_empty()).await;
+    // One value that cannot be read breaks the whole file.
+    let good = "1.1.1.2:1";
+    for bad in [
+        "endpoints: [\"1.1.1.3:70000\"]",
+        "endpoints: [{address: \"1.1.1.3:1\", weight: 257}]",
+        "endpoints: [{address: \"1.1.1.3:1\", id: \"a b\"}]",
+    ] {
+        let text = format!("services: {{s: {{endpoints: [\"{good}\"]}}, t: {{{bad}}}}}");
+        fs::write(&path, text).unwrap();
+        eventually("told", || told().len() == 1).await;
+        assert!(
+            told()[0].contains("services.t.endpoints[0]"),
+            "{:?}",
+            told()
+        );
+        assert_eq!(ids(&handle), ["1.1.1.1:1"], "{bad}");
+        fs::write(&path, "services: {s: {endpoints: [\"1.1.1.1:1\"]}}").unwrap();
+        eventually("no longer told", || told().is_empty()).await;
+    }
     // Emptied as a careless editor would: not a file that says there is nothing.
     fs::write(&path, "").unwrap();
     eventually("told", || told().len() == 1).await;
@@ -346,6 +365,49 @@ async fn i2_a_broken_file_changes_nothing_says_where_and_recovers() {
     fs::write(&path, "services: {s: {endpoints: []}}").unwrap();
     eventually("empty on purpose", || ids(&handle).is_empty()).await;
     assert!(told().is_empty());
+}
+
+#[tokio::test]
+async fn case_p19_a_reading_of_a_broken_file_replaces_the_errors_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let endpoint = |more: &str| {
+        format!("[services.s]\nendpoints = [\n  {{ address = \"10.0.0.1:{more} }},\n]\n")
+    };
+    let broken = [
+        ("[services.web".to_owned(), "s.toml:1:"),
+        ("\n\n[services.s]\nweight = \"x\"".to_owned(), "weight"),
+        ("[services.s]\nbogus = 1".to_owned(), "bogus"),
+        (String::new(), "s.toml"),
+        (endpoint("1\", check_port = 0"), "check_port"),
+        (endpoint("1\", check_port = 70000"), "70000"),
+        (endpoint("1\", state = \"dead\""), "dead"),
+    ];
+    fs::write(&path, "[services.web").unwrap();
+    let (_running, handle) = plane(&path);
+    let told = || {
+        let found = handle.status().sources.remove(0).diagnostics;
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let conditions = || {
+        let all = handle.status().conditions;
+        all.iter().filter(|one| one.object.is_some()).count()
+    };
+    // While nothing good was read yet, and after it.
+    for (good, wrong) in [(None, 0), (Some("1\""), 0), (Some("0\""), 1)] {
+        if let Some(good) = good {
+            fs::write(&path, endpoint(good)).unwrap();
+            eventually("read", || told().len() == wrong && ids(&handle).len() == 1).await;
+        }
+        for (text, expected) in &broken {
+            fs::write(&path, text).unwrap();
+            let only = || told().len() == 1 && told()[0].contains(expected);
+            eventually(&format!("only {expected}"), only).await;
+            eventually("one condition", || conditions() == 1).await;
+        }
+    }
+    fs::write(&path, endpoint("1\"")).unwrap();
+    eventually("none", || told().is_empty() && conditions() == 0).await;
 }
 
 #[tokio::test]

@@ -135,6 +135,38 @@ fn a_service_lives_while_any_record_declares_it() {
     assert!(world.snapshot.service(&name("web")).is_none());
 }
 
+/// What a TCP service withholds closes connections of its server name, and no HTTP request is answered by it.
+#[test]
+fn case_s04_a_withheld_route_takes_the_requests_of_its_own_mode() {
+    let withheld = |service: &str, id: &str, mode: Mode| {
+        let routes = vec![Route::new(
+            "a.example".parse().unwrap(),
+            Default::default(),
+            lb_core::model::withheld(),
+        )];
+        let record = Record::declare(key(service, id));
+        record.with_mode(mode).with_routes(routes)
+    };
+    let (http, tcp) = ("a.example>-withheld", "a.example>-withheld-tcp");
+    let mut world = World::new(1);
+    let wide = record("web", "w", 1).with_routes(vec![route("a.example", "web")]);
+    world.set(0, wide);
+    world.set(0, withheld("db", "x", Mode::Tcp));
+    assert_eq!(world.routes(), [tcp, "a.example>web"]);
+    world.set(0, withheld("db", "x", Mode::Http));
+    assert_eq!(world.routes(), [http]);
+    // Another record of the service says that it is one of HTTP: the route may be meant to protect either.
+    let mut world = World::new(1);
+    world.set(0, withheld("db", "x", Mode::Tcp));
+    assert_eq!(world.routes(), [tcp]);
+    world.set(0, record("db", "d", 2));
+    assert_eq!(world.routes(), [http, tcp]);
+    world.remove(0, key("db", "d"));
+    assert_eq!(world.routes(), [tcp]);
+    world.remove(0, key("db", "x"));
+    assert_eq!(world.routes(), [""; 0]);
+}
+
 #[test]
 fn modes_follow_precedence_and_disagreement_is_told() {
     let mut world = World::new(2);
@@ -267,9 +299,13 @@ fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snaps
         let (exclusive, on_down) = options.entry(&record.key.service).or_default();
         exclusive.extend(record.options.exclusive.map(|stated| (*source, stated)));
         on_down.extend(record.options.on_down.map(|stated| (*source, stated)));
+    }
+    for (source, record) in &winners {
         for route in record.routes.iter() {
             let place = (
-                record.mode,
+                modes
+                    .get(&route.service)
+                    .map_or(Mode::Http, |(_, mode)| *mode),
                 route.priority,
                 route.host.to_string(),
                 route.path.to_string(),

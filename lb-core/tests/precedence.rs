@@ -8,8 +8,9 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use lb_core::{
-    Descriptor, Endpoint, Name, Record, RecordKey, Route, Snapshot, Weight,
+    Descriptor, Endpoint, Mode, Name, Record, RecordKey, Route, Snapshot, Weight,
     merge::{Merge, RecordChange, SourceId},
+    model::Rank,
 };
 use proptest::prelude::*;
 
@@ -87,9 +88,11 @@ impl World {
 
     /// The service that a request goes to.
     fn takes(&self, host: &str, path: &str) -> Option<String> {
-        let mut routes = self.snapshot.routes();
-        let taker = routes.find(|route| route.host.matches(host) && route.path.matches(path))?;
-        Some(taker.service.to_string())
+        Some(
+            Route::taker(self.snapshot.routes(), host, path)?
+                .service
+                .to_string(),
+        )
     }
 
     fn told(&self) -> Vec<String> {
@@ -222,6 +225,110 @@ fn case_h06_no_priority_takes_a_host_of_an_earlier_source() {
     }
 }
 
+/// S2, H6: the length of a rule counts among the rules of sources that share services, and takes nothing of others.
+#[test]
+fn case_s02_h06_a_rank_counts_among_the_routes_of_its_scheme_and_trust() {
+    let ranked = |host: &str, path: &str, number, service: &str| {
+        route(host, path, 0, service).with_rank(Rank::new(name("traefik"), number))
+    };
+    let rules = |evil: &str| {
+        record(evil, "1", "10.0.9.9:80").with_routes(vec![
+            ranked("*", "^/acme", 42, evil),
+            ranked("shop.example", "/", 20, &format!("{evil}-shop")),
+        ])
+    };
+    let plain = record("docs", "1", "10.0.0.2:80").with_routes(vec![
+        route("docs.example", "/", 0, "docs"),
+        route("low.example", "/", -5, "docs"),
+        route("shop.example", "/api", 0, "docs"),
+    ]);
+    // Before or after the one of another scheme: its own order holds within what it has. What is below a path of the
+    // earlier source's host is that source's.
+    for (order, api) in [([0, 1], "rules-shop"), ([1, 0], "docs")] {
+        let mut world = World::new(&["a", "b"]);
+        world.set(order[0], rules("rules"));
+        world.set(order[1], plain.clone());
+        for (host, path, service) in [
+            ("docs.example", "/acme", "docs"),
+            ("low.example", "/x", "docs"),
+            ("shop.example", "/acme", "rules"),
+            ("shop.example", "/api/x", api),
+            ("shop.example", "/x", "rules-shop"),
+            ("else.example", "/acme", "rules"),
+        ] {
+            let taker = world.takes(host, path);
+            assert_eq!(taker.as_deref(), Some(service), "{host}{path}, {order:?}");
+        }
+    }
+    // Two that share nothing, of one scheme: no number of the later takes a host of the earlier.
+    let mut world = World::new(&["a", "b"]);
+    world.set(0, rules("first"));
+    let later = vec![
+        ranked("*", "^/acme/x", 999, "later"),
+        ranked("*", "/", 998, "later"),
+    ];
+    world.set(
+        1,
+        record("later", "1", "10.0.9.8:80").with_routes(later.clone()),
+    );
+    assert_eq!(
+        world.takes("shop.example", "/acme/x").as_deref(),
+        Some("first")
+    );
+    assert_eq!(
+        world.takes("shop.example", "/x").as_deref(),
+        Some("first-shop")
+    );
+    // Where they share services, it does.
+    let mut world = World::new(&["a", "a"]);
+    world.set(0, rules("first"));
+    world.set(1, record("later", "1", "10.0.9.8:80").with_routes(later));
+    assert_eq!(
+        world.takes("shop.example", "/acme/x").as_deref(),
+        Some("later")
+    );
+    assert_eq!(world.takes("shop.example", "/x").as_deref(), Some("later"));
+}
+
+#[test]
+fn case_h06_a_record_of_tcp_takes_no_http_route_of_an_earlier_source() {
+    let victim =
+        || record("pay", "1", "10.0.0.1:80").with_routes(vec![route("pay.example", "/", 0, "pay")]);
+    // The record is of TCP; the service that its route leads to is of HTTP: another record says so, or there is none.
+    let intruder = |leads: &str| {
+        record("evil", "2", "10.0.9.8:80")
+            .with_mode(Mode::Tcp)
+            .with_routes(vec![route("pay.example", "/", i32::MAX, leads)])
+    };
+    for leads in ["evil", "none"] {
+        let all = [
+            (0, victim()),
+            (1, record("evil", "1", "10.0.9.9:80")),
+            (1, intruder(leads)),
+        ];
+        for turn in 0..all.len() {
+            let mut all = all.clone();
+            all.rotate_left(turn);
+            let mut world = World::new(&["a", "b"]);
+            for (source, record) in all {
+                world.set(source, record);
+            }
+            let taker = world.takes("pay.example", "/");
+            assert_eq!(taker.as_deref(), Some("pay"), "{leads}, turn {turn}");
+            assert_eq!(world.snapshot.route_count(), 1, "{leads}, turn {turn}");
+        }
+    }
+    // Once its service is of TCP alone, its route is for another kind of frontend.
+    let mut world = World::new(&["a", "b"]);
+    world.set(0, victim());
+    world.set(1, record("evil", "1", "10.0.9.9:80"));
+    world.set(1, intruder("evil"));
+    world.remove(1, "evil", "1");
+    assert_eq!(world.snapshot.route_count(), 2);
+    world.set(1, record("evil", "1", "10.0.9.9:80"));
+    assert_eq!(world.snapshot.route_count(), 1);
+}
+
 #[test]
 fn case_h06_what_an_earlier_source_leaves_is_a_later_ones() {
     let mut world = World::new(&["a", "b"]);
@@ -320,8 +427,14 @@ fn any_route() -> impl Strategy<Value = Route> {
     let host = prop::sample::select(vec!["a.x", "b.x", "*.x", "*"]);
     let path = prop::sample::select(vec!["/", "/p", "/p/q", "=/p"]);
     let service = prop::sample::select(vec!["one", "two", "three"]);
-    (host, path, -2..3_i32, service)
-        .prop_map(|(host, path, priority, service)| route(host, path, priority, service))
+    let rank = prop::option::of((0..2_u8, 0..40_i32));
+    (host, path, -2..3_i32, rank, service).prop_map(|(host, path, priority, rank, service)| {
+        let Some((scheme, number)) = rank else {
+            return route(host, path, priority, service);
+        };
+        let scheme = name(&format!("scheme-{scheme}"));
+        route(host, path, 0, service).with_rank(Rank::new(scheme, number))
+    })
 }
 
 fn any_record() -> impl Strategy<Value = Record> {
@@ -357,9 +470,7 @@ proptest! {
             }
             for host in ["a.x", "b.x", "c.x"] {
                 for path in ["/", "/p", "/p/q", "/z"] {
-                    let mut routes = alone.snapshot.routes();
-                    let taker = routes.find(|route| route.host.matches(host) && route.path.matches(path));
-                    let Some(taker) = taker else { continue };
+                    let Some(taker) = Route::taker(alone.snapshot.routes(), host, path) else { continue };
                     let mine = world.takes(host, path);
                     // A more specific host may stand out of a wildcard or of any host; nothing else may.
                     let exact = matches!(taker.host, lb_core::RouteHost::Exact(_));

@@ -35,12 +35,15 @@ struct World {
 impl World {
     /// So many sources, of which the first says that there are these.
     fn new(sources: usize, all: &[&str]) -> Self {
+        let descriptor = |number: usize| Descriptor::new(name(&format!("source{number}")), "test");
+        Self::of((0..sources).map(descriptor), all)
+    }
+
+    fn of(sources: impl IntoIterator<Item = Descriptor>, all: &[&str]) -> Self {
         let mut engine = Engine::new(EngineConfig::default(), Time::ZERO);
-        let sources = (0..sources)
-            .map(|number| {
-                let descriptor = Descriptor::new(name(&format!("source{number}")), "test");
-                engine.add_source(Time::ZERO, descriptor).unwrap()
-            })
+        let sources = sources
+            .into_iter()
+            .map(|descriptor| engine.add_source(Time::ZERO, descriptor).unwrap())
             .collect();
         let mut world = Self {
             engine,
@@ -160,5 +163,16 @@ fn i2_an_address_that_stays_with_its_service_is_held() {
     // Another endpoint of the same service has it.
     world.reset(0, &["a/9@1", "b/1@4"]);
     assert_eq!(world.there(), ["a/1@1", "a/2@2", "a/3@3", "a/9@1", "b/1@4"]);
+    assert_eq!(world.reused(), 0);
+}
+
+#[test]
+fn case_h06_a_later_source_that_shares_nothing_takes_nothing_from_what_is_held() {
+    let tenant = Descriptor::new(name("tenant"), "test").with_trust(name("tenant"));
+    let first = Descriptor::new(name("first"), "test");
+    let mut world = World::of([first, tenant], &["a/1@1", "a/2@2"]);
+    world.reset(0, &[]);
+    world.set(1, "b/1@1");
+    assert_eq!(world.there(), ["a/1@1", "a/2@2"]);
     assert_eq!(world.reused(), 0);
 }

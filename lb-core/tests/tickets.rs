@@ -336,6 +336,30 @@ async fn case_p04_what_passes_by_itself_is_waited_for_and_what_does_not_ends_the
     world.running.shutdown().await;
 }
 
+/// What was refused for a moment is on its way when that is over, and in effect only when it has arrived.
+#[tokio::test(start_paused = true)]
+async fn case_p04_what_could_be_done_only_now_is_not_in_effect_until_it_is_verified() {
+    const SHORT: Duration = Duration::from_secs(1);
+    let world = World::new();
+    world.target.set_unmet(vec![no_room("a").transient()]);
+    let ticket = world.publisher.reset([record("a", 1)]).unwrap();
+    let state = world.handle.wait(&ticket, SHORT).await.unwrap();
+    assert!(!state.in_effect && state.lagging.is_empty(), "{state:?}");
+    world.target.set_unmet(Vec::new());
+    world.target.set_settled(false);
+    world.target.call_attention();
+    let state = world.handle.wait(&ticket, SHORT).await.unwrap();
+    assert!(!state.in_effect && state.lagging.len() == 1, "{state:?}");
+    let done = world.handle.reconcile_now(SHORT).await.unwrap();
+    assert!(!done.is_verified(), "{done:?}");
+    world.target.set_settled(true);
+    world.target.call_attention();
+    assert!(world.handle.wait(&ticket, SHORT).await.unwrap().in_effect);
+    let done = world.handle.reconcile_now(SHORT).await.unwrap();
+    assert!(done.is_complete(), "{done:?}");
+    world.running.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn case_p03_verified_is_said_when_everything_is_in_effect_and_again_when_the_rest_follows() {
     let world = World::new();
@@ -465,4 +489,128 @@ async fn case_p19_a_diagnostic_ends_with_its_cause() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(kinds(&handle), []);
     running.shutdown().await;
+}
+
+/// Of more diagnostics than are listed, each is counted, until it ends.
+#[tokio::test(start_paused = true)]
+async fn case_p19_diagnostics_that_are_not_listed_are_counted_and_end() {
+    use lb_core::{Diagnostic, Severity};
+    let (source, script) = FakeSource::new(Descriptor::new(name("s"), "fake"));
+    let plane = ControlPlane::builder().source(source).build().unwrap();
+    let running = plane.spawn();
+    let handle = running.handle();
+    let object = |number: usize| format!("container {number}");
+    let tell = |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            script.say(Update::Diagnostic(Diagnostic {
+                object: object(number),
+                field: Some("lb.auth".to_owned()),
+                value: None,
+                message: "cannot be honoured".to_owned(),
+                severity: match number % 2 {
+                    0 => Severity::Warning,
+                    _ => Severity::Withheld,
+                },
+            }));
+        }
+    };
+    let reset = |revision| {
+        script.say(Update::Reset {
+            at: Cursor::new("e", revision),
+            records: vec![record("a", 1)],
+        });
+    };
+    reset(1);
+    // What is told again is counted once.
+    for _ in 0..2 {
+        tell(0..200);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let status = handle.status();
+        let counts = &status.condition_counts;
+        assert_eq!(counts.get(&ConditionKind::Diagnostic), Some(&100));
+        assert_eq!(counts.get(&ConditionKind::Withheld), Some(&100));
+        assert_eq!(status.sources[0].diagnostics_dropped, 136);
+    }
+    for number in 0..150 {
+        script.say(Update::Resolved {
+            object: object(number),
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let status = handle.status();
+    assert_eq!(status.condition_count, 50);
+    assert_eq!(status.sources[0].diagnostics_dropped, 0);
+    tell(200..400);
+    reset(2);
+    reset(3);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let status = handle.status();
+    assert_eq!(status.condition_count, 0);
+    assert_eq!(status.sources[0].diagnostics_dropped, 0);
+    running.shutdown().await;
+}
+
+/// Whatever part of a record another source has taken: its route, the mode of its service, an option.
+#[tokio::test(start_paused = true)]
+async fn case_p02_a_write_of_which_a_conflict_keeps_a_part_back_is_not_in_effect() {
+    use lb_core::{Mode, OnDown, Route};
+    let route = |leads: &str| {
+        let host = "shop.example".parse().unwrap();
+        [Route::new(host, "/".parse().unwrap(), name(leads))]
+    };
+    let api = || {
+        let key = RecordKey::new(name("api"), name("a"));
+        Record::new(key, Endpoint::new(([127, 0, 0, 1], 1).into()))
+    };
+    let cases = [
+        (record("a", 1), record("b", 2).with_mode(Mode::Tcp)),
+        (
+            record("a", 1).with_exclusive(false),
+            record("b", 2).with_exclusive(true),
+        ),
+        (
+            record("a", 1).with_on_down(OnDown::Keep),
+            record("b", 2).with_on_down(OnDown::ShutdownSessions),
+        ),
+        (
+            api().with_routes(route("api")),
+            record("b", 2).with_routes(route("web")),
+        ),
+    ];
+    for (earlier, later) in cases {
+        let world = World::new();
+        let (second, source) = feed(name("second"));
+        world.handle.add_source(Box::new(source)).await.unwrap();
+        world.publisher.reset([earlier.clone()]).unwrap();
+        second.reset([]).unwrap();
+        let done = world.handle.reconcile_now(LIMIT).await.unwrap();
+        assert!(done.is_complete(), "{done:?}");
+        let mut events = world.handle.subscribe();
+        let lost = second.set(later.clone()).unwrap();
+        let state = world.handle.wait(&lost, LIMIT).await.unwrap();
+        assert!(!state.in_effect && state.is_settled(), "{state:?}");
+        let [conflict] = &state.conditions[..] else {
+            panic!("{state:?}");
+        };
+        assert_eq!(conflict.kind, ConditionKind::Conflict);
+        assert_eq!(conflict.endpoint, Some(name("b")));
+        assert!(conflict.detail.contains("program"), "{conflict}");
+        // Another write of the same source is not concerned.
+        let other = RecordKey::new(name("other"), name("c"));
+        let other = Record::new(other, Endpoint::new(([127, 0, 0, 1], 3).into()));
+        let other = second.set(other).unwrap();
+        assert!(world.handle.wait(&other, LIMIT).await.unwrap().in_effect);
+        // Ended by the one that won, or by the one that gives in: said either way.
+        let end = if earlier.key.service == name("api") {
+            second.set(record("b", 2))
+        } else {
+            world.publisher.remove(&earlier.key)
+        };
+        let end = world.handle.wait(&end.unwrap(), LIMIT).await.unwrap();
+        assert!(end.in_effect, "{end:?}");
+        assert!(world.handle.wait(&lost, LIMIT).await.unwrap().in_effect);
+        let said = async { while !events.next().await.unwrap().event.puts_in_effect(&lost) {} };
+        tokio::time::timeout(LIMIT, said).await.unwrap();
+        world.running.shutdown().await;
+    }
 }

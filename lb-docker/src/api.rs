@@ -5,27 +5,47 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::pieces::{Elements, NoArray};
+use crate::pieces::{MAX_OBJECT, Piece, id_in};
+
 /// The objects that could be read, and the ids of the others with what is wrong with them.
 pub(crate) type Listing<T> = (Vec<T>, Vec<(String, String)>);
 
-/// The objects of a JSON list that can be read, and why the others cannot, each with its id where it has one.
-pub(crate) fn list<T: DeserializeOwned>(text: &str) -> Result<Listing<T>, serde_json::Error> {
-    let values: Vec<serde_json::Value> = serde_json::from_str(text)?;
-    let mut read = Vec::with_capacity(values.len());
-    let mut unread = Vec::new();
-    for value in values {
-        let id = ["Id", "ID"]
-            .iter()
-            .find_map(|key| value.get(key)?.as_str())
-            .unwrap_or("without id")
-            .to_owned();
-        match T::deserialize(value) {
-            Ok(object) => read.push(object),
-            Err(error) => unread.push((id, error.to_string())),
+/// Takes an object of a list in: what `wanted` makes of it, or why it cannot be read.
+pub(crate) fn take_in<T: DeserializeOwned, K>(
+    (read, unread): &mut Listing<K>,
+    piece: Piece<'_>,
+    wanted: &mut impl FnMut(T) -> Option<K>,
+) {
+    let (id, why) = match piece {
+        Piece::Whole(bytes) => match serde_json::from_slice::<T>(bytes) {
+            Ok(object) => return read.extend(wanted(object)),
+            Err(error) => (id_in(bytes), error.to_string()),
+        },
+        Piece::TooLarge(beginning) => {
+            let why = format!("it is larger than {MAX_OBJECT} bytes, expected no more");
+            (id_in(beginning), why)
         }
+    };
+    if unread.len() < MAX_UNREAD {
+        unread.push((id, why));
     }
-    Ok((read, unread))
 }
+
+/// The objects of a JSON list that can be read, and why the others cannot, each with its id where it has one.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn list<T: DeserializeOwned>(text: &[u8]) -> Result<Listing<T>, NoArray> {
+    let mut elements = Elements::new(MAX_OBJECT);
+    let mut listing = Listing::default();
+    elements.feed(text, |piece| {
+        take_in(&mut listing, piece, &mut Some);
+    })?;
+    elements.is_whole().then_some(listing).ok_or(NoArray)
+}
+
+/// The most objects that are named of those that cannot be read.
+const MAX_UNREAD: usize = 1000;
 
 /// `null` and absent are both the default.
 pub(crate) fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -210,7 +230,7 @@ mod tests {
     #[test]
     fn p16_one_object_that_cannot_be_read_leaves_the_others() {
         let (read, unread) = list::<ListedContainer>(
-            r#"[{"Id":"a","State":"levitating","Labels":null},{"Id":"b","Ports":3},{"Names":[]}]"#,
+            br#"[{"Id":"a","State":"levitating","Labels":null},{"Id":"b","Ports":3},{"Names":[]}]"#,
         )
         .unwrap();
         assert_eq!(read.len(), 1);

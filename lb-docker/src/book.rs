@@ -12,9 +12,11 @@ use lb_core::{Diagnostic, Name, Record, RecordKey, Update};
 
 use crate::{
     address::{Networks, Reach},
-    container::{Container, NetworkMode, Phase, Stop, short},
+    budget::{Budget, Labelled as _},
+    container::{Container, Excess, NetworkMode, Phase, Stop, short},
     contest::{Contest, without},
     names::Names,
+    shared_hosts::SharedHosts,
     told::Told,
     translate::{Fate, Rules, Translation, translate},
 };
@@ -58,10 +60,14 @@ pub(crate) struct Book {
     said: Told,
     /// The definitions of containers that run.
     contest: Contest,
+    /// What containers that run state of the hosts that they share.
+    hosts: SharedHosts,
     /// What makes the names of services.
     names: Names,
     /// Which containers have an address of their own on a network, to see when one is used again.
     addresses: BTreeMap<SocketAddr, BTreeSet<String>>,
+    /// What the labels of all containers take.
+    budget: Budget,
     /// The project that owns a configured service which names none.
     owners: BTreeMap<usize, String>,
 }
@@ -77,6 +83,7 @@ struct Held {
 impl Book {
     pub(crate) fn new(rules: Rules, networks: Networks, reach: Reach) -> Self {
         Self {
+            budget: Budget::new(rules.max_label_bytes),
             rules,
             networks,
             reach,
@@ -87,6 +94,7 @@ impl Book {
             complaints: Vec::new(),
             said: Told::default(),
             contest: Contest::default(),
+            hosts: SharedHosts::default(),
             names: Names::default(),
             addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -99,6 +107,22 @@ impl Book {
 
     pub(crate) fn len(&self) -> usize {
         self.held.len()
+    }
+
+    /// Bounds the labels of all containers.
+    #[cfg(test)]
+    pub(crate) fn limit_labels(&mut self, most: usize) {
+        self.rules.max_label_bytes = most;
+        self.budget = Budget::new(most);
+    }
+
+    /// How many bytes the labels of all containers take.
+    #[cfg(test)]
+    pub(crate) fn label_bytes(&self) -> usize {
+        let held = self.held.values();
+        held.filter(|held| held.container.excess.is_none())
+            .map(|held| held.container.label_size())
+            .sum()
     }
 
     /// What is held of a container, and how it is told to stop where that is known.
@@ -145,6 +169,10 @@ impl Book {
         for id in gone {
             self.forget(&id);
         }
+        // What was listed together is weighed together.
+        for (container, _) in &containers {
+            self.budget.forget(&container.id);
+        }
         self.find_owners(containers.iter().map(|(container, _)| container));
         for (container, through) in containers {
             self.put(container, through);
@@ -159,10 +187,13 @@ impl Book {
         through: Option<Container>,
     ) -> Vec<String> {
         let id = container.id.clone();
+        self.rules.drop_unread(&mut container);
         let mut fate = Fate::Stays;
         if let Some(old) = self.held.get(&id) {
             // A listing does not tell what an inspection told before, and which never changes.
-            container.oversized |= container.env.is_none() && old.container.oversized;
+            if container.env.is_none() && old.container.excess == Some(Excess::OfOne) {
+                container.excess = old.container.excess;
+            }
             container.env = container.env.or_else(|| old.container.env.clone());
             container.stop = container.stop.or(old.container.stop);
             if container.exposed.is_empty() {
@@ -172,6 +203,7 @@ impl Book {
                 fate = Fate::Leaves;
             }
         }
+        self.make_room(&mut container);
         self.find_owners([&container].into_iter());
         let stopped = container.phase == Phase::Stopped;
         self.hold(Held {
@@ -215,9 +247,11 @@ impl Book {
 
     /// It is gone for good.
     pub(crate) fn forget(&mut self, id: &str) {
+        self.budget.forget(id);
         if let Some(held) = self.take(id) {
             let mut others = self.contest.set(id, std::iter::empty());
             others.extend(self.names.set(id, None));
+            others.extend(self.hosts.set(id, std::iter::empty()));
             let resolved = self.said.set(&held.container.object(), Vec::new());
             self.complaints.extend(resolved);
             self.claim_all(others);
@@ -278,6 +312,28 @@ impl Book {
             }
         }
         (changes != Changes::default()).then_some(changes)
+    }
+
+    /// Keeps the labels of a container where there is room for them, and drops those of the largest ones where there is
+    /// none.
+    fn make_room(&mut self, container: &mut Container) {
+        if let Some(Excess::OfAll { bytes }) = container.excess {
+            self.budget.set_refused(&container.id, bytes);
+            return;
+        }
+        for id in self.budget.set(&container.id, container.label_size()) {
+            if id == container.id {
+                container.drop_labels();
+            } else if let Some(mut held) = self.take(&id) {
+                held.container.drop_labels();
+                self.hold(held);
+            }
+        }
+    }
+
+    /// Containers that are to be read once more: there was no room for their labels, and now there is.
+    pub(crate) fn returning(&mut self) -> Vec<String> {
+        self.budget.returning()
     }
 
     fn set_fate(&mut self, id: &str, fate: Fate) {
@@ -361,6 +417,9 @@ impl Book {
         let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
         let definitions = held.translation.definitions.iter().filter(|_| counts);
         let mut others = self.contest.set(&id, definitions);
+        let runs = held.container.phase != Phase::Stopped && held.fate != Fate::Died;
+        let stated = held.translation.hosts.iter().filter(|_| runs);
+        others.extend(self.hosts.set(&id, stated));
         let compose = held.container.compose();
         let origin = compose.map(|compose| (compose.project, compose.service));
         others.extend(
@@ -390,13 +449,14 @@ impl Book {
                 }
                 continue;
             }
-            self.claims
-                .entry(record.key.clone())
-                .or_default()
-                .insert(id.to_owned(), without(record, &lost));
+            self.claims.entry(record.key.clone()).or_default().insert(
+                id.to_owned(),
+                self.hosts.apply(without(record, &lost), &translation.hosts),
+            );
             self.touched.insert(record.key.clone());
         }
         found.extend(contradicted);
+        found.extend(self.hosts.lost(&object, &translation.hosts));
         let told = self.said.set(&object, found);
         self.complaints.extend(told);
     }

@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use crate::{
     address::{Network, Networks, Reach, Viewpoint},
     book::Book,
-    config::{ComposeService, Family, LabelScheme},
+    config::{ComposeService, Family, LabelScheme, MAX_LABEL_BYTES},
     container::{Attached, Container, NetworkMode, Phase},
+    labels::Labels,
     translate::Rules,
 };
 
@@ -24,6 +25,7 @@ fn book() -> Book {
         services: vec![ComposeService::new("echo")],
         one_off: false,
         own_project: None,
+        max_label_bytes: MAX_LABEL_BYTES,
     };
     let networks: Networks = [(
         BRIDGE.to_owned(),
@@ -48,12 +50,14 @@ fn container(id: &str, address: u8, labels: &[(&str, &str)]) -> Container {
     Container {
         id: id.to_owned(),
         name: format!("name-{id}"),
-        labels: labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
+        labels: Labels::from(
+            &labels
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+        ),
         env: None,
-        oversized: false,
+        excess: None,
         phase: Phase::Serving,
         mode: NetworkMode::Own,
         attachments: vec![Attached {
@@ -219,7 +223,7 @@ proptest! {
     fn p1_what_was_followed_is_what_a_fresh_listing_says(story in happenings()) {
         let all = [
             web("a", 2), web("b", 3), replica("c", "shop", "1"), replica("d", "shop", "1"),
-            replica("e", "bakery", "2"), container("f", 4, &[("lb.port", "none"), ("lb.routes", "/f")]),
+            replica("e", "bakery", "2"), container("f", 4, &[("lb.port", "none"), ("lb.routes", "*/f")]),
         ];
         let (mut book, mut store) = (book(), Store::default());
         let mut there: BTreeMap<String, Container> = BTreeMap::new();

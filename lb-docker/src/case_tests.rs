@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use lb_core::{Record, Severity, Update, model::withheld};
+use lb_core::{
+    Record, Severity, Update,
+    model::{nowhere, withheld},
+};
 use lb_schemes::{LabelScheme, Options};
 use serde_json::json;
 
@@ -10,7 +13,7 @@ use crate::{
     address::{Network, Networks, Reach, Viewpoint},
     api::InspectedContainer,
     book::Book,
-    config::Family,
+    config::{Family, MAX_LABEL_BYTES},
     container::Container,
     narrow::Narrow,
     translate::Rules,
@@ -37,6 +40,7 @@ fn book(scheme: LabelScheme, narrow: Narrow) -> Book {
         services: Vec::new(),
         one_off: false,
         own_project: None,
+        max_label_bytes: MAX_LABEL_BYTES,
     };
     let reach = Reach {
         viewpoint: Viewpoint::Host,
@@ -76,7 +80,8 @@ fn printed(records: &[Record]) -> Vec<String> {
         .map(|record| {
             let address = record.endpoint.as_ref().map(|endpoint| endpoint.address);
             let mut text = format!("{} {address:?}", record.key.service);
-            for route in record.routes.iter() {
+            let routes = record.routes.iter();
+            for route in routes.filter(|route| route.service != nowhere()) {
                 let mark = match route.service == withheld() {
                     true => "503:",
                     false => "",
@@ -245,6 +250,222 @@ fn case_h04_a_container_with_100_000_labels_blinds_nobody() {
     }
 }
 
+#[test]
+fn case_h04_labels_that_nothing_reads_are_not_kept() {
+    let many: BTreeMap<String, String> = (0..1000)
+        .map(|number| (format!("com.example.{number}"), "junk".to_owned()))
+        .chain(labels(&[
+            ("lb.service", "web"),
+            ("lb.unknown", "is reported"),
+            ("com.docker.compose.project", "shop"),
+        ]))
+        .collect();
+    let mut one = container(1, "front", &many);
+    let narrow = Narrow {
+        constraints: Some("Label(`com.example.7`, `junk`)".parse().unwrap()),
+        ..Narrow::default()
+    };
+    book(LabelScheme::Lb, narrow).rules().drop_unread(&mut one);
+    assert_eq!(one.labels.to_map(), many, "any may be named");
+    let narrow = Narrow::default();
+    // What switches an object on or off counts whatever schemes are read.
+    book(LabelScheme::Traefik, narrow)
+        .rules()
+        .drop_unread(&mut one);
+    let kept: Vec<&str> = one.labels.iter().map(|(key, _)| key).collect();
+    assert_eq!(
+        kept,
+        ["com.docker.compose.project", "lb.service", "lb.unknown"]
+    );
+}
+
+/// Where any label may be named, so many of one container are kept, and a container with more is reported.
+#[test]
+fn case_h04_more_labels_than_are_read_of_one_container_are_not_kept() {
+    let constraints = Some("!Label(`com.example.hidden`, `yes`)".parse().unwrap());
+    let narrow = Narrow {
+        constraints,
+        ..Narrow::default()
+    };
+    let rules = book(LabelScheme::Lb, narrow);
+    let of = |count: usize, bytes: usize| -> BTreeMap<String, String> {
+        (0..count)
+            .map(|number| (format!("com.example.{number}"), "x".repeat(bytes)))
+            .chain(labels(&[
+                ("lb.service", "web"),
+                ("com.docker.compose.project", "shop"),
+            ]))
+            .collect()
+    };
+    for (count, bytes, kept) in [
+        (16_000, 10, true),
+        (16_385, 1, false),
+        (10, 90_000, true),
+        (10, 110_000, false),
+    ] {
+        let mut one = container(1, "front", &of(count, bytes));
+        rules.rules().drop_unread(&mut one);
+        let expected = if kept { count + 2 } else { 1 };
+        assert_eq!(one.labels.iter().count(), expected, "{count} of {bytes}");
+        assert_eq!(one.excess.is_none(), kept, "{count} of {bytes}");
+    }
+}
+
+/// The labels of all containers of a source are bounded together: those of the largest are not read, each of these is
+/// reported, and no other one is disturbed, in any order of arrival.
+#[test]
+fn case_h04_the_labels_of_all_containers_are_bounded_together() {
+    const MOST: usize = 700_000;
+    let large = |number: u8| {
+        let junk = (0..10).map(|at| (format!("lb.x{at}"), "x".repeat(20_000)));
+        let own = labels(&[("lb.service", &format!("large-{number}"))]);
+        container(number, "front", &own.into_iter().chain(junk).collect())
+    };
+    let honest = || container(250, "front", &labels(&[("lb.service", "honest")]));
+    let new = || {
+        let mut book = book(LabelScheme::Lb, Narrow::default());
+        book.limit_labels(MOST);
+        book
+    };
+    let listed = |honest_first: bool| {
+        let mut all: Vec<Container> = (1..=20).map(large).collect();
+        match honest_first {
+            true => all.insert(0, honest()),
+            false => all.push(honest()),
+        }
+        all
+    };
+    for honest_first in [true, false] {
+        let (mut followed, mut read) = (new(), new());
+        for one in listed(honest_first) {
+            followed.put(one, None);
+            assert!(followed.label_bytes() <= MOST);
+        }
+        let all = listed(honest_first).into_iter().map(|one| (one, None));
+        read.replace(all.collect());
+        for book in [&mut followed, &mut read] {
+            assert!(book.label_bytes() <= MOST);
+            let (records, diagnostics) = book.snapshot();
+            let services: Vec<&str> = records
+                .iter()
+                .map(|record| record.key.service.as_str())
+                .collect();
+            assert_eq!(services.len(), 4, "{services:?}");
+            assert!(services.contains(&"honest"), "{services:?}");
+            let left_out = diagnostics.iter().filter(|one| {
+                one.severity == Severity::Error
+                    && one.field.as_deref() == Some("labels")
+                    && one.message.contains("max_label_bytes")
+            });
+            let left_out: Vec<&str> = left_out.map(|one| one.object.as_str()).collect();
+            assert_eq!(left_out.len(), 17, "{left_out:?}");
+            assert!(
+                !left_out.iter().any(|one| one.contains("c250")),
+                "{left_out:?}"
+            );
+            // Where one of those that are read goes, there is room for one that is not, which is to be read again.
+            let gone = records
+                .iter()
+                .find(|record| record.key.service.as_str() != "honest");
+            let gone: u8 = gone
+                .and_then(|record| record.key.service.as_str().strip_prefix("large-"))
+                .and_then(|number| number.parse().ok())
+                .unwrap();
+            assert_eq!(book.returning(), Vec::<String>::new());
+            book.forget(&format!("{gone:064x}"));
+            let returning = book.returning();
+            assert_eq!(returning.len(), 1);
+            let returning = u8::from_str_radix(&returning[0], 16).unwrap();
+            book.put(large(returning), None);
+            assert!(book.label_bytes() <= MOST);
+            let services = book.snapshot().0.len();
+            assert_eq!(services, 4);
+            assert_eq!(book.returning(), Vec::<String>::new());
+        }
+    }
+}
+
+/// A label of 600 KB, or one that is just small enough to be read, is cut in all that is reported, whatever its key; so is
+/// a key.
+#[test]
+fn case_h10_a_label_of_600_kilobytes_is_cut_in_what_is_reported() {
+    const KEYS: [&str; 16] = [
+        "com.docker.compose.project",
+        "com.docker.compose.service",
+        "com.df.port",
+        "com.df.serviceName",
+        "com.df.servicePath",
+        "easyhaproxy.x.host",
+        "easyhaproxy.x.port",
+        "lb.enable",
+        "lb.port",
+        "lb.routes",
+        "lb.service",
+        "lb.unknown",
+        "traefik.enable",
+        "traefik.http.routers.a.rule",
+        "traefik.http.services.s.loadbalancer.server.port",
+        "VIRTUAL_HOST",
+    ];
+    for scheme in [
+        LabelScheme::Lb,
+        LabelScheme::DockerFlow,
+        LabelScheme::Traefik,
+        LabelScheme::EasyHaproxy,
+        LabelScheme::VirtualHost,
+    ] {
+        for bytes in [200_000, 600_000] {
+            for key in KEYS {
+                let junk = match key {
+                    "traefik.http.routers.a.rule" => format!("Host(`{}`)", "x".repeat(bytes)),
+                    _ => "x".repeat(bytes),
+                };
+                let long_key = format!("{key}{junk}");
+                for (key, value) in [(key, junk.as_str()), (long_key.as_str(), "x")] {
+                    let mut all = labels(&[
+                        ("com.docker.compose.project", "shop"),
+                        ("com.docker.compose.service", "web"),
+                        ("com.df.notify", "true"),
+                        ("lb.port", "80"),
+                    ]);
+                    all.insert(key.to_owned(), value.to_owned());
+                    let mut one = container(1, "front", &all);
+                    one.env = Some(vec![(key.to_owned(), value.to_owned())]);
+                    let mut book = book(scheme, Narrow::default());
+                    book.put(one, None);
+                    let honest = labels(&[("lb.service", "honest"), ("lb.port", "80")]);
+                    book.put(container(2, "front", &honest), None);
+                    let (records, diagnostics) = book.snapshot();
+                    let shown: usize = diagnostics.iter().map(|one| format!("{one:?}").len()).sum();
+                    let what: String = key.chars().take(40).collect();
+                    assert!(shown < 4000, "{scheme:?} {what}: {shown} bytes");
+                    let named = records.iter().map(|record| record.key.to_string().len());
+                    assert!(named.max() < Some(1000), "{scheme:?} {what}");
+                    assert!(
+                        scheme != LabelScheme::Lb
+                            || records
+                                .iter()
+                                .any(|one| one.key.service.as_str() == "honest"),
+                        "{what}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Variables are kept where a scheme reads them, and nowhere else: they are others' secrets.
+#[test]
+fn case_h04_variables_that_nothing_reads_are_not_kept() {
+    for (scheme, kept) in [(LabelScheme::Lb, false), (LabelScheme::VirtualHost, true)] {
+        let mut one = with_variables(1, &[("VIRTUAL_HOST", "a.example")]);
+        book(scheme, Narrow::default())
+            .rules()
+            .drop_unread(&mut one);
+        assert_eq!(one.env.map(|env| !env.is_empty()), Some(kept), "{scheme:?}");
+    }
+}
+
 /// No value of a key that protects something is in a diagnostic, whatever the scheme.
 #[test]
 fn case_s05_planted_secrets_are_never_told() {
@@ -322,6 +543,237 @@ fn case_s05_planted_secrets_are_never_told() {
         }
         assert!(!format!("{records:?}").contains(SECRET), "{scheme:?}");
     }
+}
+
+/// A container with these variables.
+fn with_variables(number: u8, variables: &[(&str, &str)]) -> Container {
+    let mut made = container(number, "front", &BTreeMap::new());
+    made.env = Some(labels(variables).into_iter().collect());
+    made
+}
+
+#[test]
+fn case_s04_an_empty_item_of_a_list_of_middlewares_withholds_the_router() {
+    for (list, served) in [(",cmp", false), ("cmp,", false), (",", false), ("", true)] {
+        let mut book = book(LabelScheme::Traefik, Narrow::default());
+        let pairs = [
+            ("traefik.http.middlewares.cmp.compress", "true"),
+            ("traefik.http.routers.a.middlewares", list),
+            ("traefik.http.routers.a.rule", "Host(`a.example`)"),
+            ("traefik.http.services.a.loadbalancer.server.port", "80"),
+        ];
+        book.put(container(1, "front", &labels(&pairs)), None);
+        let (records, diagnostics) = book.snapshot();
+        let mark = if served { "" } else { "503:" };
+        let expected = format!("a 172.17.0.1:80 {mark}a.example/");
+        assert_eq!(printed(&records), [expected], "{list:?}");
+        let wanted = if served {
+            Severity::Warning
+        } else {
+            Severity::Withheld
+        };
+        assert!(
+            diagnostics.iter().any(|one| one.severity == wanted
+                && one.field.as_deref() == Some("traefik.http.routers.a.middlewares")),
+            "{list:?}: {diagnostics:?}"
+        );
+    }
+}
+
+/// The withheld routes of one container with these labels.
+fn withheld_of(scheme: LabelScheme, pairs: &[(&str, &str)]) -> Vec<String> {
+    let mut book = book(scheme, Narrow::default());
+    book.put(container(1, "front", &labels(pairs)), None);
+    let (records, diagnostics) = book.snapshot();
+    let told = |one: &lb_core::Diagnostic| one.severity == Severity::Error;
+    assert!(diagnostics.iter().any(told), "{pairs:?}: {diagnostics:?}");
+    let routes = records.iter().flat_map(|record| record.routes.iter());
+    routes
+        .map(|route| {
+            assert_eq!(route.service, withheld(), "{pairs:?}");
+            format!("{}{}", route.host, route.path)
+        })
+        .collect()
+}
+
+#[test]
+fn case_s04_a_protected_destination_that_cannot_be_read_withholds_all_that_it_may_match() {
+    let users = ("com.df.users", "joe:s3cret");
+    let admin = ("com.df.servicePath", "/admin");
+    let beginning = &["m.example/admin", "m.example^/admin"][..];
+    for (labels, expected) in [
+        (
+            [
+                users,
+                ("com.df.pathType", "path_reg"),
+                ("com.df.servicePath", "^/admin"),
+            ],
+            beginning,
+        ),
+        (
+            [
+                users,
+                ("com.df.pathType", "path_sub"),
+                ("com.df.servicePath", "admin"),
+            ],
+            &["m.example/"],
+        ),
+        (
+            [
+                ("com.df.verifyClientSsl", "true"),
+                ("com.df.pathType", "path_end"),
+                admin,
+            ],
+            &["m.example/"],
+        ),
+        ([users, ("com.df.serviceHeader", "X:1"), admin], beginning),
+        ([users, ("com.df.reqMode", "bogus"), admin], beginning),
+        ([users, ("com.df.port", "abc"), admin], beginning),
+    ] {
+        let mut pairs = vec![
+            ("com.df.notify", "true"),
+            ("com.df.port", "80"),
+            ("com.df.serviceDomain", "m.example"),
+        ];
+        pairs.extend(labels);
+        assert_eq!(withheld_of(LabelScheme::DockerFlow, &pairs), expected);
+    }
+    let own = [
+        ("lb.routes", "l28.example/admin"),
+        ("lb.port", "abc"),
+        ("lb.auth", "x"),
+    ];
+    assert_eq!(withheld_of(LabelScheme::Lb, &own), ["l28.example/admin"]);
+}
+
+#[test]
+fn case_s04_a_protected_router_that_cannot_be_read_withholds_all_that_it_may_match() {
+    for (rule, expected) in [
+        (
+            r"HostRegexp(`^k1[45]+\.ex$`) && PathPrefix(`/admin`)",
+            &["*.ex/admin", "*.ex^/admin"][..],
+        ),
+        (r"HostRegexp(`^[a-z]+\.m1\.ex$`)", &["*.m1.ex/"]),
+        ("HostRegexp(`{sub:[a-z]+}.m2.ex`)", &["*.m2.ex/"]),
+        (
+            r"HostRegexp(`^(.+\.)?m21\.ex$`) && Path(`/admin`)",
+            &["m21.ex=/admin", "*.m21.ex=/admin"],
+        ),
+        ("PathRegexp(`^/m6(admin|secret)`)", &["*/m6", "*^/m6"]),
+        (
+            "!Host(`public.ex`) && PathPrefix(`/m25`)",
+            &["*/m25", "*^/m25"],
+        ),
+        // That would be all there is.
+        ("Query(`debug=1`)", &[]),
+    ] {
+        let pairs = [
+            ("traefik.http.routers.a.middlewares", "auth@file"),
+            ("traefik.http.routers.a.priority", "900"),
+            ("traefik.http.routers.a.rule", rule),
+            ("traefik.http.services.a.loadbalancer.server.port", "80"),
+        ];
+        assert_eq!(
+            withheld_of(LabelScheme::Traefik, &pairs),
+            expected,
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn case_s04_what_restricts_a_host_holds_for_all_its_containers() {
+    let plain = |number, path: &str| {
+        with_variables(
+            number,
+            &[("VIRTUAL_HOST", "a.example"), ("VIRTUAL_PATH", path)],
+        )
+    };
+    for restriction in [
+        ("NETWORK_ACCESS", "internal"),
+        ("HTTPS_METHOD", "nohttp"),
+        // What the container asks for beside it cannot be read, and its host is restricted all the same.
+        ("VIRTUAL_PORT", "none"),
+    ] {
+        let mut book = book(LabelScheme::VirtualHost, Narrow::default());
+        book.put(plain(1, "/"), None);
+        let other = with_variables(2, &[("VIRTUAL_HOST", "b.example")]);
+        book.put(other, None);
+        let (records, diagnostics) = book.snapshot();
+        assert_eq!(
+            printed(&records),
+            [
+                "a.example 172.17.0.1:80 a.example/",
+                "b.example 172.17.0.2:80 b.example/"
+            ]
+        );
+        assert_eq!(diagnostics, []);
+
+        // One more container of the host restricts it: the first is told why it is not served any more.
+        let restricted = with_variables(
+            3,
+            &[
+                ("NETWORK_ACCESS", "internal"),
+                restriction,
+                ("VIRTUAL_HOST", "a.example"),
+                ("VIRTUAL_PATH", "/admin"),
+            ],
+        );
+        book.put(restricted, None);
+        let changes = book.changes().unwrap();
+        let set = printed(&changes.set);
+        assert!(
+            set.iter()
+                .any(|one| one.starts_with("a.example 172.17.0.1:80 503:a.example/")),
+            "{restriction:?}: {set:?}"
+        );
+        let told = changes.diagnostics();
+        assert!(
+            told.iter().any(|one| one.object.contains("c1")
+                && one.severity == Severity::Withheld
+                && one.field.as_deref() == Some("VIRTUAL_HOST")),
+            "{restriction:?}: {told:?}"
+        );
+        // Another host is not concerned, and one that comes later is.
+        assert!(set.iter().all(|one| !one.contains("b.example")), "{set:?}");
+        book.put(plain(4, "/later"), None);
+        let set = printed(&book.changes().unwrap().set);
+        assert!(
+            set.iter().all(|one| one.contains(" 503:a.example")),
+            "{set:?}"
+        );
+
+        // Where it is gone, the host is served again.
+        book.forget(&format!("{:064x}", 3));
+        let (records, diagnostics) = book.snapshot();
+        assert!(
+            printed(&records).iter().all(|one| !one.contains("503:")),
+            "{restriction:?}"
+        );
+        assert_eq!(diagnostics, []);
+    }
+}
+
+#[test]
+fn case_s04_a_redirect_of_one_container_holds_for_the_host() {
+    let mut book = book(LabelScheme::VirtualHost, Narrow::default());
+    let redirects = |records: &[Record]| -> Vec<bool> {
+        let routes = records.iter().flat_map(|record| record.routes.iter());
+        let led = routes.filter(|route| route.service != nowhere());
+        led.map(|route| route.redirect_https).collect()
+    };
+    book.put(with_variables(1, &[("VIRTUAL_HOST", "a.example")]), None);
+    assert_eq!(redirects(&book.snapshot().0), [false]);
+    let pairs = [
+        ("VIRTUAL_HOST", "a.example"),
+        ("VIRTUAL_PATH", "/x"),
+        ("HTTPS_METHOD", "redirect"),
+    ];
+    book.put(with_variables(2, &pairs), None);
+    assert_eq!(redirects(&book.snapshot().0), [true, true]);
+    book.died(&format!("{:064x}", 2));
+    let (records, _) = book.snapshot();
+    assert!(redirects(&records).contains(&false), "{records:?}");
 }
 
 #[test]

@@ -57,6 +57,10 @@ pub struct DockerConfig {
     pub reach: ReachConfig,
     /// Whether containers of `docker compose run` count too. Default `false`.
     pub one_off: bool,
+    /// The most bytes that the labels, and the variables that are read, of all containers take together; of more, those
+    /// of the largest containers are not read, and each of these is reported. A label counts 64 bytes beside its key and
+    /// value. Default 33554432 (32 MiB).
+    pub max_label_bytes: usize,
     /// How often the engine is asked whether it still answers. Default `3s`.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
@@ -106,6 +110,9 @@ pub struct SwarmConfig {
     /// How often everything is listed while nothing seems to change. Default `5s`.
     #[serde(with = "duration")]
     pub poll_interval: Duration,
+    /// The most bytes that the labels of all services take together; of more, those of the largest services are not
+    /// read, and each of these is reported. A label counts 64 bytes beside its key and value. Default 33554432 (32 MiB).
+    pub max_label_bytes: usize,
     /// How often the manager is asked whether it still answers. Default `3s`.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
@@ -245,6 +252,7 @@ impl Default for DockerConfig {
             services: Vec::new(),
             reach: ReachConfig::default(),
             one_off: false,
+            max_label_bytes: MAX_LABEL_BYTES,
             ping_interval: Duration::from_secs(3),
             resync_interval: Duration::from_secs(60),
         }
@@ -268,10 +276,14 @@ impl Default for SwarmConfig {
             spread: Spread::default(),
             converge_interval: Duration::from_millis(100),
             poll_interval: Duration::from_secs(5),
+            max_label_bytes: MAX_LABEL_BYTES,
             ping_interval: Duration::from_secs(3),
         }
     }
 }
+
+/// What the labels of all objects may take unless a configuration says otherwise: those of some thousand containers.
+pub(crate) const MAX_LABEL_BYTES: usize = 32 << 20;
 
 impl DockerConfig {
     /// What labels mean.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lb_core::credentials::hidden_in_value;
 use serde::Deserialize;
 
 use crate::config::ConnectionConfig;
@@ -57,6 +58,15 @@ pub(crate) enum AddressError {
     UnverifiedContext { name: String },
     #[error("no podman socket exists, expected one of {tried:?}")]
     NoPodman { tried: Vec<PathBuf> },
+}
+
+impl AddressError {
+    /// Names a host without its password.
+    fn of_host(host: &str) -> Self {
+        Self::Host {
+            host: hidden_in_value(host).into_owned(),
+        }
+    }
 }
 
 /// What this module may look at.
@@ -147,9 +157,7 @@ impl Reader<'_> {
     }
 
     fn host(&self, host: &str) -> Result<Address, AddressError> {
-        let refused = || AddressError::Host {
-            host: host.to_owned(),
-        };
+        let refused = || AddressError::of_host(host);
         if host == "podman" {
             let tried = self.podman_sockets();
             let found = tried.iter().find(|path| self.around.exists(path)).cloned();
@@ -180,7 +188,11 @@ impl Reader<'_> {
             }
             "ssh" if !rest.is_empty() => {
                 let authority = rest.split('/').next().unwrap_or(rest);
-                if authority.is_empty() || authority.starts_with('-') {
+                // As the `docker` command, which refuses passwords there too.
+                let has_password = authority
+                    .rsplit_once('@')
+                    .is_some_and(|(user, _)| user.contains(':'));
+                if authority.is_empty() || authority.starts_with('-') || has_password {
                     return Err(refused());
                 }
                 Ok(Address::Ssh(format!("ssh://{authority}")))
@@ -235,7 +247,7 @@ impl Reader<'_> {
             };
         }
         let missing = || AddressError::NoSuchContext {
-            name: name.to_owned(),
+            name: hidden_in_value(name).into_owned(),
         };
         let contexts = self.docker_folder().ok_or_else(missing)?.join("contexts");
         // Folders are named by a hash of the context's name; reading the names spares us the hash.
@@ -262,13 +274,13 @@ impl Reader<'_> {
                 name: name.to_owned(),
             }),
             (Some(rest), Some(files)) => {
-                let authority = authority(rest, true)
-                    .ok_or_else(|| AddressError::Host { host: host.clone() })?;
+                let authority =
+                    authority(rest, true).ok_or_else(|| AddressError::of_host(&host))?;
                 Ok(self.tls(authority, files))
             }
             (Some(rest), None) => authority(rest, false)
                 .map(Address::Tcp)
-                .ok_or_else(|| AddressError::Host { host: host.clone() }),
+                .ok_or_else(|| AddressError::of_host(&host)),
             (None, _) => self.host(&host),
         }
     }
@@ -402,9 +414,12 @@ mod tests {
             "tcp://a:b",
             "tcp://a/b",
             "ssh://-oX",
+            "ssh://me:pass@far",
+            "gopher://me:pass@far",
         ] {
             let error = from(&[("DOCKER_HOST", host)]).unwrap_err().to_string();
-            assert!(error.contains(&format!("{host:?}")), "{error}");
+            let shown = host.replace("me:pass@", "***@");
+            assert!(error.contains(&format!("{shown:?}")), "{error}");
         }
     }
 

@@ -6,9 +6,13 @@ use std::{
     time::Duration,
 };
 
-use lb_schemes::Compose;
+use lb_core::Diagnostic;
+use lb_schemes::{Compose, Diagnostics};
 
-use crate::api::{InspectedContainer, ListedContainer, NetworkSettings};
+use crate::{
+    api::{InspectedContainer, ListedContainer, NetworkSettings},
+    labels::Labels,
+};
 
 /// What is known of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +20,9 @@ pub(crate) struct Container {
     pub(crate) id: String,
     /// Without the slash in front.
     pub(crate) name: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    /// If `true`, it had more labels or variables than are kept.
-    pub(crate) oversized: bool,
+    pub(crate) labels: Labels,
+    /// If set, its labels and variables were not kept.
+    pub(crate) excess: Option<Excess>,
     /// The environment; `None` from a listing, which does not tell.
     pub(crate) env: Option<Vec<(String, String)>>,
     pub(crate) phase: Phase,
@@ -29,6 +33,18 @@ pub(crate) struct Container {
     pub(crate) published: Vec<Published>,
     /// Only from an inspection.
     pub(crate) stop: Option<Stop>,
+}
+
+/// Why labels and variables were not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// They are more than are read of one object.
+    OfOne,
+    /// With those of all objects, they are more than are kept.
+    OfAll {
+        /// How many bytes they take.
+        bytes: usize,
+    },
 }
 
 /// What a container is doing.
@@ -91,7 +107,8 @@ impl Container {
             listed.health.status.as_str()
         };
         let phase = phase(&listed.state, health);
-        let (labels, oversized) = kept(listed.labels);
+        let (labels, excess) = kept(listed.labels);
+        let labels = Labels::from(&labels);
         let tcp = || listed.ports.iter().filter(|port| is_tcp(&port.protocol));
         let exposed = tcp().map(|port| port.private_port).collect();
         let mut published: Vec<Published> = tcp()
@@ -116,7 +133,7 @@ impl Container {
                 .to_owned(),
             id: listed.id,
             labels,
-            oversized,
+            excess,
             env: None,
             phase,
             mode: NetworkMode::parse(&listed.host_config.network_mode),
@@ -131,6 +148,7 @@ impl Container {
         let phase = phase(&inspected.state.status, &inspected.state.health.status);
         let settings = inspected.network_settings;
         let (labels, many_labels) = kept(inspected.config.labels);
+        let labels = Labels::from(&labels);
         let (env, many_variables) = variables(&inspected.config.env);
         let exposed = inspected
             .config
@@ -158,7 +176,7 @@ impl Container {
             name: inspected.name.trim_start_matches('/').to_owned(),
             id: inspected.id,
             labels,
-            oversized: many_labels || many_variables,
+            excess: many_labels.or(many_variables),
             env: Some(env),
             phase,
             mode: NetworkMode::parse(&inspected.host_config.network_mode),
@@ -178,7 +196,13 @@ impl Container {
 
     /// Its place in a compose project, if it has one.
     pub(crate) fn compose(&self) -> Option<Compose<'_>> {
-        compose(&self.labels)
+        compose(|key| self.labels.get(key))
+    }
+
+    /// Drops its variables, and its labels but those that say what it is.
+    pub(crate) fn keep_little(&mut self) {
+        self.labels = Labels::from(&few(self.labels.to_map()));
+        self.env = self.env.is_some().then(Vec::new);
     }
 
     /// How people find it: its name, and the beginning of its id.
@@ -188,8 +212,7 @@ impl Container {
 }
 
 /// A place in a compose project, if these labels tell one.
-pub(crate) fn compose(labels: &BTreeMap<String, String>) -> Option<Compose<'_>> {
-    let get = |key: &str| labels.get(key).map(String::as_str);
+pub(crate) fn compose<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Compose<'a>> {
     Some(Compose {
         project: get("com.docker.compose.project")?,
         service: get("com.docker.compose.service")?,
@@ -200,34 +223,56 @@ pub(crate) fn compose(labels: &BTreeMap<String, String>) -> Option<Compose<'_>> 
 }
 
 /// The labels, or, where there are more than are kept, only those that say what the container is.
-fn kept(labels: BTreeMap<String, String>) -> (BTreeMap<String, String>, bool) {
+pub(crate) fn kept(labels: BTreeMap<String, String>) -> (BTreeMap<String, String>, Option<Excess>) {
     let bytes: usize = labels
         .iter()
         .map(|(key, value)| key.len() + value.len())
         .sum();
     if labels.len() <= MAX_LABELS && bytes <= MAX_BYTES {
-        return (labels, false);
+        return (labels, None);
     }
-    let own = labels
+    (few(labels), Some(Excess::OfOne))
+}
+
+/// The labels that say what an object is.
+pub(crate) fn few(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    labels
         .into_iter()
         .filter(|(key, value)| key.starts_with("com.docker.") && value.len() <= 1024)
         .take(64)
-        .collect();
-    (own, true)
+        .collect()
 }
 
 /// The variables that concern us, unless there are more than are kept.
-fn variables(env: &[String]) -> (Vec<(String, String)>, bool) {
+fn variables(env: &[String]) -> (Vec<(String, String)>, Option<Excess>) {
     let bytes: usize = env.iter().map(String::len).sum();
     if env.len() > MAX_LABELS || bytes > MAX_BYTES {
-        return (Vec::new(), true);
+        return (Vec::new(), Some(Excess::OfOne));
     }
     let all = env
         .iter()
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
-    (all, false)
+    (all, None)
+}
+
+impl Excess {
+    /// What is reported of it, where the labels of all objects may take `most` bytes.
+    pub(crate) fn diagnostic(self, object: &str, most: usize) -> Option<Diagnostic> {
+        let message = match self {
+            Self::OfOne => {
+                "more labels or variables than are read (16384 with 1 MiB): none is read".to_owned()
+            }
+            Self::OfAll { bytes } => format!(
+                "its labels and variables take {bytes} bytes, and with those of smaller objects more than the {most} \
+                 bytes of max_label_bytes: none is read; give it fewer, or raise max_label_bytes"
+            ),
+        };
+        let mut excess = Diagnostics::new(object);
+        excess.refuse_masked("labels", message);
+        excess.into_inner().pop()
+    }
 }
 
 /// The most labels or variables of one container that are kept; those of one scheme are bounded more closely.

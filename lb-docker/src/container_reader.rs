@@ -5,10 +5,11 @@ use lb_core::{Diagnostic, Severity};
 
 use crate::{
     api::ListedContainer,
+    budget::Gathered,
     config::LabelScheme,
     container::{Container, NetworkMode},
     engine::Engine,
-    error::EngineError,
+    error::{EngineError, chain},
     surveyor::inspect,
     translate::Rules,
 };
@@ -16,45 +17,55 @@ use crate::{
 /// What a listing found.
 pub(crate) struct Listed {
     pub(crate) containers: Vec<(Container, Option<Container>)>,
-    pub(crate) unread: Vec<Diagnostic>,
+    /// What cannot be read, by the ids.
+    pub(crate) unread: Vec<(String, Diagnostic)>,
 }
 
 /// All running containers that concern us. One call, and one more for each that a listing tells too little of.
 pub(crate) async fn list(engine: &Engine, rules: &Rules) -> Result<Listed, EngineError> {
-    let (listed, unread) = engine.list::<ListedContainer>("/containers/json").await?;
     let inspect_all = rules.options.schemes.contains(&LabelScheme::VirtualHost);
-    let (short, full): (Vec<Container>, Vec<Container>) = listed
-        .into_iter()
-        .map(Container::from_list)
-        .filter(|container| {
-            let labels = container
-                .labels
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()));
-            rules.claims(labels)
+    let mut gathered = Gathered::new(rules.max_label_bytes);
+    let mut full = Vec::new();
+    let ours = |listed: ListedContainer| {
+        let mut container = Container::from_list(listed);
+        if container.excess.is_none() && !rules.claims(container.labels.iter()) {
+            return None;
+        }
+        match container.mode == NetworkMode::Own && !inspect_all {
+            true => {
+                rules.drop_unread(&mut container);
+                gathered.push(container.id.clone(), (container, None));
+            }
+            false => full.push(container.id),
+        }
+        Some(())
+    };
+    let (_, mut unread) = engine.list_some("/containers/json", ours).await?;
+    let mut inspected = stream::iter(full)
+        .map(|id| async move {
+            let found = inspect_through(engine, &id).await;
+            (id, found)
         })
-        .partition(|container| container.mode == NetworkMode::Own && !inspect_all);
-    let inspected: Vec<Result<_, EngineError>> = stream::iter(full)
-        .map(|container| async move { inspect_through(engine, &container.id).await })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    let mut containers: Vec<_> = short
-        .into_iter()
-        .map(|container| (container, None))
-        .collect();
-    for found in inspected {
+        .buffer_unordered(AT_ONCE);
+    while let Some((id, found)) = inspected.next().await {
         match found {
-            Ok(found) => containers.push(found),
+            Ok((mut container, through)) => {
+                rules.drop_unread(&mut container);
+                gathered.push(id, (container, through));
+            }
             Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_of_the_object() => unread.push((id, chain(&error))),
             Err(error) => return Err(error),
         }
     }
     Ok(Listed {
-        containers,
+        containers: gathered.into_objects().collect(),
         unread: unread
             .into_iter()
-            .map(|(id, error)| unreadable("container", &id, error))
+            .map(|(id, error)| {
+                let complaint = unreadable("container", &id, error);
+                (id, complaint)
+            })
             .collect(),
     })
 }
@@ -81,7 +92,11 @@ pub(crate) async fn network_owner(
             break;
         };
         match inspect(engine, &other.clone()).await {
-            Ok(container) => found = Some(container),
+            Ok(mut container) => {
+                // Only its network matters.
+                container.keep_little();
+                found = Some(container);
+            }
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -103,4 +118,4 @@ pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
 /// How many inspections are under way at once.
 pub(crate) const AT_ONCE: usize = 8;
 /// How long a chain of containers that share a network may be.
-const MAX_CHAIN: usize = 4;
+pub(crate) const MAX_CHAIN: usize = 4;

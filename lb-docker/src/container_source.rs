@@ -83,7 +83,7 @@ impl Source for DockerSource {
 
     async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
         self.attempts += 1;
-        let (mut watch, complaints) = Watch::open(&self.config, self.attempts).await?;
+        let (mut watch, complaints) = Watch::open(&self.config, self.attempts, sink).await?;
         for complaint in complaints {
             sink.send(Update::Diagnostic(complaint)).await?;
         }

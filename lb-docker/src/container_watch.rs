@@ -9,24 +9,25 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, Stream, StreamExt};
-use lb_core::{Cursor, Diagnostic, Sink, SourceError, Update};
-use tokio::time::{Instant, sleep, sleep_until};
+use futures_util::{Stream, StreamExt};
+use lb_core::{Cursor, Diagnostic, Severity, Sink, SourceError, Update};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     api::Info,
     book::Book,
     config::DockerConfig,
     container::Container,
-    container_reader::list,
+    container_reader::{list, unreadable},
     engine::Engine,
-    error::EngineError,
-    liveness::{ended, now, ping_later},
+    error::{EngineError, chain},
+    liveness::{Pulse, ended, now, together},
     moment,
     readings::{All, Listing, Read, Readings},
-    refresh::{CONTAINER_EVENTS, Event, Kind, Step},
+    refresh::{CONTAINER_EVENTS, Early, Event, Kind, Step},
     surveyor::{Survey, survey},
     tell::tell,
+    told::Told,
     translate::{ENGINE_STOP_TIMEOUT, Rules},
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Watch<'a> {
     config: &'a DockerConfig,
     engine: Engine,
     events: Events,
+    pulse: Pulse,
     /// Events that came before the first listing was done.
     early: Vec<Event>,
     /// Whether events can be missing, so that everything must be listed again soon.
@@ -47,6 +49,10 @@ pub(crate) struct Watch<'a> {
     listing: Listing,
     /// Whether all is to be listed when the listing under way is done.
     list_again: bool,
+    /// Counts the listings in a row that came too late.
+    late: u32,
+    /// What was told of what cannot be read.
+    unread: Told,
     /// Until when a container that was told to stop may take.
     leaving: BTreeMap<String, Instant>,
     at: Cursor,
@@ -57,14 +63,22 @@ impl<'a> Watch<'a> {
     pub(crate) async fn open(
         config: &'a DockerConfig,
         attempt: u64,
+        sink: &Sink,
     ) -> Result<(Self, Vec<Diagnostic>), SourceError> {
         let engine = Engine::new(&config.connection)?;
         let info: Info = engine.get("/info").await?;
+        let at = Cursor::new(format!("{}@{}#{attempt}", info.id, info.system_time), 0);
+        let pulse = Pulse::start(
+            engine.clone(),
+            config.ping_interval,
+            at.clone(),
+            sink.clone(),
+        );
         let since = moment::since(&info.system_time);
         let mut gap = since.is_none();
         let mut events: Events =
             Box::pin(engine.events(since, &["container", "network"], &CONTAINER_EVENTS));
-        let mut early = Vec::new();
+        let mut early = Early::default();
         let found = {
             let mut listing = Box::pin(async {
                 let survey = survey(&engine, &config.reach).await?;
@@ -76,11 +90,7 @@ impl<'a> Watch<'a> {
                 tokio::select! {
                     biased;
                     event = events.next() => match event {
-                        Some(event) if early.len() < MAX_EARLY => early.push(event?),
-                        Some(event) => {
-                            event?;
-                            gap = true;
-                        }
+                        Some(event) => gap |= !early.keep(event?),
                         None => return Err(ended()),
                     },
                     found = &mut listing => break found?,
@@ -90,21 +100,32 @@ impl<'a> Watch<'a> {
         let (survey, rules, listed) = found;
         let mut book = Book::new(rules, survey.networks, survey.reach);
         book.replace(listed.containers);
+        let complaints: Vec<Diagnostic> = listed
+            .unread
+            .into_iter()
+            .map(|(_, complaint)| complaint)
+            .collect();
+        let mut unread = Told::default();
+        // They are sent before the reset.
+        unread.replace(complaints.clone());
         let watch = Self {
             config,
             engine,
             events,
-            early,
+            pulse,
+            early: early.events,
             gap,
             book,
             own: survey.own,
             readings: Readings::default(),
             listing: Listing::default(),
             list_again: false,
+            late: 0,
+            unread,
             leaving: BTreeMap::new(),
-            at: Cursor::new(format!("{}@{}#{attempt}", info.id, info.system_time), 0),
+            at,
         };
-        Ok((watch, listed.unread))
+        Ok((watch, complaints))
     }
 
     pub(crate) async fn reset(&mut self, sink: &Sink) -> Result<(), SourceError> {
@@ -123,44 +144,39 @@ impl<'a> Watch<'a> {
     pub(crate) async fn follow(&mut self, sink: &Sink) -> Result<(), SourceError> {
         let early = std::mem::take(&mut self.early);
         self.catch_up(early, sink).await?;
-        let mut ping = Box::pin(ping_later(self.engine.clone(), self.config.ping_interval));
-        let first = match self.gap {
-            true => AFTER_GAP.min(self.config.resync_interval),
-            false => self.config.resync_interval,
-        };
-        let mut resync = Box::pin(sleep(first));
+        let mut resync_at = now() + self.config.resync_interval;
         loop {
+            if std::mem::take(&mut self.gap) {
+                resync_at = resync_at.min(now() + AFTER_GAP);
+            }
             let patience = self.leaving.values().min().copied();
             tokio::select! {
                 event = self.events.next() => {
-                    let mut events = vec![event.ok_or_else(ended)??];
-                    while events.len() < MAX_TOGETHER {
-                        match self.events.next().now_or_never() {
-                            Some(event) => events.push(event.ok_or_else(ended)??),
-                            None => break,
-                        }
-                    }
+                    let first = event.ok_or_else(ended)??;
+                    let events = together(first, &mut self.events)?;
                     self.handle(events, sink).await?;
                 }
                 read = self.readings.next() => {
                     if let Some((id, found)) = read {
-                        self.take_in(id, found)?;
+                        self.take_in(id, found, sink).await?;
                         self.tell(sink).await?;
                     }
                     self.begin();
                 }
                 listed = self.listing.next() => {
-                    self.take_in_all(listed?, sink).await?;
+                    match listed {
+                        Ok(all) => self.take_in_all(all, sink).await?,
+                        Err(error) => self.take_in_late(error, sink).await?,
+                    }
                     self.begin();
                 }
-                answered = &mut ping => {
+                answered = self.pulse.beat() => {
                     answered?;
                     sink.send(Update::Progress { at: self.at.clone() }).await?;
-                    ping.set(ping_later(self.engine.clone(), self.config.ping_interval));
                 }
-                () = &mut resync => {
+                () = sleep_until(resync_at) => {
                     self.list();
-                    resync.set(sleep(self.config.resync_interval));
+                    resync_at = now() + self.config.resync_interval;
                 }
                 () = at(patience) => self.lose_patience(sink).await?,
             }
@@ -193,7 +209,8 @@ impl<'a> Watch<'a> {
                 .attributes
                 .iter()
                 .map(|(key, value)| (key.as_str(), value.as_str()));
-            let claimed = self.book.rules().claims(attributes);
+            let claimed = event.oversized || self.book.rules().claims(attributes);
+            self.gap |= event.kind == Kind::Unread;
             let known = self.book.known(&event.id);
             let step = event.step(known, claimed);
             if step != Step::Nothing {
@@ -257,6 +274,9 @@ impl<'a> Watch<'a> {
         if self.listing.is_under_way() {
             return;
         }
+        for id in self.book.returning() {
+            self.readings.ask(id);
+        }
         let waiting = self.readings.waiting();
         if self.list_again || (waiting > MIN_LIST && waiting * 4 > self.book.len()) {
             self.list_again = false;
@@ -277,16 +297,17 @@ impl<'a> Watch<'a> {
     }
 
     /// Takes in one container, and has those read once more that had its address.
-    fn take_in(&mut self, id: String, found: Result<Read, EngineError>) -> Result<(), SourceError> {
+    async fn take_in(
+        &mut self,
+        id: String,
+        found: Result<Read, EngineError>,
+        sink: &Sink,
+    ) -> Result<(), SourceError> {
         self.listing.outdate(&id);
         match found {
             Ok(read) => {
-                let labels = read
-                    .container
-                    .labels
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), value.as_str()));
-                if !self.book.rules().claims(labels) {
+                let labels = &read.container.labels;
+                if read.container.excess.is_none() && !self.book.rules().claims(labels.iter()) {
                     return Ok(());
                 }
                 if let Some(survey) = read.survey {
@@ -300,17 +321,54 @@ impl<'a> Watch<'a> {
                 }
             }
             Err(error) if error.is_not_found() => self.book.forget(&id),
+            // What was known of it stays, and the others go on.
+            Err(error) if error.is_of_the_object() => {
+                self.gap |= error.is_late();
+                let complaint = unreadable("container", &id, chain(&error));
+                let object = complaint.object.clone();
+                for update in self.unread.set(&object, vec![complaint]) {
+                    sink.send(update).await?;
+                }
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    async fn take_in_all(&mut self, all: All, sink: &Sink) -> Result<(), SourceError> {
-        self.set_surroundings(all.survey);
-        for complaint in all.listed.unread {
-            sink.send(Update::Diagnostic(complaint)).await?;
+    /// A listing that takes too long is made again, a few times: the engine may be busy with what one container says, and
+    /// tells of the others meanwhile.
+    async fn take_in_late(&mut self, error: EngineError, sink: &Sink) -> Result<(), SourceError> {
+        self.late += 1;
+        if !error.is_late() || self.late > MAX_LATE {
+            return Err(error.into());
         }
-        self.book.replace_but(all.listed.containers, &all.outdated);
+        self.gap = true;
+        let complaint = Diagnostic {
+            object: LISTING.to_owned(),
+            field: None,
+            value: None,
+            message: chain(&error),
+            severity: Severity::Warning,
+        };
+        for update in self.unread.set(LISTING, vec![complaint]) {
+            sink.send(update).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_in_all(&mut self, all: All, sink: &Sink) -> Result<(), SourceError> {
+        self.late = 0;
+        self.set_surroundings(all.survey);
+        let mut unknown = all.outdated;
+        let mut complaints = Vec::new();
+        for (id, complaint) in all.listed.unread {
+            complaints.push(complaint);
+            unknown.insert(id);
+        }
+        for update in self.unread.replace(complaints) {
+            sink.send(update).await?;
+        }
+        self.book.replace_but(all.listed.containers, &unknown);
         self.tell(sink).await
     }
 
@@ -355,6 +413,7 @@ pub(crate) fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
         services: config.services.clone(),
         one_off: config.one_off,
         own_project,
+        max_label_bytes: config.max_label_bytes,
     }
 }
 
@@ -365,13 +424,13 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// The most events kept while the first listing is under way.
-const MAX_EARLY: usize = 4096;
-/// The most events handled in one go.
-const MAX_TOGETHER: usize = 256;
 /// From how many containers on a listing may replace inspections.
 const MIN_LIST: usize = 8;
 /// When to list again after events may have been missed.
 const AFTER_GAP: Duration = Duration::from_secs(1);
+/// What diagnostics of a listing name.
+const LISTING: &str = "list of containers";
+/// The most listings in a row that may come too late.
+const MAX_LATE: u32 = 5;
 /// How much longer than twice its time a container that was told to stop may take until it counts as staying.
 const PATIENCE: Duration = Duration::from_secs(60);

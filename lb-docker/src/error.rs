@@ -62,6 +62,14 @@ pub(crate) enum EngineError {
         /// What is wrong, naming field, value and expectation.
         what: String,
     },
+    /// The answer is larger than what is read of one.
+    #[error("{endpoint}: the answer is larger than {most}, expected no more")]
+    TooLarge {
+        /// What was asked.
+        endpoint: String,
+        /// How much is read.
+        most: String,
+    },
     /// No answer in time: the engine hangs, or the link is silent.
     #[error("{endpoint}: no answer within {limit:?}")]
     Timeout {
@@ -109,6 +117,16 @@ impl EngineError {
         }
     }
 
+    /// Returns `true` if one object alone may be why there is no answer that can be read: asking for others is of use.
+    pub(crate) fn is_of_the_object(&self) -> bool {
+        self.is_late() || matches!(self, Self::Answer { .. } | Self::TooLarge { .. })
+    }
+
+    /// Returns `true` if no answer came in time.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
+    }
+
     /// Whether there is no such object.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
@@ -133,9 +151,22 @@ impl From<EngineError> for SourceError {
             EngineError::Link { cause, .. } => Self::transient_from(what, cause),
             EngineError::NotFound { .. }
             | EngineError::Refused { .. }
+            | EngineError::TooLarge { .. }
             | EngineError::Timeout { .. } => Self::transient(what),
         }
     }
+}
+
+/// What happened, with the causes below.
+pub(crate) fn chain(error: &EngineError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 fn is_refused(error: &bollard::errors::Error) -> bool {

@@ -1,5 +1,7 @@
 //! Translations that are no part of what the crate offers, for fuzz targets.
 
+mod engine;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::narrow::Narrow;
@@ -10,13 +12,17 @@ use crate::{
     address::{Network, Networks, Reach, Viewpoint},
     api::{InspectedContainer, ListedContainer, list},
     book::Book,
-    config::{Family, LabelScheme, Spread},
+    budget::Gathered,
+    config::{Family, LabelScheme, MAX_LABEL_BYTES, Spread},
     container::{Attached, Container, NetworkMode, Phase},
     moment,
+    pieces::Piece,
     refresh::{Event, Step},
-    swarm::{Cluster, SwarmBook, SwarmRules, TASK_LABEL},
+    swarm::{Cluster, ListedService, SwarmBook, SwarmRules, TASK_LABEL},
     translate::Rules,
 };
+
+pub use engine::Answers;
 
 /// What [`labels`] calls its container.
 pub const CONTAINER: &str = "c";
@@ -35,9 +41,9 @@ pub fn labels(
     let container = Container {
         id: "0123456789abcdef".to_owned(),
         name: CONTAINER.to_owned(),
-        labels: labels.clone(),
+        labels: labels.into(),
         env: Some(env.collect()),
-        oversized: false,
+        excess: None,
         phase: Phase::Serving,
         mode: NetworkMode::Own,
         attachments: vec![Attached {
@@ -105,6 +111,7 @@ impl Follower {
             options: Options::new(schemes, &["docker"]),
             narrow: Narrow::default(),
             spread,
+            max_label_bytes: MAX_LABEL_BYTES,
         };
         let inside = Viewpoint::Container {
             networks: [NETWORK.to_owned()].into(),
@@ -184,15 +191,22 @@ impl FollowedCluster {
             "event" => {
                 book.hear(&event(json)?);
             }
-            "services" => book.cluster.set_services(list(json).ok()?.0),
-            "tasks" => {
-                book.cluster.set_tasks(list(json).ok()?.0);
+            "services" => {
+                let mut gathered = Gathered::new(book.rules.max_label_bytes);
+                for mut service in list::<ListedService>(json.as_bytes()).ok()?.0 {
+                    book.rules.drop_unread(&mut service);
+                    gathered.push(service.id.clone(), service);
+                }
+                book.cluster.set_services(gathered.into_objects().collect());
             }
-            "nodes" => book.cluster.set_nodes(list(json).ok()?.0),
+            "tasks" => {
+                book.cluster.set_tasks(list(json.as_bytes()).ok()?.0);
+            }
+            "nodes" => book.cluster.set_nodes(list(json.as_bytes()).ok()?.0),
             "containers" => book.cluster.set_locals(listed(json)?),
             "local" => {
                 let container = inspected(json)?;
-                let task = container.labels.get(TASK_LABEL)?.clone();
+                let task = container.labels.get(TASK_LABEL)?.to_owned();
                 book.cluster.set_local(task, container);
             }
             _ => return None,
@@ -203,7 +217,7 @@ impl FollowedCluster {
 }
 
 fn event(json: &str) -> Option<Event> {
-    Event::from_message(serde_json::from_str(json).ok()?)
+    Event::read(Piece::Whole(json.as_bytes()))
 }
 
 fn inspected(json: &str) -> Option<Container> {
@@ -212,7 +226,7 @@ fn inspected(json: &str) -> Option<Container> {
 }
 
 fn listed(json: &str) -> Option<Vec<Container>> {
-    let (listed, _) = list::<ListedContainer>(json).ok()?;
+    let (listed, _) = list::<ListedContainer>(json.as_bytes()).ok()?;
     Some(listed.into_iter().map(Container::from_list).collect())
 }
 
@@ -229,14 +243,18 @@ fn translated(container: Container, schemes: &[LabelScheme]) -> (Vec<Record>, Ve
 }
 
 fn book(schemes: &[LabelScheme]) -> Book {
-    let rules = Rules {
+    Book::new(rules(schemes), networks(), reach(Viewpoint::Host))
+}
+
+fn rules(schemes: &[LabelScheme]) -> Rules {
+    Rules {
         options: Options::new(schemes, &["docker"]),
         narrow: Narrow::default(),
         services: Vec::new(),
         one_off: false,
         own_project: None,
-    };
-    Book::new(rules, networks(), reach(Viewpoint::Host))
+        max_label_bytes: MAX_LABEL_BYTES,
+    }
 }
 
 const NETWORK: &str = "net";

@@ -10,8 +10,9 @@ use crate::{
     address::{Network, Networks, Reach, Viewpoint},
     api::{InspectedContainer, ListedContainer, ListedNetwork, list},
     book::Book,
-    config::{ComposeService, Family, LabelScheme, Spread},
+    config::{ComposeService, Family, LabelScheme, MAX_LABEL_BYTES, Spread},
     container::Container,
+    pieces::Piece,
     refresh::Event,
     swarm::{Cluster, SwarmBook, SwarmRules},
     translate::Rules,
@@ -67,7 +68,8 @@ fn printed(records: &[Record], complaints: &[Diagnostic]) -> String {
 }
 
 fn networks(version: &str) -> Networks {
-    let (listed, unread) = list::<ListedNetwork>(&fixture(version, "networks.json")).unwrap();
+    let (listed, unread) =
+        list::<ListedNetwork>(fixture(version, "networks.json").as_bytes()).unwrap();
     assert_eq!(unread, []);
     listed
         .into_iter()
@@ -110,6 +112,7 @@ fn rules() -> Rules {
         services: vec![ComposeService::new("echo")],
         one_off: false,
         own_project: None,
+        max_label_bytes: MAX_LABEL_BYTES,
     }
 }
 
@@ -122,7 +125,7 @@ fn inspected(version: &str, name: &str) -> Container {
 fn containers_listed_from_the_host() {
     for version in VERSIONS {
         let text = fixture(version, "containers.json");
-        let (listed, unread) = list::<ListedContainer>(&text).unwrap();
+        let (listed, unread) = list::<ListedContainer>(text.as_bytes()).unwrap();
         assert_eq!(unread, []);
         let mut book = Book::new(rules(), networks(version), reach(Viewpoint::Host));
         let containers = listed.into_iter().map(Container::from_list);
@@ -145,7 +148,8 @@ fn containers_listed_from_the_host() {
 #[test]
 fn an_inspection_says_what_the_listing_said() {
     for version in VERSIONS {
-        let (listed, _) = list::<ListedContainer>(&fixture(version, "containers.json")).unwrap();
+        let (listed, _) =
+            list::<ListedContainer>(fixture(version, "containers.json").as_bytes()).unwrap();
         for listed in listed.into_iter().map(Container::from_list) {
             if !["plain", "host", "guest", "checked", "published"].contains(&listed.name.as_str()) {
                 continue;
@@ -172,15 +176,20 @@ fn swarm(version: &str, viewpoint: Reach) -> SwarmBook {
         own_node: fixture_node(version),
         ..Cluster::default()
     };
-    cluster.set_services(list(&fixture(version, "services.json")).unwrap().0);
-    cluster.set_nodes(list(&fixture(version, "nodes.json")).unwrap().0);
-    let (tasks, unread) = list(&fixture(version, "tasks.json")).unwrap();
+    cluster.set_services(
+        list(fixture(version, "services.json").as_bytes())
+            .unwrap()
+            .0,
+    );
+    cluster.set_nodes(list(fixture(version, "nodes.json").as_bytes()).unwrap().0);
+    let (tasks, unread) = list(fixture(version, "tasks.json").as_bytes()).unwrap();
     assert_eq!(unread, []);
     assert!(cluster.set_tasks(tasks));
     let rules = SwarmRules {
         options: Options::new(&[LabelScheme::Lb], &["docker"]),
         narrow: Narrow::default(),
         spread: Spread::Tasks,
+        max_label_bytes: MAX_LABEL_BYTES,
     };
     SwarmBook::new(rules, cluster, networks(version), viewpoint)
 }
@@ -209,7 +218,7 @@ fn swarm_services_in_the_middle_of_an_update() {
 fn recorded_events_are_understood() {
     let mut lines: Vec<String> = Vec::new();
     for line in fixture("api-1.41", "events.jsonl").lines() {
-        if let Some(event) = Event::from_message(serde_json::from_str(line).unwrap()) {
+        if let Some(event) = Event::read(Piece::Whole(line.as_bytes())) {
             let claimed = event.attributes.keys().any(|key| key.starts_with("lb."));
             let action = event
                 .action

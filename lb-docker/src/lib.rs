@@ -39,7 +39,7 @@
 //! |---|---|---|
 //! | `lb.service` | the service's name | `PROJECT-SERVICE` under compose, the Swarm service's name, else the container's name |
 //! | `lb.port` | the container's port | the only TCP port that it exposes (Swarm: publishes); several are an error that lists them |
-//! | `lb.routes` | routes, separated by commas or spaces: `shop.example/api`, `*.example`, `/static`, `shop.example=/exact` | no route |
+//! | `lb.routes` | routes, separated by commas or spaces: `shop.example/api`, `*.example`, `*/static` for every host, `shop.example=/exact`; `/static` alone is refused, as an unset variable leaves it behind | no route |
 //! | `lb.weight` | 0 to 256 | 100 |
 //! | `lb.network` | the network to use, by name (with or without the project's prefix) or id | see below |
 //! | `lb.check` | the port of the target's own health check | the endpoint's port |
@@ -85,6 +85,7 @@
 //! - `api`, `container`, `refresh`: the engine's answers and events; `swarm`: the managers' answers
 //! - the crate `lb-schemes` reads labels; `address`: which address, and why
 //! - `translate`, `book`: facts to records, and what of them was told already
+//! - `pieces`, `budget`: an answer's objects, one after the other, each within a bound, and all together
 //! - `engine`, `surroundings`, `surveyor`, `container_reader`, `readings`, `liveness`, `self_test`, `tell`: the edge
 //! - `container_source` and `container_watch`, `swarm_source`: what the crate offers
 //!
@@ -100,6 +101,7 @@ mod api;
 mod book;
 #[cfg(test)]
 mod book_tests;
+mod budget;
 #[cfg(test)]
 mod case_tests;
 mod config;
@@ -117,13 +119,16 @@ mod explain;
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
+mod labels;
 mod liveness;
 mod moment;
 mod names;
 mod narrow;
+mod pieces;
 mod readings;
 mod refresh;
 mod self_test;
+mod shared_hosts;
 mod surroundings;
 mod surveyor;
 mod swarm;

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_core::{Diagnostic, Name, Record, Severity};
+use lb_core::{Diagnostic, Name, Record};
+use lb_schemes::Diagnostics;
 
 /// A compose project and its service.
 pub(crate) type Origin = (String, String);
@@ -93,17 +94,15 @@ impl Names {
         {
             return None;
         }
-        Some(Diagnostic {
-            object: object.to_owned(),
-            field: Some("com.docker.compose.project".to_owned()),
-            value: Some(project.to_owned()),
-            message: format!(
-                "service {} of this project has the name {}, which is that of service {other} of project {owner}: it is \
-                 left out; give it a name with lb.service",
-                service, record.key.service
-            ),
-            severity: Severity::Error,
-        })
+        let mut taken = Diagnostics::new(object);
+        // The other's names may be long, and long messages are cut.
+        let message = format!(
+            "service {} is another compose service's: it is left out; give it a name with lb.service; the other is \
+             service {other} of project {owner}",
+            record.key.service
+        );
+        taken.refuse("com.docker.compose.project", project, message);
+        taken.into_inner().pop()
     }
 }
 

@@ -1,10 +1,14 @@
 //! An engine's event, and what must be done about it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use bollard::models::{EventMessage, EventMessageTypeEnum};
+use serde::Deserialize;
 
-use crate::container::Stop;
+use crate::{
+    api::lenient,
+    container::{Stop, kept},
+    pieces::Piece,
+};
 
 /// The events that the engine is asked for; all others would only fill its queue.
 pub(crate) const CONTAINER_EVENTS: [&str; 10] = [
@@ -27,7 +31,10 @@ pub(crate) struct Event {
     pub(crate) action: String,
     /// The object; for a network's connections the container.
     pub(crate) id: String,
-    pub(crate) attributes: HashMap<String, String>,
+    /// Those that are kept: of more than are read of an object, few.
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// If `true`, it had more attributes, and so the container more labels, than are kept.
+    pub(crate) oversized: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +43,27 @@ pub(crate) enum Kind {
     Network,
     /// A Swarm service or node.
     Swarm,
+    /// An event that cannot be read: what it was about must be listed.
+    Unread,
+}
+
+/// What an engine says of an event, as far as it is read.
+#[derive(Debug, Deserialize)]
+struct Message {
+    #[serde(rename = "Type", default, deserialize_with = "lenient")]
+    kind: String,
+    #[serde(rename = "Action", default)]
+    action: Option<String>,
+    #[serde(rename = "Actor", default, deserialize_with = "lenient")]
+    actor: Actor,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Actor {
+    #[serde(rename = "ID", default, deserialize_with = "lenient")]
+    id: String,
+    #[serde(rename = "Attributes", default, deserialize_with = "lenient")]
+    attributes: BTreeMap<String, String>,
 }
 
 /// What an event asks for.
@@ -54,32 +82,54 @@ pub(crate) enum Step {
 }
 
 impl Event {
-    pub(crate) fn from_message(message: EventMessage) -> Option<Self> {
-        let actor = message.actor.unwrap_or_default();
-        let mut attributes = actor.attributes.unwrap_or_default();
-        let id = actor.id.unwrap_or_default();
-        let (kind, id) = match message.typ? {
-            EventMessageTypeEnum::CONTAINER => (Kind::Container, id),
-            EventMessageTypeEnum::NETWORK => (
+    /// Reads a line of the stream of events; none of an object that does not matter.
+    pub(crate) fn read(line: Piece<'_>) -> Option<Self> {
+        let message = match line {
+            Piece::Whole(bytes) => serde_json::from_slice::<Message>(bytes).ok(),
+            Piece::TooLarge(_) => None,
+        };
+        let Some(message) = message else {
+            return Some(Self {
+                kind: Kind::Unread,
+                action: String::new(),
+                id: String::new(),
+                attributes: BTreeMap::new(),
+                oversized: false,
+            });
+        };
+        let (mut attributes, id) = (message.actor.attributes, message.actor.id);
+        let (kind, id) = match message.kind.as_str() {
+            "container" => (Kind::Container, id),
+            "network" => (
                 Kind::Network,
                 attributes.remove("container").unwrap_or_default(),
             ),
-            EventMessageTypeEnum::SERVICE | EventMessageTypeEnum::NODE => (Kind::Swarm, id),
+            "service" | "node" => (Kind::Swarm, id),
             _ => return None,
         };
+        let signal = attributes.remove_entry("signal");
+        let (mut attributes, excess) = kept(attributes);
+        attributes.extend(signal);
         Some(Self {
             kind,
             action: message.action?,
             id,
             attributes,
+            oversized: excess.is_some(),
         })
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        let bytes = self.attributes.iter();
+        bytes.map(|(key, value)| key.len() + value.len() + 64).sum()
     }
 
     /// What to do about it. `known` is what is held of the container; `claimed` whether its labels, which
     /// stand among a container event's attributes, concern us.
     pub(crate) fn step(&self, known: Option<Option<Stop>>, claimed: bool) -> Step {
         match self.kind {
-            Kind::Swarm => Step::Nothing,
+            Kind::Swarm | Kind::Unread => Step::Nothing,
             Kind::Network if known.is_some() => Step::Read,
             Kind::Network => Step::Nothing,
             Kind::Container => match self.action.as_str() {
@@ -112,6 +162,29 @@ impl Event {
     }
 }
 
+/// Events that are kept until they can be handled, up to a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    pub(crate) events: Vec<Event>,
+    size: usize,
+}
+
+impl Early {
+    /// Returns `false` if there is no room for one more.
+    pub(crate) fn keep(&mut self, event: Event) -> bool {
+        self.size += event.size();
+        let room = self.events.len() < MAX_EARLY && self.size <= MAX_EARLY_SIZE;
+        if room {
+            self.events.push(event);
+        }
+        room
+    }
+}
+
+/// The most events kept while the first listing is under way, and the most bytes in them.
+const MAX_EARLY: usize = 4096;
+const MAX_EARLY_SIZE: usize = 8 << 20;
+
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
@@ -128,6 +201,7 @@ mod tests {
                 .map(|signal| ("signal".to_owned(), signal.to_owned()))
                 .into_iter()
                 .collect(),
+            oversized: false,
         }
     }
 
@@ -200,12 +274,9 @@ mod tests {
 
     #[test]
     fn a_networks_event_is_about_its_container() {
-        let message: EventMessage = serde_json::from_str(
-            r#"{"Type":"network","Action":"connect","Actor":{"ID":"net",
-                "Attributes":{"container":"abc","name":"front","type":"bridge"}},"time":1,"timeNano":1}"#,
-        )
-        .unwrap();
-        let event = Event::from_message(message).unwrap();
+        let line = r#"{"Type":"network","Action":"connect","Actor":{"ID":"net",
+                "Attributes":{"container":"abc","name":"front","type":"bridge"}},"time":1,"timeNano":1}"#;
+        let event = Event::read(Piece::Whole(line.as_bytes())).unwrap();
         assert_eq!((event.kind, event.id.as_str()), (Kind::Network, "abc"));
     }
 }

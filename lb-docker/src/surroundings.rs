@@ -1,10 +1,6 @@
 //! What this program can see around itself: variables, the `docker` command's files, its own container.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::connection::Surroundings;
 
@@ -18,13 +14,7 @@ impl Surroundings for Here {
     }
 
     fn read(&self, path: &Path) -> Option<String> {
-        let mut text = String::new();
-        File::open(path)
-            .ok()?
-            .take(MAX_FILE)
-            .read_to_string(&mut text)
-            .ok()?;
-        Some(text)
+        lb_core::files::read_text(path, MAX_FILE).ok()
     }
 
     fn folders(&self, path: &Path) -> Vec<PathBuf> {

@@ -25,20 +25,7 @@ pub(crate) struct Survey {
 /// Looks around at `engine`.
 pub(crate) async fn survey(engine: &Engine, config: &ReachConfig) -> Result<Survey, EngineError> {
     let (listed, _unread) = engine.list::<ListedNetwork>("/networks").await?;
-    let networks = listed
-        .into_iter()
-        .map(|network| {
-            (
-                network.id,
-                Network {
-                    name: network.name,
-                    driver: network.driver,
-                    internal: network.internal,
-                    ingress: network.ingress,
-                },
-            )
-        })
-        .collect();
+    let networks = by_id(listed);
     let own = own_container(engine, config).await?;
     let reach = reach(config, engine.address(), own.as_ref())?;
     Ok(Survey {
@@ -46,6 +33,20 @@ pub(crate) async fn survey(engine: &Engine, config: &ReachConfig) -> Result<Surv
         reach,
         own,
     })
+}
+
+/// Networks by their ids.
+pub(crate) fn by_id(listed: Vec<ListedNetwork>) -> Networks {
+    let network = |listed: ListedNetwork| Network {
+        name: listed.name,
+        driver: listed.driver,
+        internal: listed.internal,
+        ingress: listed.ingress,
+    };
+    listed
+        .into_iter()
+        .map(|listed| (listed.id.clone(), network(listed)))
+        .collect()
 }
 
 async fn own_container(
@@ -80,7 +81,8 @@ pub(crate) async fn inspect(engine: &Engine, id: &str) -> Result<Container, Engi
     Ok(Container::from_inspect(inspected))
 }
 
-fn reach(
+/// From where containers are reached, as configured or as the engine's address and our own container tell.
+pub(crate) fn reach(
     config: &ReachConfig,
     address: &Address,
     own: Option<&Container>,

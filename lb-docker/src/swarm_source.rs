@@ -1,6 +1,10 @@
 //! Follows the services of a Swarm through one of its managers.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    pin::Pin,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -9,13 +13,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     api::{Info, ListedContainer},
+    budget::Gathered,
     config::{ConnectionConfig, SwarmConfig},
     container::Container,
     container_reader::unreadable,
     engine::{Engine, encoded},
-    error::EngineError,
+    error::{EngineError, chain},
     explain::Explanation,
-    liveness::{ended, now, ping_later},
+    liveness::{Pulse, ended, now, together},
     moment,
     refresh::{Event, Kind},
     surveyor::{inspect, survey},
@@ -59,7 +64,9 @@ impl SwarmSource {
     /// [`SourceError::Config`] when there is no such service or no manager is meant; otherwise what the manager
     /// answered.
     pub async fn explain(&self, service: &str) -> Result<Explanation, SourceError> {
-        let mut watch = Watch::open(&self.config, self.manager(), self.attempts).await?;
+        // Progress concerns nobody here.
+        let (sink, _) = Sink::channel(1);
+        let mut watch = Watch::open(&self.config, self.manager(), self.attempts, &sink).await?;
         let reach = watch.reach_text.clone();
         let Some((object, translation)) = watch.book.explain(service) else {
             return Err(SourceError::config(format!(
@@ -96,7 +103,7 @@ impl Source for SwarmSource {
         let manager = self.manager();
         // Unless this attempt lives long, the next one asks the next manager; also when this one is cancelled.
         self.next = self.next.wrapping_add(1);
-        let mut watch = Watch::open(&self.config, manager, self.attempts).await?;
+        let mut watch = Watch::open(&self.config, manager, self.attempts, sink).await?;
         self.next = self.next.wrapping_sub(1);
         let followed = async {
             watch.reset(sink).await?;
@@ -115,10 +122,12 @@ struct Watch<'a> {
     config: &'a SwarmConfig,
     engine: Engine,
     events: Events,
+    pulse: Pulse,
     book: SwarmBook,
     unread: Vec<Diagnostic>,
-    /// The managers' last answer about tasks: the same again needs no work.
-    tasks_text: String,
+    /// Of the managers' last answer about tasks: the same again needs no work.
+    tasks_digest: u64,
+    digests: RandomState,
     /// Until when tasks are listed often, whatever they look like.
     eager_until: Option<Instant>,
     /// How many listings in a row, made often, told nothing new.
@@ -132,6 +141,7 @@ impl<'a> Watch<'a> {
         config: &'a SwarmConfig,
         manager: ConnectionConfig,
         attempt: u64,
+        sink: &Sink,
     ) -> Result<Self, SourceError> {
         let engine = Engine::new(&manager)?;
         let info: Info = engine.get("/info").await?;
@@ -144,6 +154,16 @@ impl<'a> Watch<'a> {
                 "the engine is no Swarm manager that can answer now ({why})"
             )));
         }
+        let at = Cursor::new(
+            format!("{}@{}#{attempt}", info.swarm.cluster.id, info.system_time),
+            0,
+        );
+        let pulse = Pulse::start(
+            engine.clone(),
+            config.ping_interval,
+            at.clone(),
+            sink.clone(),
+        );
         let since = moment::since(&info.system_time);
         let mut events: Events = Box::pin(engine.events(since, &TYPES, &ACTIONS));
         let found = survey(&engine, &config.reach).await?;
@@ -154,31 +174,32 @@ impl<'a> Watch<'a> {
         let mut unread = Vec::new();
         // The subscription goes out with the first look at the events; what comes meanwhile stays in them.
         let early = events.next().now_or_never();
-        read_services(&engine, &mut cluster, &mut unread).await?;
-        read_nodes(&engine, &mut cluster, &mut unread).await?;
-        let tasks_text = engine.get_text("/tasks").await?;
-        read_tasks(&tasks_text, &mut cluster, &mut unread)?;
-        read_locals(&engine, &mut cluster).await?;
         let rules = SwarmRules {
             options: config.options(),
             narrow: config.narrow(),
             spread: config.spread,
+            max_label_bytes: config.max_label_bytes,
         };
+        read_services(&engine, &rules, &mut cluster, &mut unread).await?;
+        read_nodes(&engine, &mut cluster, &mut unread).await?;
+        let digests = RandomState::new();
+        let (tasks, tasks_digest) = read_tasks(&engine, &digests, &mut unread).await?;
+        cluster.set_tasks(tasks);
+        read_locals(&engine, &mut cluster).await?;
         let reach_text = found.reach.viewpoint.to_string();
         let mut watch = Self {
             config,
             engine,
             events,
+            pulse,
             book: SwarmBook::new(rules, cluster, found.networks, found.reach),
             unread,
-            tasks_text,
+            tasks_digest,
+            digests,
             eager_until: None,
             idle: 0,
             reach_text,
-            at: Cursor::new(
-                format!("{}@{}#{attempt}", info.swarm.cluster.id, info.system_time),
-                0,
-            ),
+            at,
         };
         if let Some(event) = early {
             // Whatever it was, what it was about has been listed since; but it may go on.
@@ -202,26 +223,19 @@ impl<'a> Watch<'a> {
     }
 
     async fn follow(&mut self, sink: &Sink) -> Result<(), SourceError> {
-        let mut ping = Box::pin(ping_later(self.engine.clone(), self.config.ping_interval));
         let mut poll_at = now() + self.poll_delay();
         let mut all_at = now() + self.config.poll_interval;
         loop {
             tokio::select! {
                 event = self.events.next() => {
-                    let mut events = vec![event.ok_or_else(ended)??];
-                    while events.len() < MAX_TOGETHER {
-                        match self.events.next().now_or_never() {
-                            Some(event) => events.push(event.ok_or_else(ended)??),
-                            None => break,
-                        }
-                    }
+                    let first = event.ok_or_else(ended)??;
+                    let events = together(first, &mut self.events)?;
                     self.handle(events, sink).await?;
                     poll_at = poll_at.min(now() + self.poll_delay());
                 }
-                answered = &mut ping => {
+                answered = self.pulse.beat() => {
                     answered?;
                     sink.send(Update::Progress { at: self.at.clone() }).await?;
-                    ping.set(ping_later(self.engine.clone(), self.config.ping_interval));
                 }
                 () = sleep_until(all_at) => {
                     self.list_all().await?;
@@ -243,7 +257,7 @@ impl<'a> Watch<'a> {
         let mut read = Vec::new();
         for event in events {
             match event.kind {
-                Kind::Swarm => {
+                Kind::Swarm | Kind::Unread => {
                     // Both have `update`; only services have replicas, and reading both is cheap.
                     services = true;
                     nodes = true;
@@ -265,8 +279,8 @@ impl<'a> Watch<'a> {
             self.read_local(task, &id).await?;
         }
         if services || nodes {
-            let cluster = &mut self.book.cluster;
-            read_services(&self.engine, cluster, &mut self.unread).await?;
+            let (rules, cluster) = (&self.book.rules, &mut self.book.cluster);
+            read_services(&self.engine, rules, cluster, &mut self.unread).await?;
             read_nodes(&self.engine, cluster, &mut self.unread).await?;
             self.poll().await?;
             self.be_eager();
@@ -281,19 +295,22 @@ impl<'a> Watch<'a> {
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if error.is_of_the_object() => {
+                let complaint = unreadable("container", id, chain(&error));
+                self.unread.push(complaint);
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Lists tasks; a state that the managers told before needs no work.
     async fn poll(&mut self) -> Result<(), SourceError> {
-        let text = self.engine.get_text("/tasks").await?;
-        if text == self.tasks_text {
+        let (tasks, digest) = read_tasks(&self.engine, &self.digests, &mut self.unread).await?;
+        if digest == self.tasks_digest {
             self.idle = self.idle.saturating_add(1);
-            return Ok(());
-        }
-        if read_tasks(&text, &mut self.book.cluster, &mut self.unread)? {
-            self.tasks_text = text;
+        } else if self.book.cluster.set_tasks(tasks) {
+            self.tasks_digest = digest;
             self.idle = 0;
         }
         Ok(())
@@ -302,8 +319,8 @@ impl<'a> Watch<'a> {
     async fn list_all(&mut self) -> Result<(), SourceError> {
         let found = survey(&self.engine, &self.config.reach).await?;
         self.book.set_surroundings(found.networks, found.reach);
-        let cluster = &mut self.book.cluster;
-        read_services(&self.engine, cluster, &mut self.unread).await?;
+        let (rules, cluster) = (&self.book.rules, &mut self.book.cluster);
+        read_services(&self.engine, rules, cluster, &mut self.unread).await?;
         read_nodes(&self.engine, cluster, &mut self.unread).await?;
         read_locals(&self.engine, cluster).await?;
         self.poll().await
@@ -340,11 +357,18 @@ impl<'a> Watch<'a> {
 
 async fn read_services(
     engine: &Engine,
+    rules: &SwarmRules,
     cluster: &mut Cluster,
     unread: &mut Vec<Diagnostic>,
 ) -> Result<(), EngineError> {
-    let (listed, bad) = engine.list::<ListedService>("/services").await?;
-    cluster.set_services(listed);
+    let mut gathered = Gathered::new(rules.max_label_bytes);
+    let take = |mut service: ListedService| {
+        rules.drop_unread(&mut service);
+        gathered.push(service.id.clone(), service);
+        Some(())
+    };
+    let (_, bad) = engine.list_some("/services", take).await?;
+    cluster.set_services(gathered.into_objects().collect());
     complain("Swarm service", bad, unread);
     Ok(())
 }
@@ -360,34 +384,39 @@ async fn read_nodes(
     Ok(())
 }
 
-/// Takes in a listing of tasks; false when it is older than what is known.
-fn read_tasks(
-    text: &str,
-    cluster: &mut Cluster,
+/// Lists tasks, with a digest of the answer. A task has the labels and variables of its containers, of which nothing is
+/// kept.
+async fn read_tasks(
+    engine: &Engine,
+    digests: &RandomState,
     unread: &mut Vec<Diagnostic>,
-) -> Result<bool, EngineError> {
-    let (listed, bad) =
-        crate::api::list::<ListedTask>(text).map_err(|cause| EngineError::Answer {
-            endpoint: "GET /tasks".to_owned(),
-            cause,
-        })?;
+) -> Result<(Vec<ListedTask>, u64), EngineError> {
+    let mut digest = digests.build_hasher();
+    let (listed, bad) = engine
+        .list_seen("/tasks", Some, |bytes| digest.write(bytes))
+        .await?;
     complain("Swarm task", bad, unread);
-    Ok(cluster.set_tasks(listed))
+    Ok((listed, digest.finish()))
 }
 
 /// Reads the containers of all tasks on this node in one call.
 async fn read_locals(engine: &Engine, cluster: &mut Cluster) -> Result<(), EngineError> {
     let filter = encoded(&format!(r#"{{"label":["{TASK_LABEL}"]}}"#));
     let path = format!("/containers/json?filters={filter}");
-    let (listed, _unread) = engine.list::<ListedContainer>(&path).await?;
-    cluster.set_locals(listed.into_iter().map(Container::from_list).collect());
+    let read = |listed: ListedContainer| {
+        let mut container = Container::from_list(listed);
+        container.keep_little();
+        Some(container)
+    };
+    let (listed, _unread) = engine.list_some(&path, read).await?;
+    cluster.set_locals(listed);
     Ok(())
 }
 
 fn complain(kind: &str, bad: Vec<(String, String)>, unread: &mut Vec<Diagnostic>) {
     for (id, error) in bad {
         let diagnostic = unreadable(kind, &id, error);
-        if !unread.contains(&diagnostic) && unread.len() < MAX_TOGETHER {
+        if !unread.contains(&diagnostic) && unread.len() < MAX_UNREAD {
             unread.push(diagnostic);
         }
     }
@@ -407,8 +436,8 @@ const ACTIONS: [&str; 10] = [
     "update",
     "remove",
 ];
-/// The most events handled in one go.
-const MAX_TOGETHER: usize = 256;
+/// The most diagnostics that are kept until they are sent.
+const MAX_UNREAD: usize = 256;
 /// How long tasks are listed often after an event.
 const EAGER: Duration = Duration::from_secs(5);
 /// After how many listings that told nothing new the pause between them grows.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use lb_core::{Diagnostic, Endpoint, EndpointState, Mode, Name, Record, RecordKey};
-use lb_schemes::{Definition, Diagnostics, Options, Reading, ServiceSpec, Subject};
+use lb_schemes::{
+    Definition, Diagnostics, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
+};
 
 use crate::{
     address::{self, AddressChoice, Networks, Place, Reach, Want},
@@ -23,6 +25,8 @@ pub(crate) struct Rules {
     pub(crate) one_off: bool,
     /// The compose project that this program runs in.
     pub(crate) own_project: Option<String>,
+    /// The most bytes that the labels and variables of all containers may take.
+    pub(crate) max_label_bytes: usize,
 }
 
 /// What the engine does with a container, beside what an inspection shows.
@@ -46,7 +50,17 @@ pub(crate) struct Translation {
     pub(crate) choices: Vec<(Name, AddressChoice)>,
     /// Definitions that must not differ between containers.
     pub(crate) definitions: Vec<Definition>,
+    /// What it states of hosts that it shares with other containers.
+    pub(crate) hosts: Vec<SharedHost>,
 }
+
+/// The schemes whose labels have a prefix.
+const PREFIXED: [LabelScheme; 4] = [
+    LabelScheme::Lb,
+    LabelScheme::Traefik,
+    LabelScheme::DockerFlow,
+    LabelScheme::EasyHaproxy,
+];
 
 impl Rules {
     /// Whether a container with these labels may be one of ours.
@@ -70,6 +84,17 @@ impl Rules {
         composed
             || (lb_schemes::claims(&self.options.schemes, labels.clone().map(|(key, _)| key))
                 && self.narrow.takes(label, PROJECT))
+    }
+
+    /// Drops the labels that nothing reads, and the variables where no scheme reads any. A container may have thousands
+    /// of them.
+    pub(crate) fn drop_unread(&self, container: &mut Container) {
+        if !self.options.schemes.contains(&LabelScheme::VirtualHost) {
+            container.env = container.env.is_some().then(Vec::new);
+        }
+        if let Some(reads) = reads(&self.options, &self.narrow) {
+            container.labels.retain(|key, _| reads(key));
+        }
     }
 
     /// The configured services that `container` belongs to, by their place, not regarding which project owns
@@ -97,6 +122,22 @@ impl Rules {
     }
 }
 
+/// Returns which labels are read; `None`: any may be.
+pub(crate) fn reads<'a>(
+    options: &'a Options,
+    narrow: &Narrow,
+) -> Option<impl Fn(&str) -> bool + use<'a>> {
+    // These may name any label.
+    if options.default_rule.is_some() || narrow.constraints.is_some() {
+        return None;
+    }
+    Some(|key: &str| {
+        let reads = |schemes: &[LabelScheme]| lb_schemes::claims(schemes, std::iter::once(key));
+        // Switches of one scheme, such as `lb.enable`, count for all of them.
+        key.starts_with("com.docker.") || reads(&PREFIXED) || reads(&options.schemes)
+    })
+}
+
 /// The records of `container`. `through` is the container whose network it uses, where that is another's;
 /// `owner` tells the project that owns a configured service.
 pub(crate) fn translate(
@@ -117,7 +158,7 @@ pub(crate) fn translate(
     let subject = Subject {
         object: &object,
         name: &container.name,
-        labels: &container.labels,
+        labels: &container.labels.to_map(),
         env,
         compose,
         stack: None,
@@ -126,6 +167,7 @@ pub(crate) fn translate(
     let Reading {
         services: mut wishes,
         definitions,
+        hosts,
         diagnostics: mut complaints,
         malformed: _,
     } = match is_read(container, rules, networks) {
@@ -159,15 +201,12 @@ pub(crate) fn translate(
     let mut translation = Translation {
         complaints,
         definitions,
+        hosts,
         ..Translation::default()
     };
-    if container.oversized {
-        let mut excess = Diagnostics::new(&object);
-        excess.refuse_masked(
-            "labels",
-            "more labels or variables than are read (16384 with 1 MiB): none is read",
-        );
-        translation.complaints.extend(excess.into_inner());
+    if let Some(excess) = container.excess {
+        let diagnostic = excess.diagnostic(&object, rules.max_label_bytes);
+        translation.complaints.extend(diagnostic);
     }
     let Some(id) = endpoint_id(container) else {
         return translation;
@@ -226,9 +265,9 @@ pub(crate) fn translate(
 
 /// Returns `true` if the labels of a container are read.
 fn is_read(container: &Container, rules: &Rules, networks: &Networks) -> bool {
-    let label = |key: &str| container.labels.get(key).map(String::as_str);
+    let label = |key: &str| container.labels.get(key);
     let project = container.compose().map(|compose| compose.project);
-    !container.oversized
+    container.excess.is_none()
         && rules.narrow.takes(label, PROJECT)
         && rules
             .narrow

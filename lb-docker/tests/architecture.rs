@@ -28,6 +28,7 @@ fn the_pure_parts_are_pure() {
                 "src/explain.rs",
                 "src/moment.rs",
                 "src/narrow.rs",
+                "src/pieces.rs",
                 "src/refresh.rs",
                 "src/swarm",
                 "src/told.rs",

@@ -7,10 +7,12 @@
     reason = "the fuzz targets' own sources, and a target fails by panicking"
 )]
 
+#[path = "../../fuzz/src/docker.rs"]
+mod docker;
+#[path = "../../fuzz/src/docker_engine.rs"]
+mod docker_engine;
 #[path = "../../fuzz/src/replay.rs"]
 mod replay;
-#[path = "../../fuzz/src/docker.rs"]
-mod targets;
 
 fn replay(target: &str, run: fn(&[u8])) {
     replay::replay(env!("CARGO_MANIFEST_DIR"), target, run);
@@ -18,8 +20,9 @@ fn replay(target: &str, run: fn(&[u8])) {
 
 #[test]
 fn the_corpora_hold_what_the_targets_state() {
-    replay("labels", targets::labels);
-    replay("moment", targets::moment);
-    replay("containers", targets::containers);
-    replay("swarm", targets::swarm);
+    replay("labels", docker::labels);
+    replay("moment", docker::moment);
+    replay("containers", docker::containers);
+    replay("swarm", docker::swarm);
+    replay("docker_engine", docker_engine::engine);
 }

@@ -1,5 +1,7 @@
 //! Readings that are no part of what the crate offers, for fuzz targets.
 
+mod watch;
+
 use std::sync::Arc;
 
 use lb_core::Record;
@@ -8,6 +10,8 @@ use crate::{
     layout::{Change, Layout, Step, View},
     v2::{Said, read},
 };
+
+pub use watch::{Answering, WatchAnswer, WatchEvent, WatchHeard, WatchReader};
 
 /// A reader of the keys API of etcd 2, without the network.
 #[derive(Debug)]

@@ -25,8 +25,9 @@ pub(crate) struct Listed {
 }
 
 /// A listing that goes on.
-struct Listing<'l> {
-    session: &'l Session,
+pub(crate) struct Listing<'l> {
+    /// The most bytes that an answer may have.
+    max_message_bytes: usize,
     pager: &'l mut Pager,
     known: Option<&'l View>,
     view: View,
@@ -38,7 +39,7 @@ struct Listing<'l> {
 }
 
 /// What the next question is about.
-enum Asked {
+pub(crate) enum Asked {
     Page,
     /// The next key without its value, which is larger than what is taken.
     OneKey,
@@ -55,36 +56,44 @@ pub(crate) async fn list(
 ) -> Result<Listed, SourceError> {
     let mut attempt = 1;
     loop {
-        let (key, range_end) = range(layout.prefix());
-        let listing = Listing {
-            session,
-            pager: &mut *pager,
-            known,
-            view: View::limited(Arc::clone(layout), config.max_keys),
-            position: None,
-            newest: None,
-            key,
-            range_end,
-        };
-        match listing.run(sink).await {
+        let view = View::limited(Arc::clone(layout), config.max_keys);
+        let limit = session.max_message_bytes();
+        let listing = Listing::new(layout, view, known, &mut *pager, limit);
+        match listing.run(session, sink).await {
             Err(SourceError::CursorGone { .. }) if attempt < ATTEMPTS => attempt += 1,
             result => return result,
         }
     }
 }
 
-impl Listing<'_> {
-    async fn run(mut self, sink: &Sink) -> Result<Listed, SourceError> {
+impl<'l> Listing<'l> {
+    /// A listing of all keys of a layout into a `view` that has none yet.
+    pub(crate) fn new(
+        layout: &Layout,
+        view: View,
+        known: Option<&'l View>,
+        pager: &'l mut Pager,
+        max_message_bytes: usize,
+    ) -> Self {
+        let (key, range_end) = range(layout.prefix());
+        Self {
+            max_message_bytes,
+            pager,
+            known,
+            view,
+            position: None,
+            newest: None,
+            key,
+            range_end,
+        }
+    }
+
+    async fn run(mut self, session: &Session, sink: &Sink) -> Result<Listed, SourceError> {
         let mut asked = Asked::Page;
         loop {
-            match self.session.range(self.request(&asked)).await {
+            match session.range(self.request(&asked)).await {
                 Ok(answer) => {
-                    if answer.kvs.iter().any(|kv| kv.key < self.key) {
-                        // Never asked for, and a listing that goes back does not end.
-                        let what = "etcd answers with keys that were not asked for";
-                        return Err(SourceError::transient(what));
-                    }
-                    let more = self.take(answer, &asked);
+                    let more = self.take(answer, &asked)?;
                     asked = Asked::Page;
                     if !more {
                         break;
@@ -110,6 +119,11 @@ impl Listing<'_> {
                 sink.send(Update::Progress { at }).await?;
             }
         }
+        Ok(self.listed())
+    }
+
+    /// What was listed.
+    pub(crate) fn listed(self) -> Listed {
         let mut position = self.position.unwrap_or_else(|| Position {
             cluster: cluster_name(0),
             history: 0,
@@ -118,13 +132,14 @@ impl Listing<'_> {
             witness: None,
         });
         position.witness = self.newest.map(|(_, witness)| witness);
-        Ok(Listed {
+        Listed {
             view: self.view,
             position,
-        })
+        }
     }
 
-    fn request(&self, asked: &Asked) -> wire::RangeRequest {
+    /// The next question.
+    pub(crate) fn request(&self, asked: &Asked) -> wire::RangeRequest {
         let one = matches!(asked, Asked::OneKey);
         wire::RangeRequest {
             key: self.key.clone(),
@@ -139,7 +154,16 @@ impl Listing<'_> {
     }
 
     /// Takes one answer; returns `true` if there is more.
-    fn take(&mut self, answer: wire::RangeResponse, asked: &Asked) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        answer: wire::RangeResponse,
+        asked: &Asked,
+    ) -> Result<bool, SourceError> {
+        if answer.kvs.iter().any(|kv| kv.key < self.key) {
+            // Never asked for, and a listing that goes back does not end.
+            let what = "etcd answers with keys that were not asked for";
+            return Err(SourceError::transient(what));
+        }
         let header = answer.header.unwrap_or_default();
         let at = self.position.get_or_insert_with(|| Position {
             cluster: cluster_name(header.cluster_id),
@@ -156,10 +180,10 @@ impl Listing<'_> {
         }
         if matches!(asked, Asked::OneKey) {
             for kv in answer.kvs {
-                let limit = self.session.max_message_bytes();
-                self.view.leave_out(&kv.key, limit, self.known);
+                self.view
+                    .leave_out(&kv.key, self.max_message_bytes, self.known);
             }
-            return more;
+            return Ok(more);
         }
         self.pager.came(answer.encoded_len());
         let page_newest = answer.kvs.iter().max_by_key(|kv| kv.mod_revision);
@@ -180,7 +204,7 @@ impl Listing<'_> {
             value: Some(kv.value),
         });
         self.view.load(changes, self.known);
-        more
+        Ok(more)
     }
 }
 

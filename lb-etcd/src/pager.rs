@@ -102,4 +102,20 @@ mod tests {
             assert!(questions < expected && most <= MAX, "{every}: {questions}");
         }
     }
+
+    /// What could be taken as one message is more than a page should have: it is in memory whole.
+    #[test]
+    fn case_h03_pages_of_large_values_shrink_before_they_are_refused() {
+        let mut pager = Pager::new(100);
+        let mut large = 0;
+        for _ in 0..50 {
+            let bytes = usize::try_from(pager.limit()).unwrap() * 100_000;
+            large += usize::from(bytes > SHRINK_ABOVE);
+            pager.came(bytes);
+        }
+        assert!(
+            large <= 2,
+            "{large} pages of more than {SHRINK_ABOVE} bytes"
+        );
+    }
 }

@@ -48,6 +48,8 @@ pub(crate) enum Relist {
     Restored { before: u64, now: Option<u64> },
     /// Keys were left out because there were too many, and now there is room for them.
     Room,
+    /// What happened since this revision came in another order than it happened in.
+    Disordered { revision: u64 },
     /// Watches from this revision ended again and again without telling anything.
     Stalled { revision: u64 },
     /// What happened since this revision is more than is taken at once.
@@ -62,6 +64,9 @@ impl fmt::Display for Relist {
             Self::First => f.write_str("first listing"),
             Self::Compacted => f.write_str("the history since the cursor has been compacted"),
             Self::Room => f.write_str("there is room for keys that were left out"),
+            Self::Disordered { revision } => {
+                write!(f, "the changes since revision {revision} came out of order")
+            }
             Self::Stalled { revision } => {
                 write!(f, "watches from revision {revision} told nothing")
             }
@@ -204,8 +209,10 @@ pub(crate) struct Follower {
     pub(crate) server_revision: u64,
     ordered_progress: bool,
     limit: usize,
-    /// The part of the last revision that came so far.
+    /// The part of the last revision that came so far: events of one revision.
     fragments: Vec<wire::Event>,
+    /// The bytes of `fragments`.
+    gathered: usize,
 }
 
 impl Follower {
@@ -218,7 +225,14 @@ impl Follower {
             ordered_progress,
             limit,
             fragments: Vec::new(),
+            gathered: 0,
         }
+    }
+
+    /// The bytes of a revision that is not whole.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn gathered(&self) -> usize {
+        self.gathered
     }
 
     /// Takes one answer. Batches are to be told in order; the position is that after the last of them.
@@ -238,24 +252,11 @@ impl Follower {
             return Ok(vec![Told::Created]);
         }
 
-        let fragment = answer.fragment;
-        self.fragments.extend(answer.events);
-        if fragment {
-            // All revisions but the last are whole.
-            let last = self.fragments.last().map(revision_of);
-            let whole = self
-                .fragments
-                .iter()
-                .position(|event| Some(revision_of(event)) == last);
-            let rest = self.fragments.split_off(whole.unwrap_or_default());
-            let events = std::mem::replace(&mut self.fragments, rest);
-            if self.fragments.iter().map(size_of).sum::<usize>() > self.limit {
-                return Err(Ended::Relist(Relist::TooLarge {
-                    revision: self.position.revision,
-                }));
-            }
-            return Ok(self.batches(events));
+        if answer.fragment {
+            return self.gather(answer.events);
         }
+        self.fragments.extend(answer.events);
+        self.gathered = 0;
         let events = std::mem::take(&mut self.fragments);
         if events.is_empty() {
             // An answer to our request goes to all watches of the stream; one that the server sends by itself goes
@@ -267,7 +268,34 @@ impl Follower {
             }
             return Ok(vec![Told::CaughtUp]);
         }
-        Ok(self.batches(events))
+        self.batches(events)
+    }
+
+    /// Takes a part of an answer. It costs what the part costs, however much came before.
+    fn gather(&mut self, mut events: Vec<wire::Event>) -> Result<Vec<Told>, Ended> {
+        let Some(last) = events.last().map(revision_of) else {
+            return Ok(Vec::new());
+        };
+        // All revisions but the last are whole.
+        let of_last = |event: &wire::Event| revision_of(event) == last;
+        let goes_on = self.fragments.first().is_some_and(of_last);
+        let whole = match goes_on {
+            true => 0,
+            false => events.iter().position(of_last).unwrap_or_default(),
+        };
+        let rest = events.split_off(whole);
+        if !goes_on {
+            events.splice(0..0, std::mem::take(&mut self.fragments));
+            self.gathered = 0;
+        }
+        self.gathered += rest.iter().map(size_of).sum::<usize>();
+        self.fragments.extend(rest);
+        if self.gathered > self.limit {
+            return Err(Ended::Relist(Relist::TooLarge {
+                revision: self.position.revision,
+            }));
+        }
+        self.batches(events)
     }
 
     fn check_history(&mut self, header: &wire::ResponseHeader) -> Result<(), Ended> {
@@ -290,7 +318,8 @@ impl Follower {
         Ok(())
     }
 
-    fn batches(&mut self, events: Vec<wire::Event>) -> Vec<Told> {
+    fn batches(&mut self, events: Vec<wire::Event>) -> Result<Vec<Told>, Ended> {
+        let before = self.position.revision;
         let mut batches: Vec<Told> = Vec::new();
         for event in events {
             let is_put = event.r#type() == wire::event::EventType::Put;
@@ -313,13 +342,16 @@ impl Follower {
             };
             match batches.last_mut() {
                 Some(Told::Batch { revision, changes }) if *revision == at => changes.push(change),
+                Some(Told::Batch { revision, .. }) if *revision > at => {
+                    return Err(Ended::Relist(Relist::Disordered { revision: before }));
+                }
                 _ => batches.push(Told::Batch {
                     revision: at,
                     changes: vec![change],
                 }),
             }
         }
-        batches
+        Ok(batches)
     }
 }
 
@@ -420,6 +452,14 @@ mod tests {
         let told = follower.handle(big);
         let why = Relist::TooLarge { revision: 5 };
         assert_eq!(told, Err(Ended::Relist(why)));
+    }
+
+    #[test]
+    fn i11_changes_out_of_order_ask_for_a_listing() {
+        let mut follower = Follower::new(position(5), true, 10_000);
+        let told = follower.handle(answer(9, vec![put("a", 7), put("b", 6)]));
+        let why = Relist::Disordered { revision: 5 };
+        assert_eq!(told, Err(Ended::Relist(why)), "b would be undone or lost");
     }
 
     #[test]

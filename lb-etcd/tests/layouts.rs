@@ -5,7 +5,7 @@
     reason = "tests: whatever is not as it should be ends them"
 )]
 
-use std::{fmt::Write, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use lb_core::{EndpointState, Mode, OnDown, PathMatch, Record, RouteHost};
 use lb_etcd::layout::{Change, Layout, LayoutConfig, Step, View};
@@ -15,7 +15,7 @@ use lb_etcd::layout::{Change, Layout, LayoutConfig, Step, View};
 #[test]
 fn case_s13_layouts_mean_what_their_files_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layouts");
-    let mut checked = 0;
+    let (mut checked, mut counted) = (0, 0);
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let found = fs::read_to_string(&path).unwrap();
@@ -35,9 +35,50 @@ fn case_s13_layouts_mean_what_their_files_say() {
                 path.display()
             );
         }
+        let rows = rows(&found);
+        if let Some((_, least)) = LEAST.iter().find(|(name, _)| path.ends_with(name)) {
+            assert!(
+                rows.len() >= *least,
+                "{} has {} rows",
+                path.display(),
+                rows.len()
+            );
+            counted += 1;
+        }
         checked += 1;
     }
     assert!(checked >= 8, "{checked} files");
+    assert_eq!(counted, LEAST.len(), "a table is missing");
+}
+
+/// The rows that each table has at least. A row is what follows a line with `#`, which says what it follows.
+const LEAST: [(&str, usize); 7] = [
+    ("confd.txt", 20),
+    ("lb.txt", 16),
+    ("patroni.txt", 20),
+    ("registrator.txt", 20),
+    ("skydns.txt", 20),
+    ("traefik.txt", 26),
+    ("vulcand.txt", 20),
+];
+
+/// The titles of a table's rows, of which no two are the same, and none is without keys.
+fn rows(text: &str) -> BTreeSet<&str> {
+    let mut titles = BTreeSet::new();
+    for row in text
+        .split("\n# ")
+        .skip(usize::from(!text.starts_with("# ")))
+    {
+        let title = row
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("# ");
+        let inputs = row.lines().filter(|line| line.starts_with("> "));
+        assert!(inputs.count() > 0, "nothing follows {title:?}");
+        assert!(titles.insert(title), "two rows are {title:?}");
+    }
+    titles
 }
 
 /// Answers each input of a file. Inputs between blank lines happen at once.
@@ -133,6 +174,9 @@ fn show(record: &Record) -> String {
             route.service
         )
         .unwrap();
+        if let Some(rank) = &route.rank {
+            write!(out, " rank {}", rank.number()).unwrap();
+        }
         if route.priority != 0 {
             write!(out, " priority {}", route.priority).unwrap();
         }

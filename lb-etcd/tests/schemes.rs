@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::{Diagnostic, Mode, Route, Weight};
 use lb_etcd::layout::{Change, Layout, LayoutConfig, View};
-use lb_schemes::{LabelScheme, Options, Subject};
+use lb_schemes::{EntryPoints, LabelScheme, Options, Subject, Unprotected};
 use proptest::prelude::*;
 
 /// What rules come to.
@@ -20,12 +20,19 @@ struct Outcome {
 /// Pairs of key and value below the root, the keys with dots.
 type Rules = BTreeMap<String, String>;
 
-fn of_labels(rules: &Rules) -> Outcome {
+/// What a source is configured to: what is given up, and its entry points, as JSON.
+type Setting = (Vec<String>, Option<&'static str>);
+
+fn of_labels(rules: &Rules, (given_up, entrypoints): &Setting) -> Outcome {
     let labels: BTreeMap<String, String> = rules
         .iter()
         .map(|(key, value)| (format!("traefik.{key}"), value.clone()))
         .collect();
-    let options = Options::new(&[LabelScheme::Traefik], &["etcd"]);
+    let mut options = Options::new(&[LabelScheme::Traefik], &["etcd"]);
+    options.allow_unprotected = Unprotected::from(given_up.clone());
+    if let Some(points) = entrypoints {
+        options.entrypoints = serde_json::from_str::<EntryPoints>(points).unwrap();
+    }
     let exposed = BTreeSet::from([80]);
     let subject = Subject {
         object: "object",
@@ -39,9 +46,11 @@ fn of_labels(rules: &Rules) -> Outcome {
     let reading = lb_schemes::read(&options, &subject);
     let mut outcome = Outcome::default();
     for spec in reading.services {
-        outcome
-            .weights
-            .insert(spec.service.to_string(), spec.weight);
+        if !spec.without_endpoint {
+            outcome
+                .weights
+                .insert(spec.service.to_string(), spec.weight);
+        }
         let routes = spec.routes.into_iter().map(|route| (spec.mode, route));
         outcome.routes.extend(routes);
     }
@@ -50,8 +59,15 @@ fn of_labels(rules: &Rules) -> Outcome {
     outcome
 }
 
-fn of_keys(rules: &Rules) -> Outcome {
-    let config: LayoutConfig = serde_json::from_str(r#"{"traefik": {}}"#).unwrap();
+fn of_keys(rules: &Rules, (given_up, entrypoints): &Setting) -> Outcome {
+    let config = match entrypoints {
+        None => serde_json::json!({ "traefik": { "allow_unprotected": given_up } }),
+        Some(points) => {
+            let points: serde_json::Value = serde_json::from_str(points).unwrap();
+            serde_json::json!({ "traefik": { "allow_unprotected": given_up, "entrypoints": points } })
+        }
+    };
+    let config: LayoutConfig = serde_json::from_value(config).unwrap();
     let mut view = View::new(Layout::new(&[config]).unwrap());
     let step = view.apply(rules.iter().map(|(key, value)| {
         // The address of a server is in its key, not known from the object.
@@ -84,7 +100,10 @@ fn of_keys(rules: &Rules) -> Outcome {
             .map(|route| (record.mode, route.clone()));
         outcome.routes.extend(routes);
     }
-    outcome.diagnostics = step.diagnostics.into_iter().map(plain).collect();
+    // That a server is left out with its service is said of its keys, which labels have not.
+    let told = step.diagnostics.into_iter();
+    let of_rules = told.filter(|told| !told.object.contains("/servers/"));
+    outcome.diagnostics = of_rules.map(plain).collect();
     outcome
 }
 
@@ -95,6 +114,7 @@ fn settled(mut outcome: Outcome) -> Outcome {
             *mode,
             route.host.clone(),
             route.path.clone(),
+            route.rank.clone(),
             route.priority,
         )
     };
@@ -111,10 +131,10 @@ fn settled(mut outcome: Outcome) -> Outcome {
 }
 
 fn plain(diagnostic: Diagnostic) -> (Option<String>, Option<String>, String, bool) {
+    // Of a key that is no router's, the object is the key.
+    let field = diagnostic.field.or(Some(diagnostic.object));
     (
-        diagnostic
-            .field
-            .map(|field| field.replace('.', "/").to_lowercase()),
+        field.map(|field| field.replace('.', "/").to_lowercase()),
         diagnostic.value,
         diagnostic.message,
         diagnostic.severity == lb_core::Severity::Error,
@@ -170,7 +190,7 @@ fn router(protocol: &'static str, name: &'static str) -> impl Strategy<Value = R
     (
         prop::sample::select(rules.to_vec()),
         prop::sample::select(services.to_vec()),
-        some(&["0", "1", "77", "-3", "much", "99999999999"]),
+        some(&["0", "1", "77", "-3", "99999999999"]),
         some(&[
             "auth",
             "strip",
@@ -179,15 +199,29 @@ fn router(protocol: &'static str, name: &'static str) -> impl Strategy<Value = R
             "auth@file",
             "zip,chained",
             "none",
+            "",
+            ",zip",
+            ",",
         ]),
-        some(&["web", "internal", "web,internal"]),
+        some(&[
+            "web",
+            "internal",
+            "web,internal",
+            "websecure",
+            "web,websecure",
+            "db",
+        ]),
         some(&["true", "false"]),
-        any::<bool>(),
+        (
+            any::<bool>(),
+            some(&["middlewares", "entrypoints", "tls.options", "priority"]),
+        ),
     )
         .prop_map(
-            move |(rule, service, priority, middlewares, entrypoints, tls, camel)| {
+            move |(rule, service, priority, middlewares, entrypoints, tls, (camel, misspelt))| {
                 // Of an object, another provider's service may withhold all that it has; in etcd there is no object.
-                let known = KNOWN.contains(&rule);
+                let known =
+                    KNOWN.contains(&rule) && (protocol == "tcp") == rule.starts_with("HostSNI");
                 let service = match service.split_once('@') {
                     Some((own, _)) if !known => own,
                     _ => service,
@@ -204,6 +238,10 @@ fn router(protocol: &'static str, name: &'static str) -> impl Strategy<Value = R
                 ]
                 .into_iter()
                 .filter_map(|(key, value)| Some((format!("{base}.{key}"), value?.to_owned())))
+                // A section that there is not.
+                .chain(
+                    misspelt.map(|key| (format!("{protocol}.router.{name}.{key}"), "1".to_owned())),
+                )
                 .collect()
             },
         )
@@ -216,8 +254,9 @@ fn rules() -> impl Strategy<Value = Rules> {
         router("http", "Two"),
         router("tcp", "three"),
         (weight(), weight(), weight()),
+        prop::option::weighted(0.3, prop::sample::select(OF_SERVICES.to_vec())),
     )
-        .prop_map(|(one, two, three, weights)| {
+        .prop_map(|(one, two, three, weights, of_service)| {
             let mut rules: Rules = [
                 ("http.services.web.loadBalancer.server.port", "80"),
                 ("http.services.api.loadbalancer.server.port", "80"),
@@ -248,6 +287,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                     );
                 }
             }
+            rules.extend(of_service.map(|key| (key.to_owned(), "1".to_owned())));
             rules.extend(one);
             rules.extend(two);
             rules.extend(three);
@@ -255,10 +295,46 @@ fn rules() -> impl Strategy<Value = Rules> {
         })
 }
 
+/// Keys of services that are not of their servers.
+const OF_SERVICES: [&str; 5] = [
+    "http.services.web.loadbalancer.middlewares",
+    "http.services.web.loadbalancer.sticky.cookie.secure",
+    "http.services.api.loadbalancer.healthcheck.method",
+    "http.services.api.loadbalancer.auth.users",
+    "tcp.services.db.loadbalancer.allowlist",
+];
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let names = [
+        "tls",
+        "middlewares",
+        "basicauth",
+        "auth",
+        "auth@file",
+        "http.router.one.middlewares",
+        "loadbalancer.middlewares",
+        "loadbalancer.allowlist",
+    ];
+    let given_up = prop::sample::subsequence(names.to_vec(), 0..3);
+    let points = [
+        r#"{"web": "http", "db": "tcp"}"#,
+        r#"{"web": "https", "internal": "both"}"#,
+        r#"{"websecure": "https_and_tcp"}"#,
+    ];
+    (
+        given_up,
+        prop::option::weighted(0.4, prop::sample::select(points.to_vec())),
+    )
+        .prop_map(|(given_up, points)| (given_up.into_iter().map(str::to_owned).collect(), points))
+}
+
 proptest! {
-    /// S1 to S9: labels and keys are read alike.
+    /// S1 to S9: labels and keys come to the same routes, weights and diagnostics, whatever the options are.
     #[test]
-    fn case_s09_labels_and_keys_come_to_the_same(rules in rules()) {
-        prop_assert_eq!(settled(of_labels(&rules)), settled(of_keys(&rules)));
+    fn case_s09_labels_and_keys_come_to_the_same(rules in rules(), setting in setting()) {
+        prop_assert_eq!(
+            settled(of_labels(&rules, &setting)),
+            settled(of_keys(&rules, &setting))
+        );
     }
 }

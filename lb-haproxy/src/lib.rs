@@ -4,6 +4,29 @@
 //! address that refuses. Filling one, making it ready, draining it and taking it back are commands on HAProxy's
 //! admin socket; no reload, no lost request. What such a command cannot change is a wish left unmet, and reported.
 //!
+//! # Examples
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use lb_core::{ControlPlane, Endpoint, Record, RecordKey, feed};
+//! use lb_haproxy::{HaproxyDriver, TargetConfig};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (publisher, source) = feed("program".parse()?);
+//!     let edge = TargetConfig::new("edge".parse()?, "/run/haproxy/admin.sock".parse()?);
+//!     let target = HaproxyDriver::new(edge);
+//!     let plane = ControlPlane::builder().source(source).target(target).build()?.spawn();
+//!
+//!     let key = RecordKey::new("web".parse()?, "web-1".parse()?);
+//!     let ticket = publisher.set(Record::new(key, Endpoint::new("10.0.0.7:8080".parse()?)))?;
+//!     let state = plane.handle().wait(&ticket, Duration::from_secs(20)).await?;
+//!     assert!(state.in_effect, "{state:?}"); // in effect, and read back from HAProxy
+//!     plane.shutdown().await;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # What HAProxy must be configured with
 //! [`config::Config`] writes all of it; whoever writes their own `haproxy.cfg` needs
 //! - HAProxy 2.2 or later, one process (`nbproc` 1), and a master (`-W -S SOCKET`) where reloads shall be seamless;
@@ -55,6 +78,8 @@ pub mod simulator;
 
 #[cfg(feature = "io")]
 pub use client::{Client, ClientConfig, ClientError, SocketAddress};
+#[cfg(feature = "fuzzing")]
+pub use driver::fuzzing;
 #[cfg(feature = "io")]
 pub use driver::{HaproxyDriver, TargetConfig};
 pub use policy::Policy;

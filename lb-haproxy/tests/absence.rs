@@ -18,7 +18,7 @@ use lb_core::{
     status::TargetStatus,
 };
 use lb_haproxy::{
-    HaproxyDriver, TargetConfig,
+    HaproxyDriver, SocketAddress, TargetConfig,
     process::{Executable, Haproxy},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,6 +28,7 @@ use support::{Place, executables};
 const CONFIG: &str = "\
 global
   stats socket DIR/admin.sock level admin mode 600 expose-fd listeners
+  stats socket ipv4@127.0.0.1:PORT level admin
 defaults
   mode http
   timeout client 5s
@@ -42,14 +43,14 @@ fn name(text: &str) -> Name {
 }
 
 /// A control plane with one endpoint and one HAProxy.
-fn plane(place: &Place) -> Running {
+fn plane(socket: &SocketAddress) -> Running {
     let (publisher, source) = feed(name("feed"));
     let endpoint = Endpoint::new("127.0.0.1:9001".parse().unwrap());
     let record = Record::new(RecordKey::new(name("web"), name("web-1")), endpoint);
     publisher.reset([record]).unwrap();
     // Kept open: a feed that ends is another matter.
     std::mem::forget(publisher);
-    let target = TargetConfig::new(name("edge"), place.admin.clone());
+    let target = TargetConfig::new(name("edge"), socket.clone());
     ControlPlane::builder()
         .source(source)
         .target(HaproxyDriver::new(target))
@@ -86,7 +87,7 @@ async fn stop(haproxy: &Haproxy, signal: Signal) {
 async fn case_p16_haproxy_that_comes_back_is_connected_within_a_second() {
     side_by_side(executables(), async |executable: Executable| {
         let place = Place::new(CONFIG);
-        let plane = plane(&place);
+        let plane = plane(&place.admin);
         let handle = plane.handle();
         // Never there, then there, then away for long enough that the next pass is seconds away.
         let long_away = |target: &TargetStatus| target.retry_in_ms.is_some_and(|ms| ms > 3_000);
@@ -115,13 +116,33 @@ async fn case_p16_haproxy_that_comes_back_is_connected_within_a_second() {
     .await;
 }
 
+/// Over TCP within about two seconds, however long it was away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p16_haproxy_that_comes_back_over_tcp_is_connected_within_two_seconds() {
+    side_by_side(executables(), async |executable: Executable| {
+        let place = Place::new(CONFIG);
+        let text = std::fs::read_to_string(&place.config).unwrap();
+        let (_, rest) = text.split_once("ipv4@").unwrap();
+        let socket = rest.split(' ').next().unwrap();
+        let plane = plane(&socket.parse().unwrap());
+        let handle = plane.handle();
+        let long_away = |target: &TargetStatus| target.retry_in_ms.is_some_and(|ms| ms > 4_000);
+        until(&handle, "long away", long_away).await;
+        let _haproxy = place.start(&executable).await;
+        let back = until(&handle, "connected", works).await;
+        assert!(back < Duration::from_millis(3_000), "{back:?}");
+        plane.shutdown().await;
+    })
+    .await;
+}
+
 /// A stopped process accepts connections for ever, so only an answer is a sign of life.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_p17_a_stopped_haproxy_is_seen_within_five_seconds_while_nothing_changes() {
     side_by_side(executables(), async |executable: Executable| {
         let place = Place::new(CONFIG);
         let haproxy = place.start(&executable).await;
-        let plane = plane(&place);
+        let plane = plane(&place.admin);
         let handle = plane.handle();
         until(&handle, "converged", works).await;
         stop(&haproxy, Signal::STOP).await;

@@ -261,7 +261,7 @@ async fn a_broken_file_changes_nothing_and_a_mended_one_is_taken() {
                 "-----BEGIN PRIVATE KEY-----",
                 "set server web/slot1 state ready",
             ),
-            // A key that is not the certificate's: HAProxy takes it and refuses the commit.
+            // A key that is not the certificate's.
             format!("{certificate}{key}"),
             // More than a command can have.
             format!("{}{}", other, certificate.repeat(40)),
@@ -291,6 +291,60 @@ async fn a_broken_file_changes_nothing_and_a_mended_one_is_taken() {
         site.write(&third, 100);
         until_counted(&mut driver, "certificates_replaced", 1).await;
         assert_eq!(shown_to_a_client(site.port).await, der(&third), "{version}");
+    }
+}
+
+/// The certificate in use is the same, but HAProxy refuses the file when it starts or is reloaded.
+#[tokio::test]
+async fn case_p14_a_key_that_is_not_its_unchanged_certificates_is_reported() {
+    for executable in executables() {
+        let version = executable.version().await.unwrap();
+        println!("HAProxy {version}");
+        let site = Site::start(&executable).await;
+        let starts = || {
+            let mut command = std::process::Command::new(executable.path());
+            command.arg("-c").arg("-f").arg(&site.place.config);
+            command.output().unwrap().status.success()
+        };
+        assert!(starts());
+        let mut driver = site.driver();
+        until_counted(&mut driver, "connections", 1).await;
+        let other = issue("other.example");
+        let key = &other[other.find("-----BEGIN PRIVATE KEY").unwrap()..];
+        let certificate = &site.first[..site.first.find("-----BEGIN PRIVATE KEY").unwrap()];
+        // A file that is broken in another way does not hide it when it is mended to this.
+        site.write(certificate, 1);
+        until_counted(&mut driver, "certificates_failed", 1).await;
+        site.write(&format!("{certificate}{key}"), 2);
+        assert!(!starts(), "{version}");
+        let wish = Arc::new(Snapshot::default());
+        let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+        let expected = "the private key is not that of the first certificate";
+        loop {
+            let report = driver.converge(&wish).await.unwrap();
+            if let [condition] = &report.conditions[..]
+                && condition.detail.contains(expected)
+            {
+                assert_eq!(counted(&report, "certificates_failed"), 2, "{version}");
+                break;
+            }
+            assert!(
+                tokio::time::Instant::now() < limit,
+                "{:?}",
+                report.conditions
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        site.write(&site.first, 3);
+        loop {
+            let report = driver.converge(&wish).await.unwrap();
+            if report.conditions.is_empty() {
+                assert_eq!(counted(&report, "certificates_replaced"), 0, "{version}");
+                break;
+            }
+            assert!(tokio::time::Instant::now() < limit + Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 }
 

@@ -7,12 +7,16 @@
     reason = "the fuzz targets' own sources, and a target fails by panicking"
 )]
 
+#[path = "../../fuzz/src/bytes.rs"]
+mod bytes;
 #[path = "../../fuzz/src/config.rs"]
 mod config;
 #[path = "../../fuzz/src/planner.rs"]
 mod planner;
 #[path = "../../fuzz/src/replay.rs"]
 mod replay;
+#[path = "../../fuzz/src/tables.rs"]
+mod tables;
 #[path = "../../fuzz/src/haproxy.rs"]
 mod targets;
 
@@ -35,4 +39,5 @@ fn the_corpora_hold_what_the_targets_state() {
     replay("growth", config::growth);
     replay("pem", config::pem);
     replay("planner", planner::planner);
+    replay("tables", tables::tables);
 }

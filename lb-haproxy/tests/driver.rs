@@ -18,9 +18,8 @@ use tokio::{
 
 use lb_core::{DriveError, Driver as _, Endpoint, Name, Report, Snapshot, UnmetReason, Weight};
 use lb_haproxy::{
-    HaproxyDriver, Policy, TargetConfig,
+    HaproxyDriver, TargetConfig,
     driver::Files,
-    policy::DynamicServers,
     process::{Executable, Haproxy},
     proto::{Command, ServersState},
 };
@@ -86,6 +85,13 @@ fn wish(service: &str, count: u16) -> Arc<Snapshot> {
 async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
     for _ in 0..1000 {
         let report = driver.converge(wish).await.unwrap();
+        // What a check keeps out is looked at for as long as it does.
+        let mut conditions = report.conditions.iter();
+        let failing =
+            conditions.any(|condition| condition.kind == lb_core::ConditionKind::CheckFailing);
+        if failing && report.converged {
+            return report;
+        }
         match report.again {
             None => return report,
             Some(pause) => tokio::time::sleep(pause).await,
@@ -109,9 +115,50 @@ async fn static_algorithms_serve_with_their_configured_weight() {
                         server-template slot 1-6 127.0.0.1:1 disabled weight 7\n";
         let subject = Subject::start(executable, "admin", backends).await;
         let mut driver = subject.driver("admin.sock");
+        // Weights 11, 12 and 13: one of them counts as 7, and of the others it is told that they do not count.
         let done = settle(&mut driver, &wish("web", 3)).await;
-        assert!(done.converged && done.unmet.is_empty(), "{done:?}");
+        let told = |unmet: &lb_core::Unmet| {
+            unmet.reason == UnmetReason::Unsupported && unmet.detail.contains("has no effect")
+        };
+        assert!(done.converged && done.unmet.iter().all(told), "{done:?}");
+        assert_eq!(done.unmet.len(), 2, "{done:?}");
         assert_eq!(subject.ready().await, 3);
+    })
+    .await;
+}
+
+/// Weights that such an algorithm cannot give are told, and a plan holds no step that a pass cannot take.
+#[tokio::test]
+async fn weights_that_a_static_algorithm_cannot_give_are_told() {
+    over_versions(async |executable: &Executable| {
+        let backends = "backend web\n  balance static-rr\n  \
+                        server-template slot 1-6 127.0.0.1:1 disabled\n";
+        let subject = Subject::start(executable, "admin", backends).await;
+        let mut driver = subject.driver("admin.sock");
+        let mut edit = Snapshot::default().edit();
+        for (id, weight) in [("a", 100), ("b", 100), ("half", 50)] {
+            let at = ([127, 0, 0, 1], 20_000 + u16::from(id.as_bytes()[0])).into();
+            let endpoint = Endpoint::new(at).with_weight(Weight::new(weight).unwrap());
+            edit.set_endpoint(&name("web"), &name(id), endpoint);
+        }
+        let desired = Arc::new(edit.commit().unwrap());
+        let before = driver.preview(&desired).await.unwrap();
+        assert!(!before.text.contains("weight 50"), "{}", before.text);
+        let done = settle(&mut driver, &desired).await;
+        assert!(done.converged, "{done:?}");
+        assert_eq!(subject.ready().await, 3);
+        assert_eq!(done.unmet.len(), 1, "{done:?}");
+        let unmet = &done.unmet[0];
+        assert_eq!(unmet.reason, UnmetReason::Unsupported);
+        assert_eq!(unmet.endpoint, Some(name("half")), "{unmet:?}");
+        assert!(
+            unmet.detail.contains("weight 50 has no effect"),
+            "{unmet:?}"
+        );
+        // A plan of another process, which has sent no weight.
+        let mut other = subject.driver("admin.sock");
+        let plan = other.preview(&desired).await.unwrap();
+        assert_eq!(plan.steps, 0, "{}", plan.text);
     })
     .await;
 }
@@ -364,11 +411,8 @@ async fn case_p23_a_preview_is_what_a_pass_does() {
         let backends = format!("backend web\n  {slots}backend db\n  {slots}");
         let subject = Subject::start(executable, "admin", &backends).await;
         let wanted = wish("web", 100);
-        // Where HAProxy can, servers made at run time would be quicker than slots that have to be read.
-        let mut policy = Policy::default();
-        policy.dynamic_servers = DynamicServers::Never;
         let edge = TargetConfig::new(name("edge"), subject.place.admin.clone());
-        let mut driver = HaproxyDriver::new(edge.with_policy(policy));
+        let mut driver = HaproxyDriver::new(edge);
         let preview = driver.preview(&wanted).await.unwrap();
         let fills = preview.text.matches("goes into a free slot").count();
         assert_eq!(fills, 100, "{}", preview.text);
@@ -396,4 +440,73 @@ async fn case_p23_a_preview_is_what_a_pass_does() {
         assert_eq!(fills, 100, "{}", more.text);
     })
     .await;
+}
+
+/// Room that is taken for the first time, and slots that rest, are no shortage; slots that endpoints have taken are.
+#[tokio::test]
+async fn case_p20_first_scales_and_resting_slots_are_no_shortage() {
+    over_versions(async |executable: &Executable| {
+        let slots = "server-template slot 1-20 127.0.0.1:1 disabled\n";
+        let backends = format!("backend web\n  {slots}backend db\n  {slots}");
+        let subject = Subject::start(executable, "admin", &backends).await;
+        let mut edge = TargetConfig::new(name("edge"), subject.place.admin.clone());
+        // What has left rests until the end of the test.
+        edge.policy.reuse_grace = Some(Duration::from_secs(3600));
+        let mut driver = HaproxyDriver::new(edge);
+        // From none to some, one by one and more, then others in their place, and all that is free.
+        let (mut given, mut free) = (Arc::new(Snapshot::default()), 0);
+        for (from, upto) in [
+            (1, 0),
+            (1, 1),
+            (1, 2),
+            (1, 3),
+            (1, 4),
+            (5, 8),
+            (9, 12),
+            (9, 20),
+        ] {
+            let mut edit = given.edit();
+            edit.set_service(&name("web"), lb_core::Mode::Http);
+            for port in 1..=20 {
+                put(&mut edit, "web", port, (from..=upto).contains(&port));
+            }
+            given = Arc::new(edit.commit().unwrap());
+            let (left, told) = in_effect(&mut driver, &given).await;
+            assert_eq!(told, [""; 0], "{from}..={upto}, {left} free");
+            free = left;
+        }
+        assert_eq!(free, 20, "8 of 20 rest, the others are taken");
+        let mut edit = given.edit();
+        for port in 1..=19 {
+            put(&mut edit, "db", port, true);
+        }
+        let (_, told) = in_effect(&mut driver, &Arc::new(edit.commit().unwrap())).await;
+        assert_eq!(told, ["slots_low"]);
+    })
+    .await;
+}
+
+fn put(edit: &mut lb_core::model::SnapshotEdit, service: &str, port: u16, there: bool) {
+    let id = name(&port.to_string());
+    match there {
+        true => {
+            let endpoint = Endpoint::new(([127, 0, 0, 1], 20_000 + port).into());
+            edit.set_endpoint(&name(service), &id, endpoint);
+        }
+        false => edit.remove_endpoint(&name(service), &id),
+    }
+}
+
+/// Until the wish is in effect, however long what has left rests: how many slots are free then, and what was told.
+async fn in_effect(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> (u64, Vec<String>) {
+    let mut told = Vec::new();
+    for _ in 0..1000 {
+        let report = driver.converge(wish).await.unwrap();
+        told.extend(report.notices.iter().map(|notice| notice.kind.to_string()));
+        if report.converged {
+            return (*report.gauges.get("slots_free").unwrap(), told);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no end");
 }

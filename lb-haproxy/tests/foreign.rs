@@ -267,6 +267,12 @@ async fn case_p01_an_endpoint_that_no_server_can_serve_disturbs_no_other() {
     .await;
 }
 
+/// How long servers written by hand are watched: 5 seconds, or as `LB_FIXED_SECONDS` says.
+fn fixed_seconds() -> Duration {
+    let given = std::env::var("LB_FIXED_SECONDS").ok();
+    Duration::from_secs(given.map_or(5, |seconds| seconds.parse().unwrap()))
+}
+
 #[tokio::test]
 async fn case_p08_a_server_written_by_hand_stays_as_it_is() {
     side_by_side(executables(), async |executable: Executable| {
@@ -283,7 +289,10 @@ async fn case_p08_a_server_written_by_hand_stays_as_it_is() {
         let mut wishes = Wishes::default();
         let mut driver = subject.driver(|policy| policy.resync = Duration::from_millis(20));
         let upstream = Upstream::start([127, 0, 0, 1]).await;
-        for round in 0..12_u16 {
+        let end = Instant::now() + fixed_seconds();
+        let mut rounds = 0..;
+        while Instant::now() < end {
+            let round: u16 = rounds.next().unwrap() % 5000;
             let mut endpoints = vec![("good", upstream.at, READY, 100)];
             let more: Vec<String> = (0..4).map(|at| format!("{at}")).collect();
             for (at, id) in (0..).zip(&more) {
@@ -295,8 +304,8 @@ async fn case_p08_a_server_written_by_hand_stays_as_it_is() {
                 report.again.is_none()
             })
             .await;
-            let fixed = report.conditions.iter();
-            let kinds: Vec<ConditionKind> = fixed.map(|condition| condition.kind).collect();
+            let told = report.conditions.iter();
+            let kinds: Vec<ConditionKind> = told.map(|condition| condition.kind).collect();
             // One is parked, as slots are: it may be one of another prefix.
             let [ConditionKind::UnknownSlots, rest @ ..] = &kinds[..] else {
                 panic!("{report:?}");
@@ -309,10 +318,11 @@ async fn case_p08_a_server_written_by_hand_stays_as_it_is() {
                     .any(|condition| condition.detail.contains("is a backup"))
             );
             assert_eq!(report.gauges.get("fixed_servers"), Some(&3));
+            for (server, before) in fixed.iter().zip(&before) {
+                assert_eq!(subject.line(server).await, *before, "{:?}", subject.version);
+            }
         }
-        for (server, before) in fixed.into_iter().zip(before) {
-            assert_eq!(subject.line(server).await, before, "{:?}", subject.version);
-        }
+        assert!(rounds.next() > Some(5), "{:?}", subject.version);
     })
     .await;
 }
@@ -429,6 +439,37 @@ async fn case_p10_what_an_agent_says_counts() {
     .await;
 }
 
+/// What an agent takes down is told of the agent, where nothing else looks at the server.
+#[tokio::test]
+async fn case_p10_an_agent_that_says_down_is_named() {
+    side_by_side(executables(), async |executable: Executable| {
+        let port = support::free_port();
+        let servers = format!(
+            "  server-template slot 1-2 127.0.0.1:1 disabled agent-check agent-inter 300ms agent-port {port}\n"
+        );
+        let subject = Subject::start(&executable, &servers).await;
+        let one = Upstream::start([127, 0, 0, 2]).await;
+        let agent = Agent::start([127, 0, 0, 2], port, "up ready").await;
+        let mut wishes = Wishes::default();
+        let mut driver =
+            subject.driver(|policy| policy.admission_timeout = Duration::from_millis(400));
+        let wish = wishes.next(&[("one", one.at, READY, 100)]);
+        let silent = |report: &Report| report.converged && report.conditions.is_empty();
+        until(&mut driver, &wish, silent).await;
+        for word in ["down", "stopped", "fail"] {
+            agent.says(word);
+            let told = |report: &Report| !report.conditions.is_empty();
+            let report = until(&mut driver, &wish, told).await;
+            let condition = &report.conditions[0];
+            assert_eq!(condition.kind, ConditionKind::AgentHold, "{word}: {condition}");
+            assert_eq!(condition.endpoint, Some(name("one")), "{condition}");
+            agent.says("up ready");
+            until(&mut driver, &wish, silent).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn case_p12_a_check_that_another_client_points_elsewhere_is_put_right() {
     side_by_side(executables(), async |executable: Executable| {
@@ -494,6 +535,55 @@ async fn case_p12_a_check_that_another_client_points_elsewhere_is_put_right() {
         }
         until(&mut driver, &one, up_again).await;
         assert_eq!(subject.request().await, 200, "{version:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_p12_the_check_of_a_dynamic_server_is_put_right() {
+    side_by_side(executables(), async |executable: Executable| {
+        let slots = "  server-template slot 1-1 127.0.0.1:1 disabled check inter 100ms\n";
+        let subject = Subject::start(&executable, slots).await;
+        if subject.version < (3, 0) {
+            return;
+        }
+        let mut wishes = Wishes::default();
+        let mut driver = subject.driver(|policy| {
+            policy.dynamic_servers = lb_haproxy::policy::DynamicServers::Auto;
+            policy.server.check = Some(true);
+            policy.server.inter = Some(Duration::from_millis(100));
+        });
+        let first = Upstream::start([127, 0, 0, 2]).await;
+        let second = Upstream::start([127, 0, 0, 3]).await;
+        let both = [
+            ("one", first.at, READY, 100),
+            ("two", second.at, READY, 100),
+        ];
+        let both = wishes.next(&both);
+        let up_again = |report: &Report| report.converged && report.again.is_none();
+        until(&mut driver, &both, up_again).await;
+        let server = subject.column(" dyn-", "srv_name").await.unwrap();
+        let edit = format!("set server web/{server} check-addr 127.0.0.99 port 1");
+        let taken = subject.say(&edit).await.trim().is_empty();
+        assert_eq!(taken, subject.version < (3, 4), "{:?}", subject.version);
+        // Another lb, as after a restart, does not take what it finds for right.
+        driver = subject.driver(|_| {});
+        let follows = || async {
+            let address = subject.column(&server, "srv_check_addr").await.unwrap();
+            let port = subject.column(&server, "srv_check_port").await.unwrap();
+            let up = subject.column(&server, "srv_op_state").await.unwrap();
+            matches!(&*address, "-" | "0.0.0.0") && port != "1" && up == "2"
+        };
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            driver.converge(&both).await.unwrap();
+            if follows().await {
+                break;
+            }
+            assert!(Instant::now() < end, "{}", subject.line(&server).await);
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(subject.request().await, 200);
     })
     .await;
 }
@@ -568,6 +658,200 @@ async fn case_p13_a_check_port_that_is_not_shown_is_sent_once() {
             assert!(Instant::now() < end, "{:?}", subject.version);
             sleep(Duration::from_millis(50)).await;
         }
+    })
+    .await;
+}
+
+/// What is desired and does not serve is reported, also where it is HAProxy's own check that keeps it out.
+#[tokio::test]
+async fn case_p03_an_endpoint_whose_check_never_passes_is_reported_until_it_does() {
+    side_by_side(executables(), async |executable: Executable| {
+        let slots = "  server-template slot 1-2 127.0.0.1:1 disabled check inter 100ms rise 1\n";
+        let subject = Subject::start(&executable, slots).await;
+        let mut wishes = Wishes::default();
+        let mut driver =
+            subject.driver(|policy| policy.admission_timeout = Duration::from_millis(400));
+        let dead = SocketAddr::from(([127, 0, 0, 4], support::free_port()));
+        let good = Upstream::start([127, 0, 0, 1]).await;
+        let both = [("dead", dead, READY, 100), ("good", good.at, READY, 100)];
+        let both = wishes.next(&both);
+        let failing = |report: &Report| {
+            let mut all = report.conditions.iter();
+            all.any(|found| {
+                found.kind == ConditionKind::CheckFailing && found.endpoint == Some(name("dead"))
+            })
+        };
+        let report = until(&mut driver, &both, failing).await;
+        assert_eq!(
+            report.conditions.len(),
+            1,
+            "{:?}: {report:?}",
+            subject.version
+        );
+        let condition = &report.conditions[0];
+        assert!(
+            !condition.transient && condition.kind.keeps_from_effect(),
+            "{condition}"
+        );
+        assert!(condition.detail.contains(&dead.to_string()), "{condition}");
+        assert!(report.converged, "{report:?}");
+        // Weight 0 asks for no traffic, so nothing is missing.
+        let none = wishes.next(&[("dead", dead, READY, 0), ("good", good.at, READY, 100)]);
+        until(&mut driver, &none, |report| {
+            report.converged && !failing(report)
+        })
+        .await;
+        until(
+            &mut driver,
+            &wishes.next(&[("dead", dead, READY, 100), ("good", good.at, READY, 100)]),
+            failing,
+        )
+        .await;
+        let listener = TcpListener::bind(dead).await.unwrap();
+        let both = wishes.0.clone();
+        until(&mut driver, &both, |report| report.conditions.is_empty()).await;
+        assert_eq!(
+            subject.column("127.0.0.4", "srv_op_state").await.as_deref(),
+            Some("2")
+        );
+        drop(listener);
+    })
+    .await;
+}
+
+/// That a check passes again is seen soon, however long the pause between two full reads is.
+#[tokio::test]
+async fn case_p03_a_check_that_passes_again_is_seen_within_seconds() {
+    side_by_side(executables(), async |executable: Executable| {
+        let slots = "  server-template slot 1-2 127.0.0.1:1 disabled check inter 100ms rise 1\n";
+        let subject = Subject::start(&executable, slots).await;
+        let mut driver = subject.driver(|policy| {
+            policy.admission_timeout = Duration::from_millis(400);
+            policy.resync = Duration::from_secs(30);
+        });
+        let dead = SocketAddr::from(([127, 0, 0, 4], support::free_port()));
+        let wish = Wishes::default().next(&[("dead", dead, READY, 100)]);
+        until(&mut driver, &wish, |report| !report.conditions.is_empty()).await;
+        let listener = TcpListener::bind(dead).await.unwrap();
+        let began = Instant::now();
+        until(&mut driver, &wish, |report| report.conditions.is_empty()).await;
+        let lag = began.elapsed();
+        println!("{:?}: seen after {lag:?}", subject.version);
+        assert!(
+            lag < Duration::from_secs(3),
+            "{:?}: {lag:?}",
+            subject.version
+        );
+        drop(listener);
+    })
+    .await;
+}
+
+/// The same of an agent that lets its server in again.
+#[tokio::test]
+async fn case_p10_an_agent_that_lets_its_server_in_is_seen_within_seconds() {
+    side_by_side(executables(), async |executable: Executable| {
+        let port = support::free_port();
+        let servers = format!(
+            "  server-template slot 1-2 127.0.0.1:1 disabled agent-check agent-inter 300ms agent-port {port}\n"
+        );
+        let subject = Subject::start(&executable, &servers).await;
+        let one = Upstream::start([127, 0, 0, 2]).await;
+        let agent = Agent::start([127, 0, 0, 2], port, "up ready").await;
+        let wish = Wishes::default().next(&[("one", one.at, READY, 100)]);
+        let silent = |report: &Report| report.converged && report.conditions.is_empty();
+        for word in ["drain", "maint", "down"] {
+            let mut driver =
+                subject.driver(|policy| policy.admission_timeout = Duration::from_millis(400));
+            until(&mut driver, &wish, silent).await;
+            agent.says(word);
+            until(&mut driver, &wish, |report| !report.conditions.is_empty()).await;
+            drop(driver);
+            // Another life, that reads everything at its beginning and then seldom.
+            let mut driver = subject.driver(|policy| {
+                policy.admission_timeout = Duration::from_millis(400);
+                policy.resync = Duration::from_secs(30);
+            });
+            until(&mut driver, &wish, |report| !report.conditions.is_empty()).await;
+            agent.says("up ready");
+            let began = Instant::now();
+            until(&mut driver, &wish, silent).await;
+            let lag = began.elapsed();
+            println!("{:?}: {word}: seen after {lag:?}", subject.version);
+            assert!(lag < Duration::from_secs(3), "{:?}: {word}: {lag:?}", subject.version);
+        }
+    })
+    .await;
+}
+
+/// What an operator does to a slot by hand is named, undone, and no news after a while.
+#[tokio::test]
+async fn case_p13_an_operators_edit_of_a_slot_is_named() {
+    side_by_side(executables(), async |executable: Executable| {
+        let slots = "  server-template slot 1-1 127.0.0.1:1 disabled weight 100\n";
+        let subject = Subject::start(&executable, slots).await;
+        let one = Upstream::start([127, 0, 0, 2]).await;
+        let wish = Wishes::default().next(&[("one", one.at, READY, 100)]);
+        let edits = [
+            ("state maint", "from ready to maint"),
+            ("state drain", "from ready to drain"),
+            ("weight 7", "its weight from 100 to 7"),
+        ];
+        for (edit, text) in edits {
+            let mut driver = subject.driver(|_| {});
+            until(&mut driver, &wish, |report| {
+                report.converged && report.conditions.is_empty()
+            })
+            .await;
+            subject.say(&format!("set server web/slot1 {edit}")).await;
+            let named = |report: &Report| {
+                let mut all = report.conditions.iter();
+                all.any(|found| {
+                    found.kind == ConditionKind::ForeignEdit && found.detail.contains(text)
+                })
+            };
+            let report = until(&mut driver, &wish, named).await;
+            assert_eq!(report.conditions.len(), 1, "{report:?}");
+            assert_eq!(report.conditions[0].object.as_deref(), Some("web/slot1"));
+            until(&mut driver, &wish, |report| report.converged).await;
+            assert_eq!(
+                subject.request().await,
+                200,
+                "{:?}: {edit}",
+                subject.version
+            );
+        }
+    })
+    .await;
+}
+
+/// HAProxy sends a backup nothing while another server serves: an endpoint in such a slot is not in effect.
+#[tokio::test]
+async fn case_p08_an_endpoint_in_a_backup_slot_is_named() {
+    side_by_side(executables(), async |executable: Executable| {
+        let slots = "  server-template slot 1-1 127.0.0.1:1 disabled\n  server slot2 127.0.0.1:1 disabled backup\n";
+        let subject = Subject::start(&executable, slots).await;
+        let one = Upstream::start([127, 0, 0, 2]).await;
+        let two = Upstream::start([127, 0, 0, 3]).await;
+        let mut wishes = Wishes::default();
+        let mut driver = subject.driver(|_| {});
+        let both = wishes.next(&[("one", one.at, READY, 100), ("two", two.at, READY, 100)]);
+        let report = until(&mut driver, &both, |report| report.converged).await;
+        assert_eq!(report.unmet.len(), 1, "{report:?}");
+        assert_eq!(report.unmet[0].reason, UnmetReason::Unsupported);
+        let backup = report.unmet[0].endpoint.clone().unwrap();
+        let (count, at) = match backup.as_str() {
+            "one" => (&one.requests, one.at),
+            _ => (&two.requests, two.at),
+        };
+        for _ in 0..20 {
+            assert_eq!(subject.request().await, 200);
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 0, "{backup} gets traffic");
+        let alone = wishes.next(&[(backup.as_str(), at, READY, 100)]);
+        until(&mut driver, &alone, |report| report.converged && report.unmet.is_empty()).await;
+        assert_eq!(subject.request().await, 200);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
     })
     .await;
 }

@@ -10,15 +10,23 @@
 mod side_by_side;
 mod support;
 
-use std::{collections::BTreeSet, error::Error as _, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use lb_core::{
     ConditionKind, DriveError, Driver as _, Endpoint, Name, Report, Route, Snapshot, UnmetReason,
 };
 use lb_haproxy::{
-    HaproxyDriver, Scope, TargetConfig,
+    HaproxyDriver, Scope, SocketAddress, TargetConfig,
     process::{Executable, Haproxy},
-    proto::{Command, ServersState, parse_map_entries},
+    proto::{AdminState, Command, ServerRef, ServerRow, ServersState, parse_map_entries},
 };
 use side_by_side::side_by_side;
 use support::{Place, executables};
@@ -208,55 +216,231 @@ async fn say(place: &Place, line: &str) {
     stream.read_to_string(&mut String::new()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_p07_the_second_owner_of_a_backend_is_refused_until_the_first_ends() {
-    let executable = executables().pop().unwrap();
-    let (place, haproxy) = start(&executable).await;
-    let mut first = driver(&place, "first", &["web", "db"]);
-    settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
-    let mut second = driver(&place, "second", &["*"]);
-    let wish = desired(&nothing(), "web", &[1002]);
-    let error = second.converge(&wish).await.unwrap_err();
-    assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
-    assert_eq!(error.kind(), ConditionKind::Owned);
-    let said = error.source().unwrap().to_string();
-    let pid = format!(
-        "process {}, target first, manage db, web",
-        std::process::id()
-    );
-    assert!(said.contains(&pid), "{said}");
-    assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
-    // A dry run changes nothing, so it needs no lock.
-    assert!(second.preview(&wish).await.is_ok());
-    drop(first);
-    tokio::time::timeout(Duration::from_secs(5), second.attention())
-        .await
-        .unwrap();
-    settle(&mut second, &wish).await;
-    assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1002]));
+    side_by_side(executables(), async |executable: Executable| {
+        let (place, haproxy) = start(&executable).await;
+        let mut first = driver(&place, "first", &["web", "db"]);
+        settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
+        let mut second = driver(&place, "second", &["*"]);
+        let wish = desired(&nothing(), "web", &[1002]);
+        let error = second.converge(&wish).await.unwrap_err();
+        assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
+        assert_eq!(error.kind(), ConditionKind::Owned);
+        let said = error.source().unwrap().to_string();
+        let pid = format!(
+            "process {}, target first, manage db, web",
+            std::process::id()
+        );
+        assert!(said.contains(&pid), "{said}");
+        assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
+        // A dry run changes nothing, so it needs no lock.
+        assert!(second.preview(&wish).await.is_ok());
+        drop(first);
+        tokio::time::timeout(Duration::from_secs(5), second.attention())
+            .await
+            .unwrap();
+        settle(&mut second, &wish).await;
+        assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1002]));
+    })
+    .await;
 }
 
+/// A plan shows what a run would do, and that it would be refused.
 #[tokio::test]
+async fn case_p07_a_plan_tells_that_a_run_would_be_refused() {
+    side_by_side(executables(), async |executable: Executable| {
+        let (place, _haproxy) = start(&executable).await;
+        let wish = desired(&nothing(), "web", &[1]);
+        let mut first = driver(&place, "first", &["web"]);
+        settle(&mut first, &wish).await;
+        let more = desired(&wish, "web", &[1, 2]);
+        let mut second = driver(&place, "second", &["*"]);
+        let preview = second.preview(&more).await.unwrap();
+        let pid = std::process::id();
+        let told = format!("(process {pid}, target first, manage web) manages these backends");
+        assert!(
+            preview.steps > 0 && preview.text.contains(&told),
+            "{}",
+            preview.text
+        );
+        assert!(preview.json.contains("\"owned\""), "{}", preview.json);
+        // Not the owner's own plan, nor one for other backends, nor when the owner is gone.
+        for mut driver in [first, driver(&place, "third", &["db"]), second] {
+            let preview = driver.preview(&more).await.unwrap();
+            assert!(!preview.text.contains("owned"), "{}", preview.text);
+        }
+    })
+    .await;
+}
+
+/// A plan beside the running agent of the same configuration is that agent's: nothing is refused.
+#[tokio::test]
+async fn case_p07_a_plan_of_the_running_target_is_no_conflict() {
+    side_by_side(executables(), async |executable: Executable| {
+        let (place, _haproxy) = start(&executable).await;
+        let wish = desired(&nothing(), "web", &[1]);
+        let mut running = driver(&place, "edge", &["web"]);
+        settle(&mut running, &wish).await;
+        let told = format!("(process {}, target edge, manage web)", std::process::id());
+        let preview = driver(&place, "edge", &["web"]).preview(&wish).await;
+        let preview = preview.unwrap();
+        assert!(!preview.text.contains("owned"), "{}", preview.text);
+        let line = format!("{told} applies this plan");
+        assert!(preview.text.contains(&line), "{}", preview.text);
+        let json: serde_json::Value = serde_json::from_str(&preview.json).unwrap();
+        assert!(json["running"].as_str().unwrap().ends_with(&told), "{json}");
+        assert_eq!(json["conditions"], serde_json::json!([]), "{json}");
+        // Another target, or another choice of backends, is another owner's.
+        for mut other in [
+            driver(&place, "other", &["web"]),
+            driver(&place, "edge", &["web", "db"]),
+        ] {
+            let preview = other.preview(&wish).await.unwrap();
+            assert!(
+                preview.text.contains("a run is refused"),
+                "{}",
+                preview.text
+            );
+            assert!(!preview.json.contains("\"running\""), "{}", preview.json);
+        }
+        let preview = running.preview(&wish).await.unwrap();
+        assert!(!preview.json.contains("\"running\""), "{}", preview.json);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_p07_a_service_outside_of_what_is_managed_is_unmet() {
-    let executable = executables().pop().unwrap();
-    let (place, haproxy) = start(&executable).await;
-    let mut driver = driver(&place, "web", &["web*", "nowhere"]);
-    let mut edit = desired(&nothing(), "db", &[2001]).edit();
-    let endpoint = Endpoint::new("127.0.0.1:1001".parse().unwrap());
-    edit.set_endpoint(&name("web"), &name("1"), endpoint);
-    let report = settle(&mut driver, &Arc::new(edit.commit().unwrap())).await;
-    let [unmet] = report.unmet.as_slice() else {
-        panic!("{report:?}");
-    };
-    assert_eq!(
-        (unmet.service.as_str(), unmet.reason),
-        ("db", UnmetReason::NotManaged)
-    );
-    assert!(
-        !unmet.transient && unmet.detail.contains("`manage`"),
-        "{unmet:?}"
-    );
-    assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
-    assert_eq!(serving(&haproxy, "db").await, BTreeSet::new());
-    assert_eq!(routes(&haproxy, &place).await, BTreeSet::new());
+    side_by_side(executables(), async |executable: Executable| {
+        let (place, haproxy) = start(&executable).await;
+        let mut driver = driver(&place, "web", &["web*", "nowhere"]);
+        let mut edit = desired(&nothing(), "db", &[2001]).edit();
+        let endpoint = Endpoint::new("127.0.0.1:1001".parse().unwrap());
+        edit.set_endpoint(&name("web"), &name("1"), endpoint);
+        let report = settle(&mut driver, &Arc::new(edit.commit().unwrap())).await;
+        let [unmet] = report.unmet.as_slice() else {
+            panic!("{report:?}");
+        };
+        assert_eq!(
+            (unmet.service.as_str(), unmet.reason),
+            ("db", UnmetReason::NotManaged)
+        );
+        assert!(
+            !unmet.transient && unmet.detail.contains("`manage`"),
+            "{unmet:?}"
+        );
+        assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
+        assert_eq!(serving(&haproxy, "db").await, BTreeSet::new());
+        assert_eq!(routes(&haproxy, &place).await, BTreeSet::new());
+    })
+    .await;
+}
+
+/// A TCP stats socket has no lock beside it.
+async fn start_over_tcp(executable: &Executable) -> (Place, Haproxy, SocketAddress) {
+    let at = format!("127.0.0.1:{}", support::free_port());
+    let socket = format!("global\n  stats socket ipv4@{at} level admin\n");
+    let place = Place::new(&CONFIG.replacen("global\n", &socket, 1));
+    std::fs::write(place.dir.path().join("lb-routes.map"), "").unwrap();
+    let haproxy = place.start(executable).await;
+    (place, haproxy, at.parse().unwrap())
+}
+
+fn fought_over(report: &Report) -> bool {
+    let mut conditions = report.conditions.iter();
+    conditions.any(|condition| condition.kind == ConditionKind::Contention)
+}
+
+/// However soon the other client does it: before the next look of lb or long after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p07_a_server_that_is_taken_out_each_time_is_left_out_over_tcp() {
+    side_by_side(executables(), async |executable: Executable| {
+        for (out, pause) in [
+            (AdminState::Maint, 0),
+            (AdminState::Drain, 10),
+            (AdminState::Maint, 400),
+        ] {
+            let (_place, haproxy, at) = start_over_tcp(&executable).await;
+            let mut config = TargetConfig::new(name("edge"), at);
+            config.policy.resync = Duration::from_millis(100);
+            let mut driver = HaproxyDriver::new(config);
+            let wish = desired(&nothing(), "web", &[1001]);
+            let taken_out = AtomicU64::new(0);
+            let other = async {
+                let mut client = haproxy.connect().await.unwrap();
+                let show = Command::ShowServersState(Some(name("web")));
+                loop {
+                    let reply = client.exec(&show).await.unwrap();
+                    let rows = ServersState::parse(reply.text()).unwrap().rows;
+                    let ready = |row: &&ServerRow| !row.admin.is_maint() && !row.admin.is_drain();
+                    if let Some(row) = rows.iter().find(ready) {
+                        tokio::time::sleep(Duration::from_millis(pause)).await;
+                        let server = ServerRef::new(name("web"), row.server.clone());
+                        let out = Command::SetState(server, out);
+                        client.exec(&out).await.unwrap();
+                        taken_out.fetch_add(1, Ordering::Relaxed);
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let lb = async {
+                let mut passes = 0;
+                loop {
+                    let report = driver.converge(&wish).await.unwrap();
+                    if fought_over(&report) {
+                        return report;
+                    }
+                    passes += 1;
+                    assert!(
+                        passes < 2000,
+                        "{} times: {report:#?}",
+                        taken_out.load(Ordering::Relaxed)
+                    );
+                    let again = report.again.unwrap_or(Duration::from_millis(20));
+                    tokio::time::sleep(again.min(Duration::from_millis(20))).await;
+                }
+            };
+            let report = tokio::select! { report = lb => report, () = other => panic!("no end") };
+            let times = taken_out.load(Ordering::Relaxed);
+            println!("{out:?} after {pause} ms: {times} times");
+            assert!(
+                report.unmet.iter().any(|unmet| !unmet.transient),
+                "{report:?}"
+            );
+        }
+    })
+    .await;
+}
+
+/// Two of lb that want other endpoints of one service, where nothing tells one of the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p07_two_owners_of_a_backend_end_their_fight_over_tcp() {
+    side_by_side(executables(), async |executable: Executable| {
+        let (_place, _haproxy, at) = start_over_tcp(&executable).await;
+        let mut drivers = ["first", "second"].map(|target| {
+            let mut config = TargetConfig::new(name(target), at.clone());
+            config.policy.resync = Duration::from_millis(100);
+            config.policy.drain_timeout = Duration::from_millis(200);
+            HaproxyDriver::new(config)
+        });
+        let wishes = [1001, 1002].map(|port| desired(&nothing(), "web", &[port]));
+        let (mut rounds, mut quiet) = (0, 0);
+        let mut told = [false; 2];
+        // At rest for longer than the pause before anything else would be tried again.
+        while quiet < 100 || told != [true; 2] {
+            let mut applied = 0;
+            for ((driver, wish), told) in drivers.iter_mut().zip(&wishes).zip(&mut told) {
+                let report = driver.converge(wish).await.unwrap();
+                applied += report.applied;
+                *told = fought_over(&report);
+            }
+            quiet = if applied == 0 { quiet + 1 } else { 0 };
+            rounds += 1;
+            assert!(rounds < 3000, "no end, {quiet} quiet rounds, {told:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        println!("{rounds} rounds");
+    })
+    .await;
 }

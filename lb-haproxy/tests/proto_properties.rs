@@ -149,6 +149,7 @@ fn command() -> impl Strategy<Value = Command> {
             Command::ShowInfo,
             Command::ShowProc,
             Command::ShowStatAll,
+            Command::ShowBackendStats,
             Command::ShowVersion,
         ]),
     ];
@@ -530,4 +531,10 @@ fn names_that_cannot_be_ours_are_counted_and_left_out() {
     );
     let error = ServersState::parse(&text[..text.len() - 20]).unwrap_err();
     assert!(error.to_string().contains("nothing in column"), "{error}");
+    // Nor does a server that is listed twice tell where it is.
+    let error = ServersState::parse(&format!("{text}{}", row("s1"))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "show servers state, line 5: srv_name is \"s1\", expected a server that was not listed yet"
+    );
 }

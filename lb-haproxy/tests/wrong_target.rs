@@ -145,36 +145,40 @@ async fn case_p24_old_versions_and_other_programs_are_refused() {
 /// A real HAProxy that calls itself 4.0.
 #[tokio::test]
 async fn case_p24_a_newer_version_is_driven_and_reported() {
-    let executable = executables().pop().unwrap();
-    let place = Place::new(CONFIG);
-    let _haproxy = place.start(&executable).await;
-    let version = format!("Version: {}", executable.version().await.unwrap());
-    let later = place.dir.path().join("later.sock");
-    let listener = UnixListener::bind(&later).unwrap();
-    let admin = place.dir.path().join("admin.sock");
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = UnixStream::connect(&admin).await.unwrap();
-            let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = server.into_split();
-            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-            let version = version.clone();
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 64 << 10];
-                while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
-                    let text = String::from_utf8_lossy(&buffer[..count]);
-                    let text = text.replace(&version, "Version: 4.0.1");
-                    to_client.write_all(text.as_bytes()).await.unwrap();
-                }
-            });
-        }
-    });
-    let report = converge(&later).await.unwrap();
-    assert!(report.applied > 0, "{report:?}");
-    assert_eq!(report.about.as_ref().unwrap().version, "4.0.1");
-    let told = report
-        .conditions
-        .iter()
-        .find(|c| c.kind == ConditionKind::UnknownVersion);
-    assert!(!told.unwrap().kind.needs_operator());
+    side_by_side(executables(), async |executable: Executable| {
+        let place = Place::new(CONFIG);
+        let _haproxy = place.start(&executable).await;
+        let version = format!("Version: {}", executable.version().await.unwrap());
+        let later = place.dir.path().join("later.sock");
+        let listener = UnixListener::bind(&later).unwrap();
+        let admin = place.dir.path().join("admin.sock");
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&admin).await.unwrap();
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(
+                    async move { tokio::io::copy(&mut from_client, &mut to_server).await },
+                );
+                let version = version.clone();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 64 << 10];
+                    while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+                        let text = String::from_utf8_lossy(&buffer[..count]);
+                        let text = text.replace(&version, "Version: 4.0.1");
+                        to_client.write_all(text.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        let report = converge(&later).await.unwrap();
+        assert!(report.applied > 0, "{report:?}");
+        assert_eq!(report.about.as_ref().unwrap().version, "4.0.1");
+        let told = report
+            .conditions
+            .iter()
+            .find(|c| c.kind == ConditionKind::UnknownVersion);
+        assert!(!told.unwrap().kind.needs_operator());
+    })
+    .await;
 }

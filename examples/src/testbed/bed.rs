@@ -179,10 +179,14 @@ impl Testbed {
     /// # Errors
     /// When the tap's socket cannot be made.
     pub fn tap(&mut self) -> Result<(), TestbedError> {
-        let tap = Tap::start(self.haproxy.socket())
+        let tap = Tap::unix(self.tap_socket(), self.haproxy.socket())
             .map_err(|cause| TestbedError::io("tap HAProxy's socket", cause))?;
         self.tap = Some(tap);
         Ok(())
+    }
+
+    fn tap_socket(&self) -> PathBuf {
+        self.haproxy.socket().with_extension("tap")
     }
 
     /// What was said through the tap, if there is one.
@@ -210,7 +214,7 @@ impl Testbed {
     pub async fn start_plane_on(&mut self, source: impl Source) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
         let socket = match &self.tap {
-            Some(tap) => tap.socket(),
+            Some(_) => self.tap_socket(),
             None => self.haproxy.socket(),
         };
         let socket = SocketAddress::unix(socket)?;

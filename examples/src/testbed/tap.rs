@@ -1,22 +1,22 @@
 //! Listens to a conversation: what is really said on the socket, whatever the speaker believes.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
-    path::{Path, PathBuf},
+    net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::{JoinHandle, JoinSet},
 };
 
 /// A socket that passes everything on to another, both ways, and counts the commands. Dropping it closes all.
 #[derive(Debug)]
 pub struct Tap {
-    socket: PathBuf,
     heard: Arc<Mutex<Heard>>,
     listening: JoinHandle<()>,
 }
@@ -26,6 +26,8 @@ pub struct Tap {
 pub struct Heard {
     /// Commands that can change something.
     pub changes: u64,
+    /// Those of them that concern a server, by its backend.
+    pub backends: BTreeMap<String, u64>,
     /// The last of them.
     pub last: VecDeque<String>,
     /// All other commands.
@@ -47,23 +49,28 @@ const READS: [&str; 6] = [
 ];
 
 impl Tap {
-    /// Listens beside `target`, under the same name with `.tap` added.
-    pub(super) fn start(target: PathBuf) -> io::Result<Self> {
-        let socket = target.with_extension("tap");
-        let listener = UnixListener::bind(&socket)?;
-        let heard = Arc::default();
-        let listening = tokio::spawn(listen(listener, target, Arc::clone(&heard)));
-        Ok(Self {
-            socket,
-            heard,
-            listening,
-        })
+    /// Listens at a Unix socket, and passes on to another.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub fn unix(at: PathBuf, target: PathBuf) -> io::Result<Self> {
+        let listener = UnixListener::bind(at)?;
+        Ok(Self::start(Near::Unix(listener), Far::Unix(target)))
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    /// Listens at an address, and passes on to another.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub async fn tcp(at: SocketAddr, target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(at).await?;
+        Ok(Self::start(Near::Tcp(listener), Far::Tcp(target)))
+    }
+
+    fn start(near: Near, far: Far) -> Self {
+        let heard = Arc::default();
+        let listening = tokio::spawn(listen(near, far, Arc::clone(&heard)));
+        Self { heard, listening }
     }
 
     /// What was said so far.
@@ -91,6 +98,11 @@ impl Heard {
             return;
         }
         self.changes += 1;
+        let mut words = line.split_whitespace();
+        let server = words.find_map(|word| word.split_once('/'));
+        if let Some((backend, _)) = server.filter(|(backend, _)| !backend.is_empty()) {
+            *self.backends.entry(backend.to_owned()).or_default() += 1;
+        }
         if self.last.len() == KEPT {
             self.last.pop_front();
         }
@@ -98,13 +110,49 @@ impl Heard {
     }
 }
 
-async fn listen(listener: UnixListener, target: PathBuf, heard: Arc<Mutex<Heard>>) {
+/// Where a tap listens.
+enum Near {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// What a tap passes on to.
+#[derive(Clone)]
+enum Far {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+/// One side of a conversation.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Near {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+impl Far {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+        })
+    }
+}
+
+async fn listen(near: Near, far: Far, heard: Arc<Mutex<Heard>>) {
     let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((near, _)) = accepted else { return };
-                conversations.spawn(pass_on(near, target.clone(), Arc::clone(&heard)));
+            accepted = near.accept() => {
+                let Ok(near) = accepted else { return };
+                conversations.spawn(pass_on(near, far.clone(), Arc::clone(&heard)));
             }
             Some(_) = conversations.join_next() => {}
         }
@@ -112,12 +160,12 @@ async fn listen(listener: UnixListener, target: PathBuf, heard: Arc<Mutex<Heard>
 }
 
 /// Ends when either side does: both ends then see what became of the other.
-async fn pass_on(near: UnixStream, target: impl AsRef<Path>, heard: Arc<Mutex<Heard>>) {
-    let Ok(far) = UnixStream::connect(target).await else {
+async fn pass_on(near: Box<dyn Stream>, far: Far, heard: Arc<Mutex<Heard>>) {
+    let Ok(far) = far.connect().await else {
         return;
     };
-    let (near_read, near_write) = near.into_split();
-    let (far_read, far_write) = far.into_split();
+    let (near_read, near_write) = split(near);
+    let (far_read, far_write) = split(far);
     tokio::select! {
         _ = copy(near_read, far_write, Some(&heard)) => {}
         _ = copy(far_read, near_write, None) => {}
@@ -125,8 +173,8 @@ async fn pass_on(near: UnixStream, target: impl AsRef<Path>, heard: Arc<Mutex<He
 }
 
 async fn copy(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     heard: Option<&Mutex<Heard>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 << 10];

@@ -19,6 +19,7 @@ use super::{
     client::{Client, Loss, Protocol},
     clock::now,
     content::Ask,
+    dropped::Dropped,
     latency::Latencies,
     oracle::{Misroute, Oracle},
 };
@@ -109,6 +110,8 @@ pub struct Outcome {
     pub took: Duration,
     /// Whether all requests asked for were made before the deadline.
     pub complete: bool,
+    /// The kernel's part in it, if it dropped packets meanwhile.
+    pub dropped: Option<String>,
 }
 
 /// One lost request.
@@ -134,6 +137,7 @@ struct Control {
     load: Load,
     oracle: Arc<Oracle>,
     began: Instant,
+    dropped: Dropped,
     stopped: AtomicBool,
     begun: AtomicU64,
     answered: AtomicU64,
@@ -185,6 +189,7 @@ impl Load {
             load: self,
             oracle,
             began: now(),
+            dropped: Dropped::begin(),
             stopped: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -258,6 +263,7 @@ impl Running {
             by_endpoint: all.by_endpoint,
             took: now().saturating_duration_since(control.began),
             complete: requests >= control.load.requests,
+            dropped: control.dropped.since(),
         }
     }
 }
@@ -278,6 +284,9 @@ impl Outcome {
         }
         for misroute in &self.misroutes {
             let _ = writeln!(text, "  {misroute}");
+        }
+        if let (false, Some(dropped)) = (text.is_empty(), &self.dropped) {
+            let _ = writeln!(text, "{dropped}");
         }
         (!text.is_empty()).then_some(text)
     }

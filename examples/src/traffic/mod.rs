@@ -3,12 +3,13 @@
 //! - [`IdentityServer`]: an endpoint that says who it is
 //! - [`Oracle`]: judges every request, from the endpoint's side and from the user's
 //! - [`Client`] and [`Load`]: users, one and many
-//! - [`Latencies`], [`Seed`]: what measuring and repeating needs
+//! - [`Latencies`], [`Seed`], [`Dropped`]: what measuring, repeating and judging needs
 
 mod client;
 mod clock;
 mod content;
 mod download;
+mod dropped;
 mod expected;
 mod latency;
 mod load;
@@ -20,6 +21,7 @@ mod server;
 pub use client::{Answer, Client, Loss, Protocol, USER_HEADER};
 pub use clock::now;
 pub use content::Ask;
+pub use dropped::Dropped;
 pub use latency::Latencies;
 pub use load::{Connections, Load, Lost, Outcome, Progress, Running};
 pub use oracle::{Misroute, Oracle, Witness};

@@ -56,7 +56,22 @@ async fn haproxys_own_configuration_is_written_from_the_agents() {
     assert_eq!(called.code, Some(1));
 
     world.write("agent.toml", &agent(&described));
-    assert_eq!(world.call(&["check"]).code, Some(0));
+    let called = world.call(&["check"]);
+    assert_eq!(called.code, Some(0));
+    // A map that HAProxy looks up and that no policy fills.
+    for told in [
+        "haproxy.frontends[0].route_map: is HERE/routes.map, and targets[0].policy.route_map is \"lb-routes.map\"",
+        "haproxy.service_map: is HERE/services.map, and targets[0].policy.service_map is \"lb-services.map\"",
+    ] {
+        assert!(called.out.contains(told), "{told}: {}", called.out);
+    }
+    assert_eq!(world.call(&["check", "--strict"]).code, Some(1));
+    let policy = "[targets.policy]\nroute_map = \"routes.map\"\nservice_map = \"services.map\"\n";
+    let same = format!("{}{policy}{described}", world.config(""));
+    world.write("agent.toml", &same);
+    let called = world.call(&["check"]);
+    assert!(!called.out.contains("fill"), "{}", called.out);
+    world.write("agent.toml", &agent(&described));
     let called = world.call(&["config", "-o", &out]);
     assert_eq!(called.code, Some(0), "{}", called.out);
     assert!(called.out.contains("accepted by HAProxy"), "{}", called.out);
@@ -72,6 +87,16 @@ async fn haproxys_own_configuration_is_written_from_the_agents() {
     ] {
         assert!(written.contains(part), "{part} is missing in:\n{written}");
     }
+
+    // The same of a configuration that the target names.
+    let named = format!("{}config_file = \"{out}\"\n", world.config(""));
+    for (policy, known) in [("", false), (policy, true)] {
+        world.write("agent.toml", &format!("{named}{policy}"));
+        let called = world.call(&["check"]);
+        let told = "written.cfg looks routes up in HERE/routes.map";
+        assert_eq!(called.out.contains(told), !known, "{}", called.out);
+    }
+    world.write("agent.toml", &agent(&described));
 
     let wrong = described.replace("hash source", "hash moon");
     world.write("agent.toml", &agent(&wrong));

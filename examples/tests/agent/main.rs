@@ -7,9 +7,19 @@
     reason = "a test fails by panicking, in its helpers too, and measures real time"
 )]
 
+mod asking;
+mod clients;
 mod config;
+#[path = "../support/crowd.rs"]
+#[expect(dead_code, reason = "the flood needs more of it")]
+mod crowd;
+mod health;
+mod junk;
 mod lint;
-mod owners;
+mod listings;
+mod peers;
+mod readers;
+mod rights;
 mod world;
 
 use std::{
@@ -232,7 +242,7 @@ async fn i2_an_emptying_file_is_held_until_it_is_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_says_what_a_run_would_do_and_does_nothing() {
+async fn case_p23_a_plan_says_what_a_run_would_do_and_does_nothing() {
     let world = World::start().await;
     let a = NamedServer::start("a");
     world.write("agent.toml", &world.config(""));

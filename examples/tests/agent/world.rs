@@ -24,17 +24,30 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let here = folder.path().display();
-        let config = format!(
+        Self::start_on(Executable::find(None).unwrap()).await
+    }
+
+    /// One with this HAProxy.
+    pub(crate) async fn start_on(executable: Executable) -> Self {
+        Self::start_with(executable, |here| format!(
             "global\n  stats socket {here}/admin.sock mode 600 level admin\n\
              defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
              frontend front\n  bind unix@{here}/front.sock\n  default_backend web\n\
              backend web\n  server-template slot 1-4 127.0.0.1:1 disabled\n"
-        );
-        fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
+        ))
+        .await
+    }
+
+    /// One with this HAProxy and configuration, of which the folder is known.
+    pub(crate) async fn start_with(
+        executable: Executable,
+        config: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().display().to_string();
+        fs::write(folder.path().join("haproxy.cfg"), config(&here)).unwrap();
         let options = HaproxyOptions::new(
-            Executable::find(None).unwrap(),
+            executable,
             folder.path().join("haproxy.cfg"),
             format!("{here}/admin.sock").parse().unwrap(),
             folder.path().join("master.sock"),

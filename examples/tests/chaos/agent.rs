@@ -3,15 +3,19 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use lb_core::{Endpoint, EndpointState, RecordKey};
-use lb_examples::testbed::Haproxy;
+use lb_examples::{testbed::Haproxy, traffic::now};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::flood::Memory;
 
 /// The file with the wish, and the agent while it runs. Dropping it kills the agent.
 pub(crate) struct Agent {
@@ -22,10 +26,25 @@ pub(crate) struct Agent {
 impl Agent {
     /// An agent for this HAProxy, which is not started yet.
     pub(crate) fn new(haproxy: &Haproxy) -> Self {
+        Self::with(haproxy, Vec::new(), None)
+    }
+
+    /// The same with more sources after the file, and with an address for metrics.
+    pub(crate) fn with(
+        haproxy: &Haproxy,
+        mut others: Vec<Value>,
+        metrics: Option<SocketAddr>,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("lb-").tempdir().unwrap();
+        let file = json!({ "kind": "file", "path": folder.path().join("services.json") });
+        others.insert(0, file);
+        let mut agent = json!({ "socket": folder.path().join("agent.sock") });
+        if let Some(metrics) = metrics {
+            agent["metrics"] = metrics.to_string().into();
+        }
         let config = json!({
-            "agent": { "socket": folder.path().join("agent.sock") },
-            "sources": [{ "kind": "file", "path": folder.path().join("services.json") }],
+            "agent": agent,
+            "sources": others,
             "targets": [{
                 "name": "haproxy",
                 "socket": haproxy.socket(),
@@ -135,6 +154,50 @@ impl Agent {
     pub(crate) fn is_alive(&mut self) -> bool {
         let child = self.child.as_mut();
         child.is_none_or(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn memory(&self) -> Memory {
+        let status = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
+        let status = fs::read_to_string(status).unwrap();
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next());
+            kib.unwrap().parse().unwrap()
+        };
+        Memory {
+            now: value("VmRSS:"),
+            most: value("VmHWM:"),
+        }
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.at("agent.sock")
+    }
+
+    /// What it answers to the operator who asks for its status, and how long that takes.
+    pub(crate) async fn status(&self) -> (Result<String, String>, Duration) {
+        let began = now();
+        let asked = tokio::process::Command::new(env!("CARGO_BIN_EXE_lb-agent"))
+            .env_remove("LB_LOG")
+            .arg("-c")
+            .arg(self.at("agent.json"))
+            .args(["status", "--json"])
+            .stdin(Stdio::null())
+            .output();
+        let output = asked.await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let answer = match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        };
+        (answer, began.elapsed())
+    }
+
+    /// How many bytes it has logged.
+    pub(crate) fn log_size(&self) -> u64 {
+        fs::metadata(self.at("agent.log")).unwrap().len()
     }
 
     fn pid(&self) -> Pid {

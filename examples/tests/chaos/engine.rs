@@ -75,6 +75,27 @@ impl Host {
             .run(name, &[place.as_slice(), &identity].concat());
     }
 
+    /// The engine's address.
+    pub(crate) fn address(&self) -> String {
+        self.engine.host()
+    }
+
+    /// Runs a container with these labels.
+    pub(crate) fn run_labelled(&self, name: &str, labels: &[(String, String)]) {
+        let file = self.engine.dir().join(format!("{name}.labels"));
+        let lines: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}\n"))
+            .collect();
+        std::fs::write(&file, lines.concat()).unwrap();
+        let file = file.display().to_string();
+        self.engine.run(name, &["--label-file", &file]);
+    }
+
+    pub(crate) fn restart(&self, name: &str) {
+        self.engine.docker(&["restart", "--time", "1", name]);
+    }
+
     /// Stops a container as an operator does, in time for what it is asked, and removes it.
     pub(crate) fn stop(&self, name: &str) {
         self.engine.docker(&["stop", name]);

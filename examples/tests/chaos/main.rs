@@ -18,12 +18,15 @@
 
 mod agent;
 mod containers;
+#[path = "../support/crowd.rs"]
+mod crowd;
 mod disk;
 mod engine;
 mod etcd;
 #[path = "../etcd/support.rs"]
 mod etcd_support;
 mod faults;
+mod flood;
 #[path = "../docker/network.rs"]
 mod network;
 mod source;

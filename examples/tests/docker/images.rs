@@ -33,6 +33,8 @@ pub(crate) fn agent(engine: &Engine) {
     }
     fs::write(context.join("Dockerfile"), dockerfile).unwrap();
     engine.docker(&["build", "-q", "-t", AGENT, &context.display().to_string()]);
+    let user = engine.docker(&["image", "inspect", "--format", "{{.Config.User}}", AGENT]);
+    assert_eq!(user, "99:99");
 }
 
 /// Makes an image of the newest HAProxy that is tested, with `haproxy` in its PATH as in the official one.

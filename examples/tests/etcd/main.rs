@@ -11,9 +11,15 @@
 )]
 
 mod confd;
+#[path = "../support/edge.rs"]
+mod edge;
 mod faults;
 mod follow;
+#[path = "../support/handshake.rs"]
+mod handshake;
 mod layouts;
+#[path = "../support/routed.rs"]
+mod routed;
 mod support;
 mod transactions;
 #[path = "../support/users.rs"]

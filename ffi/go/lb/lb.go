@@ -36,7 +36,7 @@ type Endpoint struct {
 	State                State
 }
 
-// Route says that requests for this host and path belong to this service. Empty: any.
+// Route says that requests for this host ("*": any) and path (empty: any) belong to this service.
 type Route struct{ Service, Host, Path string }
 
 // Key names an endpoint.

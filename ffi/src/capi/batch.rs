@@ -274,7 +274,7 @@ pub unsafe extern "C" fn lb_batch_set_service_options(
     })
 }
 
-/// Adds that requests for `host` ("shop.example", "*.example", empty: any) and `path` ("/api" and below, "^/api" all that
+/// Adds that requests for `host` ("shop.example", "*.example", "*": any) and `path` ("/api" and below, "^/api" all that
 /// begins with it, "=/api" only that, empty: any) belong to `service`. The routes of a service in one batch are all it has from there on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_batch_add_route(
@@ -307,12 +307,10 @@ pub unsafe extern "C" fn lb_batch_add_route(
 }
 
 fn route(host: &str, path: &str, service: Name) -> Result<Route, Failure> {
-    let host = match host {
-        "" => lb_core::RouteHost::Any,
-        host => host
-            .parse()
-            .map_err(|error| Failure::invalid("host", error))?,
-    };
+    // An empty host, as an unset variable leaves it, is not every host.
+    let host = host
+        .parse()
+        .map_err(|error| Failure::invalid("host", error))?;
     let path = match path {
         "" => lb_core::PathMatch::any(),
         path => path

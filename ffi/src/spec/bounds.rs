@@ -7,7 +7,7 @@ use serde::de::MapAccess;
 ///
 /// | field | default | effect |
 /// |---|---|---|
-/// | `trust` | `docker` and `swarm` sources: their kind; others: the source's name | Sources of one trust share services; of others, the one named first keeps a service, an address or a route |
+/// | `trust` | `docker` and `swarm` sources: their kind; others: the source's name | Sources of one trust share services; of others, the one named first keeps a service, an address or a route. A source with a `trust` waits until each earlier source of another one was heard once |
 /// | `allow.services` | all | Names of services, `*` for any characters |
 /// | `allow.hosts` | all | Hosts of routes: `shop.example`, `*.shop.example`, `*` |
 /// | `allow.addresses` | all | Addresses of endpoints: `10.1.0.0/16` |

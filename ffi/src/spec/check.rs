@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     document::Spec,
     error::{Position, SpecError},
+    maps,
     source::SourceSpec,
     target::TargetSpec,
 };
@@ -94,6 +95,9 @@ impl Spec {
         let mut sockets = BTreeMap::new();
         for (index, target) in self.targets.iter().enumerate() {
             found.target(index, target, &mut sockets);
+        }
+        for (field, message) in maps::mismatches(self) {
+            found.add(Severity::Warning, field, message);
         }
         found.problems.sort_by_key(|problem| problem.position);
         found.problems

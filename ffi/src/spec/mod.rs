@@ -27,6 +27,7 @@ mod check;
 mod document;
 mod error;
 mod haproxy;
+mod maps;
 mod origin;
 mod parse;
 mod sieve;

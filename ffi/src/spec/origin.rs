@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
 
+use lb_core::credentials::{hidden, is_secret, without_quoted};
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
 
@@ -49,6 +50,10 @@ impl Origin {
         field: String,
         message: String,
     ) -> Invalid {
+        let message = match is_secret(&field) {
+            true => without_quoted(&message),
+            false => hidden(&message).into_owned(),
+        };
         Invalid {
             file: self.file.clone(),
             position,

@@ -2,18 +2,19 @@
 
 use std::{fmt, marker::PhantomData};
 
+use lb_haproxy::Policy;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
-use serde_path_to_error::{Path, Track};
+use serde_path_to_error::{Path, Segment, Track};
 
 use super::{
     document::Spec,
     error::{Invalid, Position},
     origin::{Format, Origin},
     source::SourceKind,
-    target::TargetKind,
+    target::{TargetKind, TargetSpec},
 };
 
 /// A table of which only `kind` is read.
@@ -99,7 +100,25 @@ fn invalid(origin: &Origin, position: Option<Position>, path: Path, message: &st
     };
     // One line, whatever the parser says.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = match may_be_secret(&path, &message) {
+        true => lb_core::credentials::without_quoted(&message),
+        false => message,
+    };
     origin.invalid(position, field, message)
+}
+
+/// Returns `true` if a value that the message shows may be a secret: it stands in a table that has one, in the place of a
+/// whole table, or in a URL.
+fn may_be_secret(path: &Path, message: &str) -> bool {
+    const TABLES: [&str; 4] = ["auth", "connection", "password", "tls"];
+    let secret = path
+        .iter()
+        .any(|segment| matches!(segment, Segment::Map { key } if TABLES.contains(&key.as_str())));
+    let of_table = ["struct", "a map", "a table", "map"]
+        .iter()
+        .any(|kind| message.contains(&format!("expected {kind}")));
+    let in_url = message.contains("://") && message.contains('@');
+    secret || of_table || in_url
 }
 
 struct SpecSeed<'o>(&'o Outline);
@@ -154,6 +173,14 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
                     let kinds = self.0.targets.iter().map(|tag| tag.kind).collect();
                     spec.targets = map.next_value_seed(Each(kinds))?;
                 }
+            }
+        }
+        let usual = Policy::default().resync;
+        for target in &mut spec.targets {
+            let TargetSpec::Haproxy(config) = target;
+            // Looking at a target includes reading it again, unless it has a time of its own.
+            if config.policy.resync == usual {
+                config.policy.resync = spec.resync;
             }
         }
         Ok(spec)

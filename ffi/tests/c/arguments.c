@@ -101,7 +101,9 @@ static void batches(void) {
     OK(lb_batch_remove_endpoint(batch, S("web"), S("b"), &err));
     OK(lb_batch_add_service(batch, S("tcp"), 1, &err));
     OK(lb_batch_set_service_options(batch, S("tcp"), 1, 0, &err));
-    OK(lb_batch_add_route(batch, NONE, NONE, S("web"), &err));
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_batch_add_route(batch, NONE, NONE, S("web"), &err));
+    FAILS(LB_STATUS_INVALID_ARGUMENT, lb_batch_add_route(batch, S(""), S("/"), S("web"), &err));
+    OK(lb_batch_add_route(batch, S("*"), NONE, S("web"), &err));
     OK(lb_batch_add_route(batch, S("*.example"), S("=/a"), S("web"), &err));
     CHECK(lb_batch_len(batch) == 4);
     lb_batch_free(batch);

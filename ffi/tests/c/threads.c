@@ -2,6 +2,7 @@
  * Threads: waiters while the plane shuts down, freeing inside a callback, eight threads that push, a log that is
  * replaced meanwhile. Needs no HAProxy.
  */
+#include <dirent.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -84,6 +85,41 @@ static void waiters_wake_when_it_ends(void) {
     }
     lb_publisher_free(publisher);
     lb_events_free(events);
+    lb_plane_free(plane);
+}
+
+/* The threads of all planes. */
+static int threads_of_planes(void) {
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        FILE *file = fopen(path, "r");
+        if (file != NULL) {
+            count += fgets(name, sizeof name, file) != NULL && strcmp(name, "lb-plane\n") == 0;
+            fclose(file);
+        }
+    }
+    closedir(tasks);
+    return count;
+}
+
+static void a_plane_has_as_many_threads_as_stated(void) {
+    lb_plane *plane = NULL;
+    OK(lb_plane_new(NULL, 0, &plane, &err));
+    CHECK(threads_of_planes() == 0);
+    OK(lb_plane_start(plane, &err));
+    for (int i = 0; threads_of_planes() < 4 && i < 2000; i++) {
+        sleep_ms(10);
+    }
+    CHECK(threads_of_planes() == 4);
+    OK(lb_plane_shutdown(plane, &err));
+    for (int i = 0; threads_of_planes() > 0 && i < 2000; i++) {
+        sleep_ms(10);
+    }
+    CHECK(threads_of_planes() == 0);
     lb_plane_free(plane);
 }
 
@@ -216,6 +252,7 @@ static void the_log_is_replaced_while_it_is_used(void) {
 }
 
 int main(void) {
+    a_plane_has_as_many_threads_as_stated();
     waiters_wake_when_it_ends();
     many_push_at_once();
     a_callback_may_free_its_plane();

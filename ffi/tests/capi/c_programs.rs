@@ -145,6 +145,11 @@ fn the_driver_alone() {
 }
 
 #[test]
+fn case_p07_planes_and_slots_of_one_process_share_no_backend() {
+    prove("tests/c/owners.c", true);
+}
+
+#[test]
 fn the_example_attaches_to_a_running_haproxy() {
     prove("examples/attach.c", true);
 }

@@ -51,3 +51,21 @@ fn the_library_has_the_name_that_its_interface_number_says() {
     assert_eq!(name.trim(), format!("liblb.so.{number}"));
     assert!(installed().join("lib").join(name.trim()).exists());
 }
+
+/// Locks that keep one table of waiting threads for the whole process are not to be had in a child: its table names
+/// the parent's threads, and the first that waits writes to them. A package that a test asks for can bring them in.
+#[test]
+fn no_lock_outlives_a_fork_with_the_threads_of_the_parent() {
+    if !is_there("nm") {
+        return;
+    }
+    let mut nm = Command::new("nm");
+    nm.arg(installed().join("lib/liblb.so"));
+    let symbols = succeed(&mut nm);
+    assert!(symbols.contains("tokio"), "the names are stripped");
+    let shared: Vec<&str> = symbols
+        .lines()
+        .filter(|line| line.contains("parking_lot"))
+        .collect();
+    assert!(shared.is_empty(), "{shared:#?}");
+}

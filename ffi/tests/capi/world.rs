@@ -127,7 +127,7 @@ impl Drop for Process {
     }
 }
 
-/// A HAProxy with a backend `web` of eight slots, ended with the test.
+/// A HAProxy with a backend `web` of eight slots and a backend `db` of two, ended with the test.
 pub(crate) struct Haproxy {
     folder: TempDir,
     _process: Process,
@@ -146,6 +146,7 @@ impl Haproxy {
             "global\n  stats socket {} level admin mode 600\n  stats timeout 1h\ndefaults\n  mode http\n  \
              timeout client 5s\n  timeout server 5s\n  timeout connect 1s\nbackend web\n  balance roundrobin\n  \
              load-server-state-from-file none\n  server-template slot 1-8 127.0.0.1:1 disabled\n\
+             backend db\n  server-template slot 1-2 127.0.0.1:1 disabled\n\
              listen unused\n  bind unix@{}\n",
             socket.display(),
             folder.path().join("unused.sock").display()

@@ -1,6 +1,9 @@
 //! Collects what is wrong with one object: bounded in number and size, and without secrets.
 
-use lb_core::{Diagnostic, Severity};
+use lb_core::{
+    Diagnostic, Severity,
+    credentials::{hidden, hidden_in_value},
+};
 
 /// The diagnostics of one object.
 ///
@@ -71,6 +74,13 @@ impl<'a> Diagnostics<'a> {
         self.add(Severity::Error, key, None, message.into());
     }
 
+    /// What restricts who may reach a route cannot be honoured: the route is withheld. The value may be a secret and is
+    /// never shown.
+    pub fn withhold(&mut self, key: &str, message: impl Into<String>) {
+        self.refused = true;
+        self.add(Severity::Withheld, key, None, message.into());
+    }
+
     /// Adds diagnostics that were collected elsewhere.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Diagnostic>) {
         for other in others {
@@ -105,7 +115,7 @@ impl<'a> Diagnostics<'a> {
             object: self.object.to_owned(),
             field: Some(bounded(key, 256)),
             value: plain,
-            message: bounded(&message, 512),
+            message: bounded(&hidden(&message), 512),
             severity,
         });
     }
@@ -121,7 +131,7 @@ impl<'a> Diagnostics<'a> {
             return;
         }
         self.omitted += 1;
-        if diagnostic.severity == Severity::Error
+        if diagnostic.severity != Severity::Warning
             && let Some(last) = self
                 .found
                 .iter_mut()
@@ -135,14 +145,7 @@ impl<'a> Diagnostics<'a> {
 
 /// A value as it is shown: cut to a length that fits a log line, without the credentials of an URL.
 fn shown(value: &str) -> String {
-    let cut = bounded(value, 256);
-    match cut.split_once('@') {
-        Some((before, after)) if before.contains(':') => {
-            let scheme = before.find("://").map_or(0, |at| at + 3);
-            format!("{}***@{after}", before.get(..scheme).unwrap_or_default())
-        }
-        _ => cut,
-    }
+    bounded(&hidden_in_value(value), 256)
 }
 
 /// A text cut to a length that fits a log line.
@@ -177,6 +180,7 @@ mod tests {
         for (value, expected) in [
             ("http://joe:secret@10.0.0.1/x", "http://***@10.0.0.1/x"),
             ("joe:secret@host", "***@host"),
+            ("http://joe:s@a, http://jim:secret@b", "http://***@b"),
             ("web@docker", "web@docker"),
         ] {
             assert_eq!(shown(value), expected);

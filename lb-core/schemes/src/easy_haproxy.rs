@@ -1,20 +1,22 @@
 //! `easyhaproxy.<definition>.*`. Containers that name the same host serve the same service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::{Mode, Name, PathMatch, Route, RouteHost, model::withheld};
 
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
     keys::{Effect, Key, find},
-    labels::flag,
 };
 
 pub(crate) const PREFIX: &str = "easyhaproxy.";
 
 /// The keys below a definition.
 pub(crate) const KEYS: &[Key] = &[
-    Key::honoured("host", "a list of hosts; each is the name of a service"),
+    Key::honoured(
+        "host",
+        "a list of hosts; each is the name of a service. Without it there is no definition, also over TCP",
+    ),
     Key::honoured("localport", "the container's port, 80 without it"),
     Key::honoured(
         "port",
@@ -40,17 +42,29 @@ pub(crate) const KEYS: &[Key] = &[
     Key::withheld("jwt_validator.**", "plugins restrict who is served"),
     Key::withheld("deny_pages.**", "plugins restrict who is served"),
     Key::reported("balance", "balancing is the target's configuration"),
-    Key::reported("certbot", "certificates are the target's configuration"),
-    Key::reported("clone_to_ssl", "listeners are the target's configuration"),
+    Key::reported(
+        "certbot",
+        "certificates are the target's configuration; port 443 has TLS, as with `ssl`",
+    ),
+    Key::reported(
+        "clone_to_ssl",
+        "listeners are the target's configuration; port 443 has TLS, as with `ssl`",
+    ),
     Key::reported(
         "health-check",
         "health checks are the target's configuration",
     ),
     Key::reported("letsencrypt", "certificates are the target's configuration"),
     Key::reported("redirect", "other hosts are not redirected"),
-    Key::reported("ssl", "certificates are the target's configuration"),
+    Key::reported(
+        "ssl",
+        "certificates are the target's configuration; hosts that are served on ports with TLS only are redirected to https, unless `allow_unprotected` has `ssl`",
+    ),
     Key::reported("ssl-check", "health checks are the target's configuration"),
-    Key::reported("sslcert", "certificates are the target's configuration"),
+    Key::reported(
+        "sslcert",
+        "certificates are the target's configuration; as `ssl` otherwise",
+    ),
 ];
 
 /// The plugins that leave alone who is served.
@@ -62,12 +76,20 @@ type Definition<'a> = BTreeMap<&'a str, &'a str>;
 pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     let mut definitions: BTreeMap<&str, Definition<'_>> = BTreeMap::new();
-    let labels = subject
-        .labels
-        .range(PREFIX.to_owned()..)
-        .map_while(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())));
-    for (key, value) in labels {
-        match key.split_once('.') {
+    let labels = || {
+        let labels = subject.labels.range(PREFIX.to_owned()..);
+        labels.map_while(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())))
+    };
+    // The name of a definition may have dots.
+    let named: BTreeSet<&str> = labels()
+        .filter_map(|(key, _)| key.strip_suffix(".host"))
+        .collect();
+    for (key, value) in labels() {
+        let known = key.match_indices('.').rev().find_map(|(at, _)| {
+            let (name, rest) = key.split_at_checked(at)?;
+            named.contains(name).then_some((name, rest.get(1..)?))
+        });
+        match known.or_else(|| key.split_once('.')) {
             Some((definition, key)) => {
                 definitions
                     .entry(definition)
@@ -80,6 +102,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
             ),
         }
     }
+    let listeners = Listeners::of(&definitions);
     let mut services: Vec<ServiceSpec> = Vec::new();
     for (name, keys) in &definitions {
         let one = One {
@@ -87,6 +110,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
             subject,
             name,
             keys,
+            listeners: &listeners,
         };
         for spec in one.read(&mut diagnostics) {
             let same = services.iter_mut().find(|other| {
@@ -106,12 +130,59 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     }
 }
 
+/// What the definitions of an object make of listeners together.
+struct Listeners<'a> {
+    /// The ports of which TLS is expected: one definition of a port is enough, and one that is cloned to 443.
+    tls: BTreeSet<&'a str>,
+    /// The hosts that are served without TLS, in lower case.
+    plain: BTreeSet<String>,
+}
+
+impl<'a> Listeners<'a> {
+    fn of(definitions: &BTreeMap<&str, Definition<'a>>) -> Self {
+        let serving = || {
+            let all = definitions.values();
+            all.filter(|keys| keys.contains_key("host") && !is_true(keys, "redirect_only"))
+        };
+        let tls: BTreeSet<&str> = serving()
+            .flat_map(|keys| {
+                let own = is_true(keys, "ssl") || keys.contains_key("sslcert");
+                let cloned = is_true(keys, "clone_to_ssl") || is_true(keys, "certbot");
+                let own = own.then(|| port_of(keys));
+                own.into_iter().chain(cloned.then_some("443"))
+            })
+            .collect();
+        let plain = serving()
+            .filter(|keys| !tls.contains(port_of(keys)) && !is_true(keys, "redirect_ssl"))
+            .flat_map(|keys| keys.get("host").copied().unwrap_or_default().split(','))
+            .map(|host| host.trim().to_ascii_lowercase())
+            .collect();
+        Self { tls, plain }
+    }
+
+    /// Returns `true` if a host of a definition is served with TLS only.
+    fn is_tls(&self, keys: &Definition<'_>, host: &RouteHost) -> bool {
+        self.tls.contains(port_of(keys)) && !self.plain.contains(&host.to_string())
+    }
+}
+
+fn port_of<'a>(keys: &Definition<'a>) -> &'a str {
+    keys.get("port").copied().unwrap_or("80")
+}
+
+/// Returns `true` if a label says yes, as the program reads it.
+fn is_true(keys: &Definition<'_>, key: &str) -> bool {
+    keys.get(key)
+        .is_some_and(|value| ["true", "1", "yes"].contains(&value.to_lowercase().as_str()))
+}
+
 /// One definition.
 struct One<'a> {
     options: &'a Options,
     subject: &'a Subject<'a>,
     name: &'a str,
     keys: &'a Definition<'a>,
+    listeners: &'a Listeners<'a>,
 }
 
 impl One<'_> {
@@ -168,18 +239,18 @@ impl One<'_> {
             );
             return self.withheld_hosts(protected);
         }
-        let redirect_only = self.get("redirect_only").and_then(flag) == Some(true);
         let Some(list) = self.get("host") else {
-            if mode == Mode::Tcp {
-                return vec![template];
-            }
-            diagnostics.refuse(&self.full("host"), "", "not set, expected a host name");
+            diagnostics.refuse(
+                &self.full("host"),
+                "",
+                "not set, expected a host name: without it, also over TCP, there is no definition",
+            );
             return Vec::new();
         };
-        if redirect_only {
+        if is_true(self.keys, "redirect_only") {
             return Vec::new();
         }
-        let https = self.get("redirect_ssl").and_then(flag) == Some(true);
+        let given_up = self.options.allow_unprotected.allows(&["ssl"]);
         let mut services = Vec::new();
         for text in list.split(',').map(str::trim) {
             let host = match text.parse::<RouteHost>() {
@@ -205,6 +276,8 @@ impl One<'_> {
                     true => withheld(),
                     false => spec.service.clone(),
                 };
+                let https = is_true(self.keys, "redirect_ssl")
+                    || (!given_up && self.listeners.is_tls(self.keys, &host));
                 spec.routes.push(
                     Route::new(host, PathMatch::any(), service)
                         .with_redirect_https(https && !protected),
@@ -290,7 +363,7 @@ impl One<'_> {
             );
             return false;
         }
-        diagnostics.refuse_masked(
+        diagnostics.withhold(
             full,
             match self.get("mode") {
                 Some("tcp") => "cannot be honoured: plugins restrict who is served; the definition has no endpoint here unless allow_unprotected has the plugin's name",

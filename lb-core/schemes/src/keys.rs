@@ -1,5 +1,7 @@
 //! Tables of the keys of a scheme, and what becomes of each: the code and the documentation read the same ones.
 
+use std::borrow::Cow;
+
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -23,8 +25,38 @@ pub struct Key {
     pub note: &'static str,
 }
 
+/// One row of the documentation's table of a scheme: the whole key, what becomes of it, and why.
+pub type Row<'a> = (Cow<'a, str>, Effect, Cow<'a, str>);
+
+impl Effect {
+    /// The word that the documentation has for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Reported => "reported",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+/// The documentation's table of these rows in Markdown: the honoured ones first, the reported ones last.
+#[must_use]
+pub fn markdown(rows: &[Row<'_>]) -> String {
+    let mut text = "| key | | |\n|---|---|---|\n".to_owned();
+    for wanted in [Effect::Honoured, Effect::Withheld, Effect::Reported] {
+        for (key, effect, note) in rows.iter().filter(|(_, effect, _)| *effect == wanted) {
+            let (word, note) = (effect.word(), note.replace('|', "\\|"));
+            text.push_str(&format!("| `{key}` | {word} | {note} |\n"));
+        }
+    }
+    text
+}
+
 impl Key {
-    pub(crate) const fn honoured(key: &'static str, note: &'static str) -> Self {
+    /// A key that means what it means there.
+    #[must_use]
+    pub const fn honoured(key: &'static str, note: &'static str) -> Self {
         Self {
             key,
             effect: Effect::Honoured,
@@ -32,7 +64,9 @@ impl Key {
         }
     }
 
-    pub(crate) const fn reported(key: &'static str, note: &'static str) -> Self {
+    /// A key without effect, which a diagnostic names.
+    #[must_use]
+    pub const fn reported(key: &'static str, note: &'static str) -> Self {
         Self {
             key,
             effect: Effect::Reported,
@@ -40,12 +74,21 @@ impl Key {
         }
     }
 
-    pub(crate) const fn withheld(key: &'static str, note: &'static str) -> Self {
+    /// A key that restricts and that cannot be honoured.
+    #[must_use]
+    pub const fn withheld(key: &'static str, note: &'static str) -> Self {
         Self {
             key,
             effect: Effect::Withheld,
             note,
         }
+    }
+
+    /// Its row in the documentation, below a prefix.
+    #[must_use]
+    pub fn row(&self, prefix: &str) -> Row<'static> {
+        let key = Cow::Owned(format!("{prefix}{}", self.key));
+        (key, self.effect, Cow::Borrowed(self.note))
     }
 
     /// Returns `true` if `key` is this one, whatever its letter case.

@@ -87,6 +87,25 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reports the labels whose prefix is `prefix` but for its letter case: none of them counts.
+pub(crate) fn misspelt_prefixes(
+    labels: &BTreeMap<String, String>,
+    prefix: &str,
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    for key in labels.keys() {
+        let start = key.get(..prefix.len());
+        if start.is_some_and(|start| start != prefix && start.eq_ignore_ascii_case(prefix)) {
+            diagnostics.warn_masked(
+                key,
+                format!(
+                    "unknown label, expected one that begins with {prefix}: letter case counts"
+                ),
+            );
+        }
+    }
+}
+
 /// A label that is a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {

@@ -7,7 +7,7 @@
 //!
 //! # Layout
 //! - `spec`: the object read and the services it asks for; `scheme`: the schemes and which of them an object uses
-//! - `diagnostics`, `labels`: what every grammar uses
+//! - `diagnostics`, `labels`: what every grammar uses; `widen`: what a matcher that cannot be read matches at most
 //! - one module per scheme: `own`, `traefik`, `docker_flow`, `virtual_host`, `easy_haproxy`
 
 #![forbid(unsafe_code)]
@@ -16,6 +16,8 @@ mod constraint;
 mod diagnostics;
 mod docker_flow;
 mod easy_haproxy;
+#[cfg(test)]
+mod easy_haproxy_judge;
 #[cfg(test)]
 mod golden;
 mod keys;
@@ -29,12 +31,13 @@ mod scheme;
 mod spec;
 pub mod traefik;
 mod virtual_host;
+pub mod widen;
 
 pub use constraint::{Constraint, InvalidConstraint};
 pub use diagnostics::Diagnostics;
-pub use keys::{Effect, Key};
+pub use keys::{Effect, Key, Row, markdown};
 pub use options::{EntryPoint, EntryPoints, Options, Unprotected};
 pub use own::{ParsedRoute, parse_routes};
-pub use restricting::restricts;
+pub use restricting::{plain_name, restricts};
 pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read};
-pub use spec::{Compose, Definition, Reading, ServiceSpec, Spread, Subject};
+pub use spec::{Compose, Definition, Reading, ServiceSpec, SharedHost, Spread, Subject};

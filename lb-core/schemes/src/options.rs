@@ -40,7 +40,8 @@ impl Options {
 
 /// The entry points of Traefik that this load balancer serves, by name.
 ///
-/// Defaults to `web`, `websecure`, `http` and `https`, each for HTTP and TCP. What is configured replaces the default.
+/// Defaults to `web` and `http` for HTTP and TCP, `websecure` and `https` for HTTP over TLS and TCP. What is configured
+/// replaces the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EntryPoints(BTreeMap<String, EntryPoint>);
@@ -52,16 +53,41 @@ pub struct EntryPoints(BTreeMap<String, EntryPoint>);
 pub enum EntryPoint {
     /// The frontend that looks HTTP routes up.
     Http,
+    /// The same, for requests with TLS only: those without are redirected to https.
+    Https,
     /// The frontend that looks TCP routes up.
     Tcp,
-    /// Both.
+    /// `http` and `tcp`.
     Both,
+    /// `https` and `tcp`.
+    HttpsAndTcp,
+}
+
+impl EntryPoint {
+    /// Returns `true` if routers of HTTP are served there.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        self != Self::Tcp
+    }
+
+    /// Returns `true` if routers of TCP are served there.
+    #[must_use]
+    pub fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::Both | Self::HttpsAndTcp)
+    }
+
+    /// Returns `true` if only requests with TLS are served there.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::HttpsAndTcp)
+    }
 }
 
 impl Default for EntryPoints {
     fn default() -> Self {
-        let names = ["web", "websecure", "http", "https"];
-        Self(names.map(|name| (name.to_owned(), EntryPoint::Both)).into())
+        let plain = ["web", "http"].map(|name| (name.to_owned(), EntryPoint::Both));
+        let secure = ["websecure", "https"].map(|name| (name.to_owned(), EntryPoint::HttpsAndTcp));
+        plain.into_iter().chain(secure).collect()
     }
 }
 
@@ -70,6 +96,11 @@ impl EntryPoints {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<EntryPoint> {
         self.0.get(name).copied()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, EntryPoint)> {
+        self.0.iter().map(|(name, point)| (name.as_str(), *point))
     }
 }
 

@@ -77,7 +77,7 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         };
         diagnostics.extend(std::mem::take(&mut reading.diagnostics));
         malformed |= reading.malformed;
-        if !reading.services.is_empty() {
+        if !reading.services.is_empty() || !reading.hosts.is_empty() {
             found = reading;
             break;
         }

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Diagnostic, Mode, Name, PathMatch, Route, RouteHost, ServiceOptions, Weight};
+use lb_core::{
+    Diagnostic, Mode, Name, PathMatch, Route, RouteHost, ServiceOptions, Weight,
+    model::{Rank, leads_to_none},
+};
 use serde::{Deserialize, Serialize};
 
 /// The object whose labels are read, with the facts that its engine knows of it.
@@ -97,6 +100,17 @@ pub struct Definition {
     pub routes: Vec<Route>,
 }
 
+/// What an object states of a host. It holds for all objects that name the host: nginx-proxy makes one server of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedHost {
+    /// The host.
+    pub host: RouteHost,
+    /// If `true`, something restricts who is served that cannot be honoured: no object's routes of the host are served.
+    pub restricted: bool,
+    /// If `true`, requests of the host without TLS are redirected to https.
+    pub redirect_https: bool,
+}
+
 /// All that an object asks for, and what was wrong with its labels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reading {
@@ -104,6 +118,8 @@ pub struct Reading {
     pub services: Vec<ServiceSpec>,
     /// Definitions that must not differ between objects.
     pub definitions: Vec<Definition>,
+    /// What it states of hosts that it shares with other objects, also of those that it has no service for.
+    pub hosts: Vec<SharedHost>,
     /// If `true`, something is left out only because a value is none that its key can have. What the object said before
     /// may then be kept.
     pub malformed: bool,
@@ -161,9 +177,8 @@ impl ServiceSpec {
     /// Takes the routes of another one that is the same service. What restricts the other restricts this one.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.without_endpoint |= other.without_endpoint && self.mode == Mode::Tcp;
-        let withheld = lb_core::model::withheld();
         for mut route in other.routes {
-            if route.service != withheld {
+            if !leads_to_none(&route.service) {
                 route.service = self.service.clone();
             }
             self.routes.push(route);
@@ -180,7 +195,7 @@ impl ServiceSpec {
     /// Leaves out routes that are there already, and those at a place that is withheld.
     pub fn settle_routes(&mut self) {
         let withheld = lb_core::model::withheld();
-        let kept: HashSet<(RouteHost, PathMatch, i32)> = self
+        let kept: HashSet<Place> = self
             .routes
             .iter()
             .filter(|route| route.service == withheld)
@@ -194,24 +209,75 @@ impl ServiceSpec {
     }
 }
 
-/// The paths of the routes of a path that another program compares as text. A prefix that is taken off ends on a segment
-/// border. A withheld one is withheld as either, so that it goes before a served one of the same text as either.
-pub(crate) fn paths_of_routes(
-    path: PathMatch,
-    strip: bool,
-    withheld: bool,
-) -> impl Iterator<Item = PathMatch> {
-    let segments = path.clone().by_segments();
-    let both = withheld && segments != path;
-    let first = match strip || both {
-        true => segments,
-        false => path.clone(),
-    };
-    std::iter::once(first).chain(both.then_some(path))
+/// What another program does to a path before it passes it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rewrite {
+    /// Nothing.
+    Keep,
+    /// It takes the prefix off, wherever in a segment it ends.
+    Strip,
+    /// It takes the prefix off paths that go on with a slash, and leaves others as they are.
+    StripBelow,
 }
 
-fn place(route: &Route) -> (RouteHost, PathMatch, i32) {
-    (route.host.clone(), route.path.clone(), route.priority)
+/// The routes of a place of another program that compares paths as text. Without a service it is withheld.
+///
+/// A prefix is taken off at the border of a segment only. What another program takes off within one is withheld: it would
+/// reach a wider route. A withheld place is withheld with and without borders, so that it goes before a served one of the
+/// same text as either.
+pub(crate) fn routes_of_place(
+    host: &RouteHost,
+    path: &PathMatch,
+    service: Option<&Name>,
+    rewrite: Rewrite,
+) -> Vec<Route> {
+    let withheld = lb_core::model::withheld();
+    let route =
+        |path: &PathMatch, service: &Name| Route::new(host.clone(), path.clone(), service.clone());
+    // What ends in a slash ends at the border of a segment.
+    let segments = match path {
+        PathMatch::Beginning(text) if text.ends_with('/') => path.clone(),
+        path => path.clone().by_segments(),
+    };
+    let beyond = (segments != *path).then_some(path);
+    let Some(service) = service else {
+        let all = [Some(&segments), beyond];
+        return all
+            .into_iter()
+            .flatten()
+            .map(|path| route(path, &withheld))
+            .collect();
+    };
+    let mut routes = match rewrite {
+        Rewrite::Keep => return vec![route(path, service)],
+        Rewrite::Strip | Rewrite::StripBelow => {
+            vec![route(&segments, service).with_strip_prefix(true)]
+        }
+    };
+    match rewrite {
+        Rewrite::StripBelow => {
+            if segments != PathMatch::any() && !path.text().ends_with('/') {
+                routes.push(route(&PathMatch::Exact(path.text().into()), service));
+            }
+            routes.extend(beyond.map(|path| route(path, service)));
+        }
+        Rewrite::Keep | Rewrite::Strip => routes.extend(beyond.map(|path| route(path, &withheld))),
+    }
+    routes
+}
+
+/// Where a route applies, and before which others.
+type Place = (RouteHost, PathMatch, i32, Option<Rank>);
+
+fn place(route: &Route) -> Place {
+    let Route {
+        host,
+        path,
+        priority,
+        rank,
+        ..
+    } = route;
+    (host.clone(), path.clone(), *priority, rank.clone())
 }
 
 impl Subject<'_> {

@@ -1,15 +1,19 @@
 //! The variables of nginx-proxy: `VIRTUAL_HOST` and those beside it. Containers that name the same host and path serve
 //! the same service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lb_core::{Name, PathMatch, Route, RouteHost, model::withheld};
+use lb_core::{
+    Name, PathMatch, Route, RouteHost,
+    model::{Rank, nowhere, withheld},
+};
 use serde::Deserialize;
 
 use crate::{
-    Diagnostics, Options, Reading, ServiceSpec, Subject,
+    Diagnostics, Options, Reading, ServiceSpec, SharedHost, Subject,
     keys::{Effect, Key, find},
-    spec::paths_of_routes,
+    restricting::restricts,
+    spec::{Rewrite, routes_of_place},
     traefik::regexp_hosts,
 };
 
@@ -41,12 +45,15 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "HTTPS_METHOD",
-        "`redirect` redirects requests without TLS, `noredirect` does not; `nohttp` withholds the routes, `nohttps` is reported",
+        "`redirect` redirects requests without TLS, `noredirect` does not; `nohttp` withholds the routes, `nohttps` is reported. It holds for the host",
     ),
-    Key::withheld("NETWORK_ACCESS", "clients cannot be restricted to networks"),
+    Key::withheld(
+        "NETWORK_ACCESS",
+        "clients cannot be restricted to networks; it holds for the host",
+    ),
     Key::withheld(
         "ssl_verify_client",
-        "client certificates cannot be asked for",
+        "client certificates cannot be asked for; it holds for the host",
     ),
     Key::reported("VIRTUAL_ROOT", "it is for FastCGI"),
     Key::reported("CERT_NAME", "certificates are the target's configuration"),
@@ -151,6 +158,18 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         Some(text) => multiports(text, &mut diagnostics),
         None => plain(&get, &mut diagnostics),
     };
+    // A host counts also where its container cannot be served.
+    let named: Vec<&str> = match get("VIRTUAL_HOST_MULTIPORTS") {
+        Some(_) => places.iter().map(|place| place.host.as_str()).collect(),
+        None => listed(get("VIRTUAL_HOST").unwrap_or_default()).collect(),
+    };
+    let shared: BTreeSet<RouteHost> = named.into_iter().flat_map(hosts).flatten().collect();
+    let shared = shared.into_iter().map(|host| SharedHost {
+        host,
+        restricted: scheme.protected,
+        redirect_https: scheme.https,
+    });
+    let shared = shared.collect();
     let mut services: Vec<ServiceSpec> = Vec::new();
     for place in places {
         for spec in scheme.place(&place, &mut diagnostics) {
@@ -165,10 +184,18 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     }
     Reading {
         services,
+        hosts: shared,
         malformed: diagnostics.is_only_invalid(),
         diagnostics: diagnostics.into_inner(),
         ..Reading::default()
     }
+}
+
+/// The items of a list that are not empty.
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
 }
 
 /// Reports what has no effect; returns `true` if something protects the container that is not given up.
@@ -185,7 +212,7 @@ fn protection<'a>(
                 format!("not honoured: {note}; allow_unprotected names it, so the container is served without it"),
             );
         } else {
-            diagnostics.refuse_masked(
+            diagnostics.withhold(
                 full,
                 format!("cannot be honoured: {note}; its requests are answered with 503 unless allow_unprotected has {name:?}"),
             );
@@ -194,7 +221,10 @@ fn protection<'a>(
     };
     for (full, key, value) in pairs {
         let Some(entry) = find(KEYS, key) else {
-            if claims(&full) {
+            if claims(&full) && restricts(key) {
+                let note = "unknown, and it may be meant to restrict who is served";
+                withhold(&full, key, note, diagnostics);
+            } else if claims(&full) {
                 diagnostics.warn_masked(&full, "unknown variable or label");
             }
             continue;
@@ -216,9 +246,8 @@ fn protection<'a>(
                 "requests without TLS cannot be denied",
                 diagnostics,
             ),
-            (_, "HTTPS_METHOD", other) => diagnostics.warn(
+            (_, "HTTPS_METHOD", _) => diagnostics.warn_masked(
                 &full,
-                other,
                 "not honoured: expected redirect or noredirect; listeners are the target's configuration",
             ),
             _ => {}
@@ -256,11 +285,7 @@ fn plain<'a>(
             }
         },
     };
-    get("VIRTUAL_HOST")
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|host| !host.is_empty())
+    listed(get("VIRTUAL_HOST").unwrap_or_default())
         .map(|host| Place {
             host: host.to_owned(),
             path: get("VIRTUAL_PATH").unwrap_or("/").to_owned(),
@@ -349,20 +374,23 @@ impl Scheme<'_> {
             1 => exposed.first().copied(),
             _ => Some(80),
         });
-        let strip = strip && !protected;
-        let places = hosts.into_iter().flat_map(|host| {
-            paths_of_routes(path.clone(), strip, protected).map(move |path| (host.clone(), path))
-        });
-        for (host, path) in places {
-            let service = match protected {
-                true => withheld(),
-                false => spec.service.clone(),
-            };
-            spec.routes.push(
-                Route::new(host, path, service)
-                    .with_strip_prefix(strip)
-                    .with_redirect_https(self.https && !protected),
-            );
+        let rewrite = match strip {
+            true => Rewrite::Strip,
+            false => Rewrite::Keep,
+        };
+        let service = (!protected).then(|| spec.service.clone());
+        for host in &hosts {
+            let routes = routes_of_place(host, &path, service.as_ref(), rewrite);
+            spec.routes.extend(routes.into_iter().map(|route| {
+                let https = self.https && route.service != withheld();
+                route
+                    .with_redirect_https(https)
+                    .with_rank(rank(host, "location"))
+            }));
+            // It takes what would go to a wider host, and nothing of other programs' routes.
+            let rest = Route::new(host.clone(), PathMatch::any(), nowhere());
+            spec.routes
+                .push(rest.with_priority(i32::MIN).with_rank(rank(host, "none")));
         }
         vec![spec]
     }
@@ -379,26 +407,44 @@ impl Scheme<'_> {
         match place.dest.as_str() {
             "" => (false, false),
             "/" if own == "/" => (false, false),
-            "/" if !exact => (true, false),
+            "/" if !exact => {
+                if matches!(path, PathMatch::Beginning(_)) {
+                    diagnostics.warn(
+                        "VIRTUAL_DEST",
+                        &place.dest,
+                        "nginx passes // on for a path without a slash at its end; here the path is taken off at the border of a segment, and requests that continue its last segment are answered with 503. A slash at the end of the path says the same in both",
+                    );
+                }
+                (true, false)
+            }
             dest if !exact && dest.trim_end_matches('/') == own => (false, false),
             _ if self.options.allow_unprotected.allows(&["VIRTUAL_DEST"]) => {
-                diagnostics.warn(
+                diagnostics.warn_masked(
                     "VIRTUAL_DEST",
-                    &place.dest,
                     "not honoured: the path is passed on as it is",
                 );
                 (false, false)
             }
             _ => {
-                diagnostics.refuse(
+                diagnostics.withhold(
                     "VIRTUAL_DEST",
-                    &place.dest,
                     "cannot be honoured: expected / for a path prefix; its requests are answered with 503 unless allow_unprotected has \"VIRTUAL_DEST\"",
                 );
                 (false, true)
             }
         }
     }
+}
+
+/// The place of a location among all: those of the server that nginx chooses for a host go before those of wider ones, and
+/// what the server has no location for goes to none of these.
+fn rank(host: &RouteHost, what: &str) -> Rank {
+    let width = match host {
+        RouteHost::Exact(_) => 0,
+        RouteHost::Wildcard(domain) => 999 - domain.len().min(900),
+        RouteHost::Any => 999,
+    };
+    Rank::new(Name::from_text("nginx-proxy"), 0).with_order(format!("{width:03} {what}"))
 }
 
 fn path(text: &str) -> Result<PathMatch, String> {
@@ -408,6 +454,8 @@ fn path(text: &str) -> Result<PathMatch, String> {
     }
     let written = match text.strip_prefix('=') {
         Some(exact) => format!("={}", exact.trim()),
+        // Of a path with a slash at its end, nginx redirects the one without.
+        None if text.ends_with('/') => text.to_owned(),
         None => format!("^{text}"),
     };
     written
@@ -422,7 +470,9 @@ fn hosts(text: &str) -> Result<Vec<RouteHost>, String> {
             .map_err(|error: lb_core::model::InvalidRoute| error.to_string())
     };
     if let Some(pattern) = text.strip_prefix('~') {
-        return regexp_hosts(pattern).ok_or_else(|| {
+        // There, letter case does not count.
+        let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
+        return regexp_hosts(&format!("(?i){pattern}")).ok_or_else(|| {
             "expected an expression of hosts or of what is below a domain, such as ~^.+\\.example$"
                 .to_owned()
         });

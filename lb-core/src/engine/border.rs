@@ -165,12 +165,12 @@ impl Border {
 
 impl Engine {
     /// Lets go of the last good forms whose address another service has by what was just said.
-    pub(super) fn give_up_kept(&mut self, now: Time, claims: &[(SocketAddr, Name)]) {
+    pub(super) fn give_up_kept(&mut self, now: Time, by: SourceId, claims: &[(SocketAddr, Name)]) {
         let kept = |border: &Border| border.refused.values().any(|one| one.kept.is_some());
         let ids: Vec<SourceId> = self
             .sources
             .iter()
-            .filter(|(_, entry)| kept(&entry.border))
+            .filter(|(id, entry)| kept(&entry.border) && !self.yields_to(by, **id))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {

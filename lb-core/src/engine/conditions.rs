@@ -1,6 +1,6 @@
 //! The conditions that last now: where each comes from, since when, and which began or ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Engine, source::SourceEntry, target::TargetEntry, view::millis};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
     status::{Health, MOST_LISTED},
     time::Time,
 };
+
+/// How long the conditions of a source stay as they are while its diagnostics change, at least.
+const REFRESH: Duration = Duration::from_millis(100);
 
 /// The conditions of one origin, sorted by identity.
 #[derive(Debug, Default)]
@@ -95,9 +98,45 @@ impl Engine {
             return;
         };
         entry.border.changed = false;
+        entry.refreshed = Some(now);
+        entry.refresh_at = None;
         let (next, more) = of_source(entry, now, published);
         let turn = entry.conditions.replace(since, next, more);
         self.tell_turn(now, turn);
+    }
+
+    /// Takes anew what is to be known of a source, at once or soon after the last time: a source that reports a thousand
+    /// diagnostics in a row does not have that done a thousand times while others wait.
+    pub(super) fn refresh_soon(&mut self, now: Time, id: SourceId) {
+        let Some(entry) = self.sources.get_mut(&id) else {
+            return;
+        };
+        let due = entry.refreshed.map(|last| last + REFRESH);
+        match due.filter(|due| *due > now) {
+            Some(due) => entry.refresh_at = Some(due),
+            None => self.refresh_source(now, id),
+        }
+    }
+
+    /// Takes anew what is due.
+    pub(super) fn refresh_due(&mut self, now: Time) {
+        let due: Vec<SourceId> = self
+            .sources
+            .iter()
+            .filter(|(_, entry)| entry.refresh_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.refresh_source(now, id);
+        }
+    }
+
+    /// Takes anew at once what would be later.
+    pub(crate) fn refresh_waiting(&mut self, now: Time) {
+        for entry in self.sources.values_mut() {
+            entry.refresh_at = entry.refresh_at.map(|_| now);
+        }
+        self.refresh_due(now);
     }
 
     /// Takes anew what is to be known of a target.
@@ -117,6 +156,8 @@ impl Engine {
         if count == 0 && self.conflicts.all.is_empty() {
             return;
         }
+        // What a conflict kept back may be in effect now, without a new generation.
+        self.tickets_due = true;
         let since = millis(now.since(self.began));
         let listed: Vec<Condition> = self
             .merge
@@ -209,6 +250,7 @@ fn of_source(
     let name = &entry.descriptor.name;
     let mut all: Vec<Condition> = Vec::new();
     all.extend(health(name, entry.health(now), published));
+    all.extend(entry.deferred.condition(entry));
     let found = entry.diagnostics.iter();
     all.extend(found.map(|(found, _)| diagnostic(name, found)));
     let mut held: BTreeMap<&Name, usize> = BTreeMap::new();
@@ -224,11 +266,10 @@ fn of_source(
     let beyond = entry.limiter.conditions(name);
     let more_beyond = entry.limiter.refused().saturating_sub(beyond.len());
     all.extend(beyond);
-    let more = [
-        (ConditionKind::InvalidAddress, more),
-        (ConditionKind::NotAllowed, more_beyond),
-    ];
-    (all, more.into())
+    let mut counts = entry.unlisted.counts();
+    counts.insert(ConditionKind::InvalidAddress, more);
+    counts.insert(ConditionKind::NotAllowed, more_beyond);
+    (all, counts)
 }
 
 fn health(name: &Name, health: Health, published: bool) -> Option<Condition> {
@@ -253,12 +294,19 @@ fn health(name: &Name, health: Health, published: bool) -> Option<Condition> {
     }
 }
 
+impl Severity {
+    /// The kind of the condition that a diagnostic is.
+    pub(super) fn kind(self) -> ConditionKind {
+        match self {
+            Self::Warning | Self::Error => ConditionKind::Diagnostic,
+            Self::Withheld => ConditionKind::Withheld,
+            Self::Failed => ConditionKind::Failed,
+        }
+    }
+}
+
 fn diagnostic(source: &Name, found: &Diagnostic) -> Condition {
-    let kind = match found.severity {
-        Severity::Warning | Severity::Error => ConditionKind::Diagnostic,
-        Severity::Withheld => ConditionKind::Withheld,
-        Severity::Failed => ConditionKind::Failed,
-    };
+    let kind = found.severity.kind();
     let detail = match &found.value {
         Some(value) => format!("{value:?}: {}", found.message),
         None => found.message.clone(),
@@ -283,7 +331,7 @@ pub(super) fn hold(source: &Name, service: &Name, records: usize) -> Condition {
         ))
 }
 
-fn conflict(found: Diagnostic) -> Condition {
+pub(super) fn conflict(found: Diagnostic) -> Condition {
     let object = match &found.field {
         Some(field) => format!("{}: {field}", found.object),
         None => found.object,

@@ -6,11 +6,14 @@
 
 mod border;
 mod conditions;
+mod pace;
 mod reuse;
 mod source;
 mod target;
 mod tickets;
+mod unlisted;
 mod view;
+mod yielding;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,13 +21,15 @@ use std::{
     time::Duration,
 };
 
-use self::{conditions::Held, source::SourceEntry, target::TargetEntry, tickets::About};
+use self::{
+    conditions::Held, pace::in_effect, source::SourceEntry, target::TargetEntry, tickets::About,
+};
 use crate::{
     condition::Condition,
     event::{Cause, Event, Stamped},
     guard::{self, Confirm, GuardConfig, GuardNote},
     limits::{Admitted, Limiter},
-    merge::{Merge, SourceId},
+    merge::{Merge, RecordChange, SourceId},
     model::{Name, Snapshot, SnapshotEdit},
     reconciler::{Pass, Reconciler, ReconcilerConfig, TargetId},
     source::{Descriptor, Update},
@@ -184,9 +189,14 @@ impl Engine {
     pub fn remove_source(&mut self, now: Time, name: &Name) -> Option<SourceId> {
         let id = self.source_id(name)?;
         let mut entry = self.sources.remove(&id)?;
-        let outcome = entry.records.retire();
+        let mut outcome = entry.records.retire();
+        // What it removed before is in effect until it is published.
+        let mut changes = entry.pace.release();
+        changes.append(&mut outcome.changes);
+        outcome.changes = changes;
         self.apply(now, id, name, outcome);
         self.merge.forget_source(id);
+        self.apply_deferred(now);
         self.end_all(now, entry.conditions);
         self.tell(
             now,
@@ -216,6 +226,7 @@ impl Engine {
             retry_at: None,
         };
         self.source_ended(now, id, end);
+        self.apply_deferred(now);
         Some(id)
     }
 
@@ -249,6 +260,7 @@ impl Engine {
         if let Some(entry) = self.sources.get_mut(&id) {
             entry.attempts += 1;
             entry.retry_at = None;
+            entry.silent = false;
         }
     }
 
@@ -263,6 +275,7 @@ impl Engine {
             told = entry.said(matches!(update, Update::Reset { .. }));
         }
         let name = entry.descriptor.name.clone();
+        let first = !entry.synced;
         let guard = &self.config.guard;
         let beyond = entry.limiter.refused() > 0;
         let (at, about, outcome) = match update {
@@ -289,13 +302,13 @@ impl Engine {
                 if entry.diagnose(diagnostic.clone()) {
                     let source = name;
                     self.tell(now, Event::SourceDiagnostic { source, diagnostic });
-                    self.refresh_source(now, id);
+                    self.refresh_soon(now, id);
                 }
                 return;
             }
             Update::Resolved { object } => {
                 if entry.resolve(&text::shown(&object, text::OBJECT)) {
-                    self.refresh_source(now, id);
+                    self.refresh_soon(now, id);
                 }
                 return;
             }
@@ -307,19 +320,23 @@ impl Engine {
         }
         told |= entry.border.changed || beyond || entry.limiter.refused() > 0;
         if !outcome.changes.is_empty() {
-            self.pending
-                .by_source
-                .entry(id)
-                .and_modify(|cause| cause.cursor = at.clone())
-                .or_insert_with(|| Cause::new(name.clone(), at, received.as_micros()));
+            match &mut entry.cause {
+                Some(cause) => cause.cursor = at,
+                None => entry.cause = Some(Cause::new(name.clone(), at, received.as_micros())),
+            }
+            let in_effect = in_effect(&self.targets, &self.reconciler);
+            entry.pace.changes(now, in_effect);
         }
         let said = reuse::addresses(&outcome);
         let holds_changed = !outcome.notes.is_empty();
         self.apply(now, id, &name, outcome);
         if !said.is_empty() {
-            self.give_up_kept(now, &said);
+            self.give_up_kept(now, id, &said);
         }
         self.give_up_reused(now, id, said, holds_changed);
+        if first {
+            self.apply_deferred(now);
+        }
         self.set_live(now, id);
         if told {
             self.refresh_source(now, id);
@@ -329,10 +346,13 @@ impl Engine {
     }
 
     /// A source proved that it is alive without saying anything that counts.
-    pub fn source_alive(&mut self, _now: Time, id: SourceId, received: Time) {
+    pub fn source_alive(&mut self, now: Time, id: SourceId, received: Time) {
         if let Some(entry) = self.sources.get_mut(&id) {
             entry.heard = Some(received);
             entry.said(false);
+            if entry.silent {
+                self.set_live(now, id);
+            }
         }
     }
 
@@ -362,6 +382,13 @@ impl Engine {
     /// An attempt to follow a source ended. Everything it said stays in effect.
     pub fn source_ended(&mut self, now: Time, id: SourceId, mut end: AttemptEnd) {
         end.why = text::cleaned(end.why, text::MESSAGE);
+        if let Some(entry) = self.sources.get_mut(&id) {
+            entry.silent = false;
+        }
+        self.set_broken(now, id, end);
+    }
+
+    fn set_broken(&mut self, now: Time, id: SourceId, end: AttemptEnd) {
         if let Some(entry) = self.sources.get_mut(&id)
             && let Some(health) = entry.ended(now, end)
         {
@@ -445,13 +472,17 @@ impl Engine {
 
     /// Makes a generation of what changed so far, unless the first snapshot still waits for sources.
     pub fn flush(&mut self, now: Time) {
+        self.release_all();
         self.publish(now);
     }
 
     /// The next pass to make, if one is due. What changed before becomes a generation first.
     #[must_use]
     pub fn poll(&mut self, now: Time) -> Option<(Pass, Arc<Snapshot>)> {
+        self.hear_silence(now);
+        self.refresh_due(now);
         self.pass_time(now);
+        self.release_paced(now);
         self.publish(now);
         self.number_tickets();
         self.settle_tickets(now);
@@ -477,7 +508,13 @@ impl Engine {
             .filter(|entry| entry.is_live())
             .filter_map(|entry| entry.records.deadline());
         let barrier = self.barrier_until();
+        let silences = self.sources.values().filter_map(SourceEntry::silent_at);
+        let refreshes = self.sources.values().filter_map(|entry| entry.refresh_at);
+        let paced = self.sources.values().filter_map(|entry| entry.pace.due());
         holds
+            .chain(silences)
+            .chain(refreshes)
+            .chain(paced)
             .chain(barrier)
             .chain(self.reconciler.poll_timeout())
             .min()
@@ -500,6 +537,28 @@ impl Engine {
         }
     }
 
+    /// Takes sources for stale that have said nothing for too long. This is judged here, and not only where the source is
+    /// followed: what follows it may be busy.
+    fn hear_silence(&mut self, now: Time) {
+        let silent: Vec<(SourceId, Duration)> = self
+            .sources
+            .iter()
+            .filter(|(_, entry)| entry.silent_at().is_some_and(|at| at <= now))
+            .filter_map(|(id, entry)| Some((*id, entry.descriptor.liveness?)))
+            .collect();
+        for (id, bound) in silent {
+            let end = AttemptEnd {
+                why: silence(bound),
+                kind: EndKind::Passing,
+                retry_at: None,
+            };
+            self.set_broken(now, id, end);
+            if let Some(entry) = self.sources.get_mut(&id) {
+                entry.silent = true;
+            }
+        }
+    }
+
     fn let_go(&mut self, now: Time, id: SourceId) {
         if let Some(entry) = self.sources.get_mut(&id) {
             let live = entry.is_live();
@@ -510,19 +569,32 @@ impl Engine {
     }
 
     fn apply(&mut self, now: Time, id: SourceId, name: &Name, outcome: guard::Outcome) {
-        if !outcome.changes.is_empty() {
-            self.pending.changes += outcome.changes.len();
-            self.edit.get_or_insert_with(|| self.snapshot.edit());
-            for change in outcome.changes {
-                self.merge.stage(id, change);
-            }
-        }
+        let changes = self.defer(id, outcome.changes);
+        self.pace(id, changes);
         let held = !outcome.notes.is_empty();
         for note in outcome.notes {
             self.tell(now, note_event(name.clone(), now, note));
         }
         if held {
             self.refresh_source(now, id);
+        }
+    }
+
+    fn stage(&mut self, id: SourceId, changes: Vec<RecordChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let entry = self.sources.get_mut(&id);
+        if let Some(cause) = entry.and_then(|entry| entry.cause.take()) {
+            let pending = self.pending.by_source.entry(id);
+            pending
+                .and_modify(|known| known.cursor = cause.cursor.clone())
+                .or_insert(cause);
+        }
+        self.pending.changes += changes.len();
+        self.edit.get_or_insert_with(|| self.snapshot.edit());
+        for change in changes {
+            self.merge.stage(id, change);
         }
     }
 
@@ -553,6 +625,7 @@ impl Engine {
         };
         let generation = next.generation();
         self.snapshot = Arc::new(next);
+        self.paced(now, generation, pending.by_source.keys());
         let causes: Vec<Cause> = pending.by_source.into_values().collect();
         self.causes.push_back((generation, causes.clone()));
         if self.causes.len() > CAUSES {
@@ -610,6 +683,7 @@ impl Engine {
         if let Some(entry) = self.sources.get_mut(&id)
             && let Some(health) = entry.became_live(now)
         {
+            entry.silent = false;
             let source = entry.descriptor.name.clone();
             self.tell(now, Event::SourceHealth { source, health });
             self.refresh_source(now, id);
@@ -621,6 +695,11 @@ impl Engine {
             .push_back(Stamped::new(self.next_event, now.as_micros(), event));
         self.next_event += 1;
     }
+}
+
+/// Says that a source was silent for too long.
+pub(crate) fn silence(bound: Duration) -> String {
+    format!("silent for more than {bound:?}")
 }
 
 fn note_event(source: Name, now: Time, note: GuardNote) -> Event {

@@ -50,7 +50,10 @@ impl Engine {
                 claims.entry(address).or_default().insert(service);
             }
         }
-        self.give_up(now, &claims, |_| true);
+        // What comes first and shares nothing with the one that claims keeps its address.
+        let others = self.sources.keys().copied();
+        let yields: Vec<SourceId> = others.filter(|other| self.yields_to(id, *other)).collect();
+        self.give_up(now, &claims, |other| !yields.contains(&other));
         if !holds_changed {
             return;
         }

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    AttemptEnd, EndKind, border::Border, conditions::Held, tickets::Tickets, view::millis,
+    AttemptEnd, EndKind, border::Border, conditions::Held, pace::Pace, tickets::Tickets,
+    unlisted::Unlisted, view::millis, yielding::Deferred,
 };
 use crate::{
+    event::Cause,
     guard::Guarded,
     limits::Limiter,
     source::{Cursor, Descriptor, Diagnostic},
@@ -26,15 +28,24 @@ pub(super) struct SourceEntry {
     pub(super) initial: bool,
     pub(super) cursor: Option<Cursor>,
     pub(super) heard: Option<Time>,
+    /// The attempt that is under way counts as stale, since nothing was heard of it for too long.
+    pub(super) silent: bool,
     pub(super) retry_at: Option<Time>,
+    /// When its conditions were taken anew last, and when they are next.
+    pub(super) refreshed: Option<Time>,
+    pub(super) refresh_at: Option<Time>,
     pub(super) attempts: u64,
     pub(super) updates: u64,
     pub(super) outdated: u64,
     pub(super) diagnostics: VecDeque<(Diagnostic, u64)>,
-    pub(super) diagnostics_dropped: u64,
+    pub(super) unlisted: Unlisted,
     pub(super) border: Border,
     pub(super) conditions: Held,
     pub(super) tickets: Tickets,
+    pub(super) deferred: Deferred,
+    pub(super) pace: Pace,
+    /// Where its changes come from that are in no generation yet.
+    pub(super) cause: Option<Cause>,
     /// Counts what the source said other than diagnostics.
     run: u64,
     condition: Condition,
@@ -59,15 +70,21 @@ impl SourceEntry {
             initial,
             cursor: None,
             heard: None,
+            silent: false,
             retry_at: None,
+            refreshed: None,
+            refresh_at: None,
             attempts: 0,
             updates: 0,
             outdated: 0,
             diagnostics: VecDeque::new(),
-            diagnostics_dropped: 0,
+            unlisted: Unlisted::default(),
             border: Border::default(),
             conditions: Held::default(),
             tickets: Tickets::default(),
+            deferred: Deferred::default(),
+            pace: Pace::default(),
+            cause: None,
             run: 0,
             condition: Condition::New,
             since: now,
@@ -94,6 +111,12 @@ impl SourceEntry {
         self.condition = Condition::Live;
         self.since = now;
         Some(self.health(now))
+    }
+
+    /// Returns when the source is taken for stale unless it says something before.
+    pub(super) fn silent_at(&self) -> Option<Time> {
+        let bound = self.descriptor.liveness.filter(|_| self.is_live())?;
+        Some(self.heard? + bound)
     }
 
     /// Returns the new health when it changed.
@@ -141,10 +164,12 @@ impl SourceEntry {
         });
         let before = known.and_then(|place| self.diagnostics.remove(place));
         let fresh = before.is_none_or(|(before, _)| before != diagnostic);
+        self.unlisted.remove(&diagnostic);
         self.diagnostics.push_back((diagnostic, self.run));
-        if self.diagnostics.len() > MOST_LISTED {
-            self.diagnostics.pop_front();
-            self.diagnostics_dropped += 1;
+        if self.diagnostics.len() > MOST_LISTED
+            && let Some((first, run)) = self.diagnostics.pop_front()
+        {
+            self.unlisted.add(&first, run);
         }
         fresh
     }
@@ -153,7 +178,7 @@ impl SourceEntry {
     pub(super) fn resolve(&mut self, object: &str) -> bool {
         let before = self.diagnostics.len();
         self.diagnostics.retain(|(known, _)| known.object != object);
-        self.diagnostics.len() < before
+        self.unlisted.resolve(object) || self.diagnostics.len() < before
     }
 
     /// The source said something other than a diagnostic. A reset drops all diagnostics but those told right
@@ -161,10 +186,12 @@ impl SourceEntry {
     pub(super) fn said(&mut self, reset: bool) -> bool {
         let current = self.run;
         let before = self.diagnostics.len();
+        let mut fewer = false;
         if reset {
             self.diagnostics.retain(|(_, run)| *run == current);
+            fewer = self.unlisted.keep(current);
         }
         self.run += 1;
-        self.diagnostics.len() < before
+        fewer || self.diagnostics.len() < before
     }
 }

@@ -61,6 +61,14 @@ impl TargetEntry {
     }
 }
 
+impl TargetEntry {
+    /// Returns `true` if a generation is in effect by a pass that ended converged, and by the last one still is: what only
+    /// then could be done may be on its way.
+    pub(super) fn has_verified(&self, verified: Option<u64>, generation: u64) -> bool {
+        self.report.converged && verified >= Some(generation)
+    }
+}
+
 impl Engine {
     /// A pass ended. `result` is the driver's report, or why it failed. Ignored when it is not the pass that runs.
     pub fn pass_ended(

@@ -147,7 +147,9 @@ impl Engine {
         }
         let generation = self.snapshot.generation();
         let mut numbered = false;
-        for entry in self.sources.values_mut() {
+        // What waits to be published is in no generation.
+        let all = self.sources.values_mut();
+        for entry in all.filter(|entry| entry.pace.due().is_none()) {
             for range in entry.tickets.ranges.iter_mut().rev() {
                 if range.generation.is_some() {
                     break;
@@ -223,8 +225,8 @@ impl Engine {
 
     /// Returns `true` if a target has not yet verified a generation.
     fn is_lagging(&self, generation: u64) -> bool {
-        let mut targets = self.targets.keys();
-        targets.any(|id| self.reconciler.verified(*id) < Some(generation))
+        let mut targets = self.targets.iter();
+        targets.any(|(id, entry)| !entry.has_verified(self.reconciler.verified(*id), generation))
     }
 
     /// The conditions that keep records of a source from being in effect, the first [`MOST_LISTED`].
@@ -277,26 +279,39 @@ impl Engine {
             }
         }
         if self.merge.conflict_count() > 0 {
-            let lost =
-                |key: &&RecordKey| entry.records.said(key).is_some() && !self.merge.counts(id, key);
-            let keys: Vec<&RecordKey> = match about {
-                About::All => entry
-                    .records
-                    .keys()
-                    .filter(lost)
-                    .take(MOST_LISTED)
-                    .collect(),
-                About::Keys(keys) => keys.iter().filter(lost).take(MOST_LISTED).collect(),
+            self.add_conflicts(id, entry, about, &mut found);
+        }
+        found
+    }
+
+    /// Adds the conflicts that keep back a record, or a part of one: its route, its service's mode or options.
+    fn add_conflicts(
+        &self,
+        id: SourceId,
+        entry: &SourceEntry,
+        about: &About,
+        found: &mut Vec<Condition>,
+    ) {
+        let keys: Box<dyn Iterator<Item = &RecordKey>> = match about {
+            About::All => Box::new(entry.records.keys()),
+            About::Keys(keys) => Box::new(keys.iter()),
+        };
+        for key in keys {
+            if found.len() >= MOST_LISTED {
+                return;
+            }
+            let Some(record) = entry.records.said(key) else {
+                continue;
             };
-            found.extend(keys.into_iter().map(|key| {
-                let why = "another source has a record of the same key, which counts";
-                Condition::new(ConditionKind::Conflict, why)
-                    .of_source(name.clone())
+            let lost = self.merge.keeps_back(id, record).into_iter();
+            found.extend(lost.map(|lost| {
+                conditions::conflict(lost)
+                    .of_source(entry.descriptor.name.clone())
                     .of_service(key.service.clone())
                     .of_endpoint(key.id.clone())
             }));
         }
-        found
+        found.truncate(MOST_LISTED);
     }
 
     /// What became of a write; `None` if its source is not there.
@@ -334,7 +349,7 @@ impl Engine {
             return Some(status);
         };
         status.conditions = self.kept_back(*id, entry, &range.about);
-        status.lagging = self.lagging(|verified, _| verified >= Some(generation));
+        status.lagging = self.lagging(|verified, entry| entry.has_verified(verified, generation));
         status.in_effect = status.conditions.is_empty() && status.lagging.is_empty();
         Some(status)
     }

@@ -57,7 +57,7 @@ impl Engine {
     pub fn unverified(&self, generation: u64, since: u64) -> Vec<Lagging> {
         self.lagging(|verified, entry| {
             let fresh = entry.last_pass.is_some_and(|ticket| ticket >= since);
-            fresh && verified >= Some(generation) && entry.last_error.is_none()
+            fresh && entry.has_verified(verified, generation) && entry.last_error.is_none()
         })
     }
 
@@ -184,7 +184,7 @@ fn source(entry: &SourceEntry, now: Time) -> SourceStatus {
             .iter()
             .map(|(found, _)| found.clone())
             .collect(),
-        diagnostics_dropped: entry.diagnostics_dropped,
+        diagnostics_dropped: entry.unlisted.len() as u64,
         tickets: tickets::status(entry),
     }
 }

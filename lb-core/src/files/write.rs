@@ -62,15 +62,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<Written> {
         return Ok(Written::Unchanged);
     }
     sweep(folder, name);
-    let mut new = prefix(name);
-    new.push(format!("{:016x}", RandomState::new().hash_one(name)));
-    let made = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let new = random(name);
     let mode = match &old {
         Some(_) => Mode::RUSR | Mode::WUSR,
         None => Mode::from_raw_mode(0o666),
     };
-    let file = File::from(openat(folder, &new, made, mode)?);
-    let written = fill(file, old.as_ref(), bytes)
+    let written = fill(create(folder, &new, mode)?, old.as_ref(), bytes)
         .and_then(|()| Ok(renameat(folder, &new, folder, name)?))
         .and_then(|()| Ok(rustix::fs::fsync(folder)?));
     if written.is_err() {
@@ -78,6 +75,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<Written> {
         let _gone = unlinkat(folder, &new, AtFlags::empty());
     }
     written.map(|()| Written::Replaced)
+}
+
+/// A name beside this one that nobody can know before.
+fn random(name: &OsStr) -> OsString {
+    let mut new = prefix(name);
+    new.push(format!("{:016x}", RandomState::new().hash_one(name)));
+    new
+}
+
+/// Makes a file of this name, where there is nothing yet.
+fn create(folder: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(folder, name, flags, mode)?.into())
 }
 
 /// The regular file of this name, opened without following a link or waiting.
@@ -177,6 +187,48 @@ mod tests {
                 .unwrap()
                 .is_symlink()
         );
+    }
+
+    #[test]
+    fn case_h05_a_new_file_has_a_name_that_nobody_knows_and_takes_no_others_place() {
+        let names: std::collections::BTreeSet<OsString> =
+            (0..100).map(|_| random(OsStr::new("state"))).collect();
+        assert_eq!(names.len(), 100);
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "root's").unwrap();
+        symlink(&victim, folder.path().join("link")).unwrap();
+        symlink("nothing", folder.path().join("dangling")).unwrap();
+        let made = Command::new("mkfifo")
+            .arg(folder.path().join("fifo"))
+            .status();
+        assert!(made.unwrap().success());
+        let opened = File::open(folder.path()).unwrap();
+        for planted in ["victim", "link", "dangling", "fifo"] {
+            let mode = Mode::RUSR | Mode::WUSR;
+            let error = create(opened.as_fd(), OsStr::new(planted), mode).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{planted}");
+        }
+        assert_eq!(fs::read(&victim).unwrap(), b"root's");
+        assert!(!folder.path().join("nothing").exists());
+    }
+
+    #[test]
+    fn case_h05_a_link_in_the_place_of_the_file_gives_nothing_of_its_goal() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, path) = (folder.path().join("victim"), folder.path().join("state"));
+        fs::write(&victim, "same").unwrap();
+        fs::set_permissions(&victim, Permissions::from_mode(0o4646)).unwrap();
+        symlink(&victim, &path).unwrap();
+        assert_eq!(replace(&path, b"same").unwrap(), Written::Replaced);
+        let new = fs::symlink_metadata(&path).unwrap();
+        assert!(new.is_file());
+        assert_ne!(
+            new.mode() & 0o7777,
+            0o646,
+            "neither its content nor its mode"
+        );
+        assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o7777, 0o4646);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Limits;
 use crate::{
     condition::{Condition, ConditionKind},
-    model::Name,
+    model::{Name, leads_to_none},
     source::{Record, RecordKey},
 };
 
@@ -139,8 +139,11 @@ impl Limiter {
             );
             record.routes = [].into();
         }
-        let fits =
-            |route: &crate::model::Route| allow.host(&route.host) && allow.service(&route.service);
+        // What leads to no service takes nothing of one.
+        let fits = |route: &crate::model::Route| {
+            allow.host(&route.host)
+                && (leads_to_none(&route.service) || allow.service(&route.service))
+        };
         if allow.hosts.is_some() || allow.services.is_some() {
             for route in record.routes.iter().filter(|route| !fits(route)).take(8) {
                 match allow.host(&route.host) {

@@ -77,7 +77,7 @@ impl Merge {
             .collect()
     }
 
-    fn describe(&self, conflict: &Conflict) -> Option<Diagnostic> {
+    pub(super) fn describe(&self, conflict: &Conflict) -> Option<Diagnostic> {
         let name = |id: &SourceId| self.sources.name(*id);
         let mut value = None;
         let (object, field, message) = match conflict {

@@ -29,6 +29,7 @@
 mod addresses;
 mod claims;
 mod conflicts;
+mod effect;
 mod floors;
 mod options;
 mod routes;
@@ -89,6 +90,11 @@ impl Merge {
             let mut shown = claims.shown.iter(&key.id);
             shown.any(|(_, (own, _))| *own == source)
         })
+    }
+
+    /// Returns `true` if two sources may add to each other's services.
+    pub(crate) fn share_services(&self, one: SourceId, other: SourceId) -> bool {
+        self.sources.share(one, other)
     }
 
     /// Adds a source with the lowest precedence so far. All sources added by their name share services.
@@ -284,6 +290,7 @@ impl Merge {
         let first = modes.next();
         let differ = modes.any(|mode| Some(mode) != first);
         self.conflicts.mark(Conflict::Mode(service.clone()), differ);
+        self.routes.set_mode(service, claimed.mode());
         match claimed.mode() {
             Some(mode) => {
                 edit.set_service(service, mode);
@@ -369,8 +376,8 @@ fn winners(
         if !local {
             waits = true;
         } else if !known {
-            let name = format!("{}:{}", sources.name(claim.0), key.id);
-            shown.others.push((Name::from_text(&name), claim.clone()));
+            let name = sources.local_name(claim.0, &key.id);
+            shown.others.push((name, claim.clone()));
         }
     }
     (shown, waits)

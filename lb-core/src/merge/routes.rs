@@ -13,19 +13,26 @@ use super::{
     floors::Floors,
 };
 use crate::{
-    model::{Mode, Name, PathMatch, Route, RouteHost, SnapshotEdit},
+    model::{
+        Mode, Name, PathMatch, Rank, Route, RouteHost, SnapshotEdit, is_withheld, nowhere,
+        withheld, withheld_tcp,
+    },
     source::Record,
 };
 
-/// All routes that records in effect ask for. Routes of HTTP and of TCP services live in different spaces.
+/// All routes that records in effect ask for. Routes that lead to HTTP and to TCP services live in different spaces,
+/// whatever the record says of itself that asks for them. A withheld route leads to no service: it is in the space of its
+/// record's service, and in that of the record where these differ, as it may be meant to protect either.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     hosts: BTreeMap<HostKey, Host>,
     dirty: BTreeSet<HostKey>,
     /// How many claims there are of each priority.
     priorities: BTreeMap<i32, usize>,
-    /// The hosts of routes that lead to a service of another record, by that service.
-    foreign: BTreeMap<Name, BTreeMap<HostKey, usize>>,
+    /// How many records in effect ask for each route, by the service that it leads to or, if it is withheld, was meant for.
+    leading: BTreeMap<Name, BTreeMap<(RouteHost, Spot, Asks), usize>>,
+    /// The modes of services, but for HTTP: also a service that there is not is one of HTTP.
+    modes: BTreeMap<Name, Mode>,
     /// How many places each route of the snapshot holds.
     shown: BTreeMap<Route, usize>,
     /// Some priority is not the one that its source asks for.
@@ -34,8 +41,11 @@ pub(super) struct Routes {
 
 pub(super) type HostKey = (Mode, RouteHost);
 
-/// A path of a host, and a priority.
-pub(super) type Spot = (PathMatch, i32);
+/// The source of a route, and where it leads.
+type Asks = (SourceId, Leads);
+
+/// A path of a host, a priority, and a place among the routes of a scheme.
+pub(super) type Spot = (PathMatch, i32, Option<Rank>);
 
 /// Where a route applies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,15 +54,22 @@ pub(super) struct Place {
     pub(super) priority: i32,
     pub(super) host: RouteHost,
     pub(super) path: PathMatch,
+    pub(super) rank: Option<Rank>,
+}
+
+impl Place {
+    fn spot(&self) -> Spot {
+        (self.path.clone(), self.priority, self.rank.clone())
+    }
 }
 
 /// All routes of one host.
 #[derive(Debug, Default)]
 struct Host {
     /// How many records in effect ask for each place, by source.
-    claims: BTreeMap<Spot, BTreeMap<(SourceId, Leads), usize>>,
+    claims: BTreeMap<Spot, BTreeMap<Asks, usize>>,
     /// Who has each place.
-    winners: BTreeMap<Spot, (SourceId, Leads)>,
+    winners: BTreeMap<Spot, Asks>,
     shown: BTreeMap<Spot, Route>,
     /// The places of which there is a conflict.
     told: BTreeSet<Conflict>,
@@ -71,30 +88,69 @@ impl Routes {
     /// Counts the routes of a record that comes into effect, or no longer is.
     pub(super) fn count(&mut self, id: SourceId, record: &Record, add: bool) {
         for route in record.routes.iter() {
-            let key = (record.mode, route.host.clone());
-            if route.service != record.key.service {
-                let named = self.foreign.entry(route.service.clone()).or_default();
-                count(named, key.clone(), add);
-                if named.is_empty() {
-                    self.foreign.remove(&route.service);
-                }
+            let spot = (route.path.clone(), route.priority, route.rank.clone());
+            let asks = (id, Leads::of(route));
+            let is_withheld = is_withheld(&route.service);
+            let service = match is_withheld {
+                true => &record.key.service,
+                false => &route.service,
+            };
+            let leading = self.leading.entry(service.clone()).or_default();
+            let known = (route.host.clone(), spot.clone(), asks.clone());
+            count(leading, known, add);
+            if leading.is_empty() {
+                self.leading.remove(service);
             }
             count(&mut self.priorities, route.priority, add);
-            let host = self.hosts.entry(key.clone()).or_default();
-            let spot = (route.path.clone(), route.priority);
-            let claims = host.claims.entry(spot.clone()).or_default();
-            count(claims, (id, Leads::of(route)), add);
-            if claims.is_empty() {
-                host.claims.remove(&spot);
+            if is_withheld {
+                let own = (record.mode, route.host.clone());
+                self.claim(own, spot.clone(), asks.clone(), add);
             }
-            self.dirty.insert(key);
+            let mode = self.mode(service);
+            self.claim((mode, route.host.clone()), spot, asks, add);
+        }
+    }
+
+    fn claim(&mut self, key: HostKey, spot: Spot, (id, leads): Asks, add: bool) {
+        let asks = (id, leads.in_space(key.0));
+        let host = self.hosts.entry(key.clone()).or_default();
+        let claims = host.claims.entry(spot.clone()).or_default();
+        count(claims, asks, add);
+        if claims.is_empty() {
+            host.claims.remove(&spot);
+        }
+        self.dirty.insert(key);
+    }
+
+    fn mode(&self, service: &Name) -> Mode {
+        self.modes.get(service).copied().unwrap_or_default()
+    }
+
+    /// Updates the mode of a service, and with it the space of the routes that lead there.
+    pub(super) fn set_mode(&mut self, service: &Name, mode: Option<Mode>) {
+        let (before, mode) = (self.mode(service), mode.unwrap_or_default());
+        if before == mode {
+            return;
+        }
+        match mode == Mode::default() {
+            true => self.modes.remove(service),
+            false => self.modes.insert(service.clone(), mode),
+        };
+        let leading = self.leading.get(service).cloned().unwrap_or_default();
+        for ((host, spot, asks), records) in leading {
+            for _ in 0..records {
+                self.claim((mode, host.clone()), spot.clone(), asks.clone(), true);
+                self.claim((before, host.clone()), spot.clone(), asks.clone(), false);
+            }
         }
     }
 
     /// A service belongs to other sources now: so may routes that lead there from elsewhere.
     pub(super) fn service_changed(&mut self, service: &Name) {
-        let named = self.foreign.get(service).into_iter().flatten();
-        self.dirty.extend(named.map(|(key, _)| key.clone()));
+        let mode = self.mode(service);
+        let leading = self.leading.get(service).into_iter().flatten();
+        self.dirty
+            .extend(leading.map(|((host, ..), _)| (mode, host.clone())));
     }
 
     /// Looks at every host again.
@@ -105,31 +161,36 @@ impl Routes {
     /// The source and route that has a place.
     pub(super) fn winner(&self, place: &Place) -> Option<&(SourceId, Leads)> {
         let host = self.hosts.get(&(place.mode, place.host.clone()))?;
-        host.winners.get(&(place.path.clone(), place.priority))
+        host.winners.get(&place.spot())
+    }
+
+    /// Returns `true` if the requests of a place go where `route` leads.
+    pub(super) fn leads(&self, place: &Place, route: &Route) -> bool {
+        let winner = self.winner(place);
+        winner.is_some_and(|(_, leads)| *leads == Leads::of(route).in_space(place.mode))
     }
 
     /// All that ask for a place, by precedence.
     pub(super) fn claims(&self, place: &Place) -> impl Iterator<Item = &(SourceId, Leads)> {
         let host = self.hosts.get(&(place.mode, place.host.clone()));
-        let claims = host.and_then(|host| host.claims.get(&(place.path.clone(), place.priority)));
+        let claims = host.and_then(|host| host.claims.get(&place.spot()));
         claims.into_iter().flat_map(BTreeMap::keys)
     }
 
     /// The priority at which the route of a place counts.
     pub(super) fn priority(&self, place: &Place) -> Option<i32> {
         let host = self.hosts.get(&(place.mode, place.host.clone()))?;
-        let spot = (place.path.clone(), place.priority);
-        host.shown.get(&spot).map(|route| route.priority)
+        host.shown.get(&place.spot()).map(|route| route.priority)
     }
 
     /// The route of another source that takes all requests of a place.
     pub(super) fn coverer(&self, place: &Place, sources: &Sources) -> Option<&(SourceId, Leads)> {
         let host = self.hosts.get(&(place.mode, place.host.clone()))?;
-        let claims = host.claims.get(&(place.path.clone(), place.priority))?;
+        let claims = host.claims.get(&place.spot())?;
         let (id, _) = claims.keys().next()?;
         host.winners
             .iter()
-            .find(|((path, _), (other, _))| {
+            .find(|((path, ..), (other, _))| {
                 *other < *id
                     && !sources.share(*other, *id)
                     && covers(&place.host, path, &place.path)
@@ -192,7 +253,11 @@ impl Routes {
     fn floors(&self) -> Floors {
         let mut floors = Floors::default();
         for ((mode, host), routes) in &self.hosts {
-            for ((_, priority), (id, _)) in &routes.winners {
+            for ((_, priority, _), (id, leads)) in &routes.winners {
+                // What serves nothing takes nothing from a later source either.
+                if leads.service == nowhere() {
+                    continue;
+                }
                 floors.add(*mode, host, *id, *priority);
             }
         }
@@ -303,12 +368,13 @@ impl Host {
         let mut shown: BTreeMap<Spot, Route> = BTreeMap::new();
         let mut told = BTreeSet::new();
         for (spot, claims) in self.claims.iter().rev() {
-            let (path, priority) = spot;
+            let (path, priority, rank) = spot;
             let place = Place {
                 mode: *mode,
                 priority: *priority,
                 host: own.clone(),
                 path: path.clone(),
+                rank: rank.clone(),
             };
             let winner = self.winners.get(spot);
             if claims
@@ -327,11 +393,18 @@ impl Host {
             let floor = lowest(floors, *mode, own, *id, sources);
             let counts = floor.map_or(*priority, |floor| floor.min(*priority));
             // Of one path, the greater priority came first: another one that is lowered to the same counts no more.
-            let mut same = shown.range((path.clone(), i32::MIN)..=(path.clone(), i32::MAX));
-            if counts != *priority && same.any(|(_, route)| route.priority == counts) {
+            let mut same = shown
+                .range((path.clone(), i32::MIN, None)..)
+                .take_while(|((other, ..), _)| other == path);
+            let is_same =
+                |(spot, route): (&Spot, &Route)| spot.2 == *rank && route.priority == counts;
+            if counts != *priority && same.any(is_same) {
                 continue;
             }
-            shown.insert(spot.clone(), leads.route(own, path, counts));
+            let mut route = leads.route(own, path, counts);
+            // No rank of a source is compared with that of another one that it shares nothing with.
+            route.rank = rank.clone().map(|rank| sources.ranked(*id, rank));
+            shown.insert(spot.clone(), route);
         }
         (shown, told)
     }
@@ -354,6 +427,17 @@ impl Leads {
             redirect_https: Reverse(route.redirect_https),
             strip_prefix: Reverse(route.strip_prefix),
         }
+    }
+
+    /// The same among the routes of this mode: what is withheld has a name for each.
+    fn in_space(mut self, mode: Mode) -> Self {
+        if is_withheld(&self.service) {
+            self.service = match mode {
+                Mode::Http => withheld(),
+                Mode::Tcp => withheld_tcp(),
+            };
+        }
+        self
     }
 
     fn route(&self, host: &RouteHost, path: &PathMatch, priority: i32) -> Route {
@@ -385,7 +469,8 @@ mod tests {
     #[test]
     fn the_paths_that_cover_one_are_those_that_contain_it() {
         let all: Vec<PathMatch> = [
-            "/", "/a", "^/a", "=/a", "^/ab", "/ab", "/a/b", "^/a/b", "=/a/b", "^/a.b", "=/a.b",
+            "/", "/a", "^/a", "^/a/", "=/a", "^/ab", "/ab", "/a/b", "^/a/b", "=/a/b", "^/a.b",
+            "=/a.b",
         ]
         .iter()
         .map(|text| text.parse().unwrap())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SourceId;
 use crate::{
-    model::Name,
+    model::{Name, Rank},
     source::{Descriptor, Trust},
 };
 
@@ -53,6 +53,11 @@ impl Sources {
         self.all.remove(&id);
     }
 
+    /// The name of an endpoint of a source in which its own name means another endpoint than elsewhere.
+    pub(super) fn local_name(&self, id: SourceId, endpoint: &Name) -> Name {
+        Name::from_text(&format!("{}:{endpoint}", self.name(id)))
+    }
+
     pub(super) fn name(&self, id: SourceId) -> &str {
         self.all
             .get(&id)
@@ -66,6 +71,18 @@ impl Sources {
                 (Some(one), Some(other)) => one.trust == other.trust,
                 _ => false,
             }
+    }
+
+    /// The rank of a route of a source: it is compared with those of sources of the same trust only.
+    pub(super) fn ranked(&self, id: SourceId, rank: Rank) -> Rank {
+        let known = self.all.get(&id);
+        match known.and_then(|known| known.trust.label()) {
+            Some(label) => {
+                let scheme = Name::from_text(&format!("{}:{label}", rank.scheme));
+                rank.with_scheme(scheme)
+            }
+            None => rank,
+        }
     }
 
     pub(super) fn has_local_ids(&self, id: SourceId) -> bool {

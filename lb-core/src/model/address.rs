@@ -167,6 +167,11 @@ mod tests {
             "127.0.0.1:1",
             "10.0.0.1:65535",
             "169.254.1.1:80",
+            // Linux connects to each of these, and HAProxy 2.2 to 3.4 was seen to serve them in a network of their own.
+            "0.0.0.1:80",
+            "0.1.2.3:80",
+            "240.0.0.1:80",
+            "255.255.255.254:80",
             "[::1]:80",
             "[fd00::1]:80",
             "[::ffff:10.0.0.1]:80",

@@ -4,13 +4,14 @@ use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::{Name, Rank};
 
 /// One rule: requests for this host and path belong to this service.
 ///
 /// Routes order by priority, the greater first, across all hosts and paths. Of equal priority, the more specific goes
 /// first: exact host before wildcard before any, exact path before prefix, longer before shorter, and of one text the prefix
-/// that ends on a segment border before the one that does not. The first route that matches a request gets it.
+/// that ends on a segment border before the one that does not. The first route that matches a request gets it. Where that
+/// route has a [rank](Self::rank), the first by rank of all routes of its scheme that match gets it ([`Route::taker`]).
 ///
 /// ```
 /// use lb_core::{PathMatch, Route, RouteHost};
@@ -24,7 +25,6 @@ use super::Name;
 #[non_exhaustive]
 pub struct Route {
     /// Which hosts (for TCP services: which server names of the TLS handshake).
-    #[serde(default)]
     pub host: RouteHost,
     /// Which paths.
     #[serde(default)]
@@ -32,10 +32,12 @@ pub struct Route {
     /// Who serves them.
     pub service: Name,
     /// The greater goes first, whatever the hosts and paths are: a path of any host goes before the route of one host if
-    /// its priority is greater. Defaults to 0. Routes of a scheme that ranks by the length of a rule (Traefik) have that
-    /// length here.
+    /// its priority is greater. Defaults to 0, which routes with a rank have.
     #[serde(default)]
     pub priority: i32,
+    /// Its place among the routes of its scheme, where that scheme has an order of its own. Defaults to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<Rank>,
     /// If `true`, the matched path prefix is taken off before the request goes to the service: with `/api`, a request for
     /// `/api/v1` becomes one for `/v1`, and one for `/api` becomes `/`. Defaults to `false`. Not for TCP services.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -63,6 +65,7 @@ impl Route {
             path,
             service,
             priority: 0,
+            rank: None,
             strip_prefix: false,
             redirect_https: false,
         }
@@ -73,6 +76,60 @@ impl Route {
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
+    }
+
+    /// The same route with a place among the routes of its scheme.
+    #[must_use]
+    pub fn with_rank(mut self, rank: Rank) -> Self {
+        self.rank = Some(rank);
+        self
+    }
+
+    /// Returns the route of `routes` that gets a request: of the first that matches by the order of routes, or, where that
+    /// one has a rank, the first by rank of those of its scheme.
+    ///
+    /// ```
+    /// use lb_core::{Name, Route, model::Rank};
+    ///
+    /// let route = |host: &str, path: &str, service: &str| {
+    ///     Route::new(host.parse().unwrap(), path.parse().unwrap(), service.parse().unwrap())
+    /// };
+    /// let rank = |number| Rank::new("traefik".parse().unwrap(), number);
+    /// let routes = [
+    ///     route("*", "/acme", "acme").with_rank(rank(42)),
+    ///     route("shop.example", "/", "shop").with_rank(rank(20)),
+    ///     route("docs.example", "/", "docs"),
+    /// ];
+    /// let taker = |host, path| Route::taker(&routes, host, path).unwrap().service.as_str();
+    /// assert_eq!(taker("shop.example", "/acme"), "acme", "the longer rule of the same scheme");
+    /// assert_eq!(taker("docs.example", "/acme"), "docs", "not of that scheme");
+    /// ```
+    pub fn taker<'a>(
+        routes: impl IntoIterator<Item = &'a Self>,
+        host: &str,
+        path: &str,
+    ) -> Option<&'a Self> {
+        let matching: Vec<&Self> = routes
+            .into_iter()
+            .filter(|route| route.host.matches(host) && route.path.matches(path))
+            .collect();
+        let first = matching.iter().copied().min()?;
+        let Some(rank) = &first.rank else {
+            return Some(first);
+        };
+        let same = matching.iter().copied().filter(|route| {
+            let its = route.rank.as_ref();
+            its.is_some_and(|its| its.scheme == rank.scheme)
+        });
+        same.min_by(|one, other| one.cmp_by_rank(other))
+    }
+
+    /// The order of routes of one scheme: by rank, then by specificity.
+    #[must_use]
+    pub fn cmp_by_rank(&self, other: &Self) -> Ordering {
+        self.rank
+            .cmp(&other.rank)
+            .then_with(|| self.cmp_by_place(other))
     }
 
     /// The same route, which takes its path prefix off requests or does not.
@@ -90,17 +147,27 @@ impl Route {
     }
 }
 
+impl Route {
+    /// By specificity, and what makes the order total.
+    fn cmp_by_place(&self, other: &Self) -> Ordering {
+        self.host
+            .cmp(&other.host)
+            .then_with(|| self.path.cmp(&other.path))
+            .then_with(|| self.rank.cmp(&other.rank))
+            .then_with(|| self.service.cmp(&other.service))
+            // The stricter first: where two of one service differ in it only, the one that redirects is in effect.
+            .then_with(|| other.redirect_https.cmp(&self.redirect_https))
+            .then_with(|| other.strip_prefix.cmp(&self.strip_prefix))
+            .then_with(|| other.priority.cmp(&self.priority))
+    }
+}
+
 impl Ord for Route {
     fn cmp(&self, other: &Self) -> Ordering {
         other
             .priority
             .cmp(&self.priority)
-            .then_with(|| self.host.cmp(&other.host))
-            .then_with(|| self.path.cmp(&other.path))
-            .then_with(|| self.service.cmp(&other.service))
-            // The stricter first: where two of one service differ in it only, the one that redirects is in effect.
-            .then_with(|| other.redirect_https.cmp(&self.redirect_https))
-            .then_with(|| other.strip_prefix.cmp(&self.strip_prefix))
+            .then_with(|| self.cmp_by_place(other))
     }
 }
 
@@ -177,7 +244,7 @@ impl FromStr for RouteHost {
     type Err = InvalidRoute;
 
     fn from_str(text: &str) -> Result<Self, InvalidRoute> {
-        if text.is_empty() || text == "*" {
+        if text == "*" {
             return Ok(Self::Any);
         }
         let (wildcard, domain) = match text.strip_prefix("*.") {
@@ -228,7 +295,7 @@ impl fmt::Display for RouteHost {
     }
 }
 
-/// The paths of a route. Written `/a/b` for a prefix that ends on a segment border, `=/a/b` for one path, `^/a/b` for every
+/// The paths of a route, in normal form: without `//`, `.`, `..`, codes such as `%2f` and parameters such as `;x`. Written `/a/b` for a prefix that ends on a segment border, `=/a/b` for one path, `^/a/b` for every
 /// path that begins with this text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -237,8 +304,8 @@ pub enum PathMatch {
     Exact(Arc<str>),
     /// This path and everything below it: `/a` matches `/a` and `/a/b`, not `/ab`. `/` matches everything.
     Prefix(Arc<str>),
-    /// Every path that begins with this text, on a segment border or not: `^/a` matches `/a`, `/a/b` and `/ab`. One that
-    /// ends in `/` is read as a [`Prefix`](Self::Prefix). Goes with no `strip_prefix`.
+    /// Every path that begins with this text, on a segment border or not: `^/a` matches `/a`, `/a/b` and `/ab`; `^/a/`
+    /// matches `/a/b`, not `/a`. `^/` is every path. Goes with `strip_prefix` only where it ends in `/`.
     Beginning(Arc<str>),
 }
 
@@ -290,7 +357,7 @@ impl PathMatch {
     #[must_use]
     pub fn by_segments(self) -> Self {
         match self {
-            Self::Beginning(path) => Self::Prefix(path),
+            Self::Beginning(path) => Self::Prefix(path.trim_end_matches('/').into()).or_root(),
             other => other,
         }
     }
@@ -328,19 +395,14 @@ impl FromStr for PathMatch {
             Some((sign @ ("=" | "^"), path)) => (sign, path),
             _ => ("", text),
         };
-        let path_fits = path.starts_with('/')
-            && path.len() <= 1024
-            && path
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'\\' | b'"'));
-        if !path_fits {
+        if !path.starts_with('/') || path.len() > 1024 || !is_normal(path) {
             return Err(InvalidRoute::Path {
                 path: text.to_owned(),
             });
         }
         Ok(if sign == "=" {
             Self::Exact(path.into())
-        } else if sign == "^" && !path.ends_with('/') {
+        } else if sign == "^" && path.len() > 1 {
             Self::Beginning(path.into())
         } else if path.len() > 1 {
             // `/a/` and `/a` are the same wish; one spelling keeps them from being two routes.
@@ -349,6 +411,15 @@ impl FromStr for PathMatch {
             Self::any()
         })
     }
+}
+
+/// Returns `true` if no program reads the path in another way: it has no codes, no parameters, no empty segment but the last,
+/// and no `.` and `..`. A request is compared in the same form.
+fn is_normal(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&b);
+    path.bytes().all(plain)
+        && !path.contains("//")
+        && !path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 impl PathMatch {
@@ -385,6 +456,41 @@ impl fmt::Display for PathMatch {
     }
 }
 
+/// Reads the host and the path of a route that is written as one text: `shop.example/api`, `*.example`, `*/static`,
+/// `shop.example=/health`, `shop.example^/admin`. Without a path it is every path.
+///
+/// A route of every host begins with `*`. What begins with the path is refused: an unset variable leaves it behind of
+/// `${HOST}/`, and must not publish a service on every host.
+///
+/// ```
+/// use lb_core::model::parse_route;
+///
+/// let (host, path) = parse_route("*/static").unwrap();
+/// assert_eq!((host.to_string(), path.to_string()), ("*".to_owned(), "/static".to_owned()));
+/// assert!(parse_route("/static").unwrap_err().to_string().contains("*/static"));
+/// ```
+///
+/// # Errors
+/// [`InvalidRoute`] that names the part.
+pub fn parse_route(text: &str) -> Result<(RouteHost, PathMatch), InvalidRoute> {
+    let border = ["=/", "^/", "/"]
+        .iter()
+        .filter_map(|begin| text.find(begin))
+        .min()
+        .unwrap_or(text.len());
+    let (host, path) = text.split_at_checked(border).unwrap_or((text, ""));
+    if host.is_empty() {
+        return Err(InvalidRoute::NoHost {
+            route: text.to_owned(),
+        });
+    }
+    let path = match path {
+        "" => PathMatch::any(),
+        path => path.parse()?,
+    };
+    Ok((host.parse()?, path))
+}
+
 /// Why a text is no part of a [`Route`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -395,9 +501,17 @@ pub enum InvalidRoute {
         /// The text given.
         host: String,
     },
+    /// A route is written without a host, as an unset variable leaves it.
+    #[error(
+        "route is {route:?}, expected a host first: shop.example{route}, or *{route} for every host"
+    )]
+    NoHost {
+        /// The text given.
+        route: String,
+    },
     /// The path is no path prefix or exact path.
     #[error(
-        "path is {path:?}, expected a prefix such as /api or ^/api, or an exact path such as =/api, of at most 1024 printable ASCII characters without ? # \\ \""
+        "path is {path:?}, expected a prefix such as /api or ^/api, or an exact path such as =/api, of at most 1024 letters, digits and - . _ ~ ! $ & ' ( ) * + , = : @ /, without //, /./ and /../"
     )]
     Path {
         /// The text given.
@@ -421,7 +535,7 @@ mod tests {
             assert_eq!(path.matches(request), expected, "{request}");
         }
         assert!(PathMatch::any().matches("/anything"));
-        assert_eq!("//".parse::<PathMatch>().unwrap(), PathMatch::any());
+        assert_eq!("/a/".parse::<PathMatch>(), "/a".parse());
     }
 
     #[test]
@@ -439,8 +553,12 @@ mod tests {
             assert_eq!(path.matches(request), expected, "{request}");
         }
         let read = |text: &str| text.parse::<PathMatch>().unwrap();
-        assert_eq!(read("^/admin/"), read("/admin"));
         assert_eq!(read("^/"), PathMatch::any());
+        let below = read("^/admin/");
+        assert_eq!(below.to_string(), "^/admin/");
+        assert!(below.matches("/admin/") && below.matches("/admin/x"));
+        assert!(!below.matches("/admin") && !below.matches("/administration"));
+        assert_eq!(below.by_segments(), read("/admin"));
         for (outer, inner, expected) in [
             ("^/a", "/a", true),
             ("^/a", "^/ab", true),
@@ -452,6 +570,12 @@ mod tests {
             ("=/a", "^/a", false),
             ("=/a", "=/a", true),
             ("^/ab", "^/a", false),
+            ("/a", "^/a/", true),
+            ("^/a", "^/a/", true),
+            ("^/a/", "/a/b", true),
+            ("^/a/", "=/a/", true),
+            ("^/a/", "/a", false),
+            ("^/a/", "=/a", false),
         ] {
             assert_eq!(
                 read(outer).contains(&read(inner)),
@@ -502,6 +626,30 @@ mod tests {
         shuffled.reverse();
         shuffled.sort();
         assert_eq!(shuffled, ordered);
+    }
+
+    #[test]
+    fn s03_a_route_without_a_host_is_refused() {
+        for route in ["/", "/x", "=/x", "^/x", ""] {
+            let error = parse_route(route).unwrap_err().to_string();
+            assert!(error.contains(&format!("*{route} ")), "{error}");
+        }
+        assert!("".parse::<RouteHost>().is_err());
+        for (route, expected) in [
+            ("*", "*/"),
+            ("*/", "*/"),
+            ("*/x", "*/x"),
+            ("*=/x", "*=/x"),
+            ("A.example", "a.example/"),
+            ("*.example^/x", "*.example^/x"),
+            ("a.example/x=/y", "a.example/x=/y"),
+        ] {
+            let (host, path) = parse_route(route).unwrap();
+            assert_eq!(format!("{host}{path}"), expected);
+        }
+        for route in [".example", "*./x", "a b/x", "a^", "a/x;y"] {
+            assert!(parse_route(route).is_err(), "{route}");
+        }
     }
 
     #[test]

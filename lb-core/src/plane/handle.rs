@@ -89,6 +89,8 @@ impl Handle {
     /// The state of everything now.
     #[must_use]
     pub fn status(&self) -> Status {
+        // What time alone brings about is judged here too: the task that does so otherwise may be kept from its turn.
+        self.shared.with(Engine::refresh_waiting);
         self.shared.read(|engine, now| engine.status(now))
     }
 
@@ -155,7 +157,12 @@ impl Handle {
         };
         let mut begun: Option<(u64, u64)> = None;
         let mut look = || {
-            if begun.is_none() && self.shared.read(|engine, _| unread(engine).is_empty()) {
+            // Asked once: what is taken in a moment later is looked at next time.
+            let left = match begun {
+                Some(_) => Vec::new(),
+                None => self.shared.read(|engine, _| unread(engine)),
+            };
+            if begun.is_none() && left.is_empty() {
                 begun = Some(self.shared.with(|engine, now| {
                     engine.flush(now);
                     let since = engine.request_pass(now);
@@ -164,10 +171,7 @@ impl Handle {
             }
             self.shared.read(|engine, _| Reconciled {
                 generation: begun.map_or_else(|| engine.snapshot().generation(), |begun| begun.0),
-                unread: match begun {
-                    Some(_) => Vec::new(),
-                    None => unread(engine),
-                },
+                unread: left,
                 lagging: match begun {
                     Some((generation, since)) => engine.unverified(generation, since),
                     None => Vec::new(),
@@ -238,13 +242,18 @@ impl Handle {
         let all_done = async {
             loop {
                 progress.borrow_and_update();
-                if settled(&look()) || progress.changed().await.is_err() {
-                    return;
+                let seen = look();
+                if settled(&seen) || progress.changed().await.is_err() {
+                    return seen;
                 }
             }
         };
         tokio::select! {
-            _ = tokio::time::timeout(limit, all_done) => {}
+            done = tokio::time::timeout(limit, all_done) => {
+                if let Ok(seen) = done {
+                    return Ok(seen);
+                }
+            }
             () = self.commands.closed() => return Err(PlaneError::Closed),
         }
         Ok(look())

@@ -81,7 +81,9 @@ impl Shared {
         let result = input(&mut state.engine, now);
         let after = self.carry_out(&mut state, now);
         drop(state);
-        if before != after {
+        // Where the next deadline is later than before, the loop finds that when it wakes for the one before.
+        let is_earlier = after.is_some_and(|after| before.is_none_or(|before| after < before));
+        if is_earlier {
             self.wake.notify_one();
         }
         result

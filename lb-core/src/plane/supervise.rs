@@ -6,7 +6,7 @@ use super::shared::Shared;
 use crate::{
     backoff::{Backoff, BackoffConfig, Jitter},
     chain::chain,
-    engine::{AttemptEnd, EndKind},
+    engine::{AttemptEnd, EndKind, silence},
     merge::SourceId,
     source::{Admission, Descriptor, Protocol, Sink, Source, SourceError, Update, Violation},
     time::Time,
@@ -60,7 +60,7 @@ impl Supervise {
                 End::Returned(Err(SourceError::Closed(_))) => return,
                 End::Returned(Err(error)) => (kind_of(error), chain(error)),
                 End::Returned(Ok(())) => (EndKind::Passing, "the attempt ended".to_owned()),
-                End::Silent(bound) => (EndKind::Passing, format!("silent for more than {bound:?}")),
+                End::Silent(bound) => (EndKind::Passing, silence(*bound)),
                 End::Violated(violation) => (EndKind::Failed, violation.to_string()),
             };
             if kind == EndKind::Ended {

@@ -71,6 +71,9 @@ pub struct Descriptor {
     pub local_ids: bool,
     /// What it may ask for. Defaults to [`Limits::default`].
     pub limits: Limits,
+    /// If `true`, nothing that it reports is in effect before each earlier source that it shares no services with has told
+    /// everything once. Defaults to `false`.
+    pub yields: bool,
     trust: Option<Name>,
     /// How far the program has written to the source, where it is one that the program writes to. The source reports
     /// each of these revisions, or a later one, as the cursor of an update.
@@ -88,6 +91,7 @@ impl Descriptor {
             resumable: false,
             local_ids: false,
             limits: Limits::default(),
+            yields: false,
             trust: None,
             written: None,
         }

@@ -17,6 +17,17 @@ enum TrustOf {
     Label(Name),
 }
 
+impl Trust {
+    /// A text that each trust has for itself; none for the one of all sources without a description.
+    pub(crate) fn label(&self) -> Option<String> {
+        match &self.0 {
+            TrustOf::All => None,
+            TrustOf::Kind(kind) => Some((*kind).to_owned()),
+            TrustOf::Label(label) => Some(format!("trust:{label}")),
+        }
+    }
+}
+
 impl Descriptor {
     /// The same source, sharing services with the sources of this label. Without a label it shares them with the sources
     /// of its [kind](Self::kind) that have none either.
@@ -30,6 +41,14 @@ impl Descriptor {
     #[must_use]
     pub fn with_local_ids(mut self) -> Self {
         self.local_ids = true;
+        self
+    }
+
+    /// The same source, of which nothing is in effect before each earlier source that it shares no services with has told
+    /// everything once: until then it is not known what is theirs.
+    #[must_use]
+    pub fn yielding(mut self) -> Self {
+        self.yields = true;
         self
     }
 
@@ -87,7 +106,8 @@ impl Restricted {
         }
     }
 
-    /// The same source, sharing services with the sources of this label.
+    /// The same source, sharing services with the sources of this label, and [yielding](Descriptor::yielding) to all
+    /// others.
     #[must_use]
     pub fn with_trust(mut self, label: Name) -> Self {
         self.trust = Some(label);
@@ -108,6 +128,7 @@ impl Source for Restricted {
         let mut descriptor = self.source.describe();
         if let Some(trust) = &self.trust {
             descriptor.trust = Some(trust.clone());
+            descriptor.yields = true;
         }
         if let Some(limits) = &self.limits {
             descriptor.limits = limits.clone();

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Endpoint, Mode, Name, OnDown, Route, ServiceOptions};
-use crate::text;
+use crate::{
+    credentials::{hidden, hidden_in_value},
+    text,
+};
 
 /// Identifies a record within one source: the endpoint's service and its name there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -197,14 +200,16 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// The same diagnostic, fit to be logged and listed: escaped, and bounded in size.
+    /// The same diagnostic, fit to be logged and listed: without credentials, escaped, and bounded in size.
     #[must_use]
     pub fn bounded(self) -> Self {
         Self {
             object: text::cleaned(self.object, text::OBJECT),
             field: self.field.map(|field| text::cleaned(field, text::VALUE)),
-            value: self.value.map(|value| text::cleaned(value, text::VALUE)),
-            message: text::cleaned(self.message, text::MESSAGE),
+            value: self
+                .value
+                .map(|value| text::cleaned(hidden_in_value(&value).into_owned(), text::VALUE)),
+            message: text::cleaned(hidden(&self.message).into_owned(), text::MESSAGE),
             severity: self.severity,
         }
     }

@@ -38,6 +38,7 @@ struct State {
     closed: bool,
     again: Option<Duration>,
     unmet: Vec<Unmet>,
+    unsettled: bool,
 }
 
 impl FakeDriver {
@@ -102,6 +103,11 @@ impl FakeTarget {
         self.lock().unmet = unmet;
     }
 
+    /// Makes passes end with something still on its way, or no longer.
+    pub fn set_settled(&self, settled: bool) {
+        self.lock().unsettled = !settled;
+    }
+
     /// The target gives a reason for a pass.
     pub fn call_attention(&self) {
         self.attention.notify_one();
@@ -149,7 +155,7 @@ impl Driver for FakeDriver {
             applied: usize::from(!same),
             again: state.again.take(),
             unmet: state.unmet.clone(),
-            converged: true,
+            converged: !state.unsettled,
             ..Report::default()
         })
     }

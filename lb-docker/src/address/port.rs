@@ -23,7 +23,7 @@ pub(crate) fn port(want: Option<u16>, exposed: &BTreeSet<u16>) -> Result<(u16, S
         (Some(_), Some(_)) => {
             let all: Vec<_> = exposed.iter().map(u16::to_string).collect();
             Err(format!(
-                "it exposes the TCP ports {} and no label names one of them",
+                "it exposes the TCP ports {} and no label such as lb.port names one of them",
                 all.join(", ")
             ))
         }

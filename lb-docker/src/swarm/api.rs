@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::api::lenient;
+use crate::{
+    api::lenient,
+    budget::{Labelled, size},
+    container::{Excess, few},
+};
 
 /// A Swarm object's place in the managers' log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +29,26 @@ pub(crate) struct ListedService {
     pub(crate) endpoint: ServiceEndpoint,
     #[serde(rename = "UpdateStatus", default, deserialize_with = "lenient")]
     pub(crate) update_status: UpdateStatus,
+    /// If set, its labels were not kept.
+    #[serde(skip)]
+    pub(crate) excess: Option<Excess>,
+}
+
+impl Labelled for ListedService {
+    fn label_size(&self) -> usize {
+        size(
+            self.spec
+                .labels
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        )
+    }
+
+    fn drop_labels(&mut self) {
+        let bytes = self.label_size();
+        self.spec.labels = few(std::mem::take(&mut self.spec.labels));
+        self.excess = Some(Excess::OfAll { bytes });
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

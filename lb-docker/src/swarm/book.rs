@@ -40,7 +40,7 @@ pub(crate) enum Heard {
 #[derive(Debug)]
 pub(crate) struct SwarmBook {
     pub(crate) cluster: Cluster,
-    rules: SwarmRules,
+    pub(crate) rules: SwarmRules,
     networks: Networks,
     reach: Reach,
     /// The last wishes of each service that were valid.

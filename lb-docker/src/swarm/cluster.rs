@@ -101,7 +101,9 @@ impl Cluster {
     }
 
     /// Takes in what an inspection shows of a task's container. What it was told to do stays.
-    pub(crate) fn set_local(&mut self, task: String, container: Container) {
+    pub(crate) fn set_local(&mut self, task: String, mut container: Container) {
+        // The labels that count are those of the service.
+        container.keep_little();
         let known = self.locals.get(&task);
         let fate = known.map_or(Fate::Stays, |local| local.fate);
         self.locals.insert(task, Local { container, fate });
@@ -109,7 +111,7 @@ impl Cluster {
 
     /// Takes in a listing of all tasks' containers on our node.
     pub(crate) fn set_locals(&mut self, listed: Vec<Container>) {
-        let task_of = |container: &Container| container.labels.get(TASK_LABEL).cloned();
+        let task_of = |container: &Container| container.labels.get(TASK_LABEL).map(str::to_owned);
         let tasks: BTreeSet<String> = listed.iter().filter_map(task_of).collect();
         // One that is not listed has stopped; without its event only the managers know what becomes of its task.
         self.locals

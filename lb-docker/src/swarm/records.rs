@@ -12,9 +12,9 @@ use super::{
 use crate::{
     address::{self, AddressChoice, Network, Networks, Place, Reach, Viewpoint, Want},
     config::Spread,
-    container::{Attached, NetworkMode, Phase, Published, address, short},
+    container::{Attached, NetworkMode, Phase, Published, address, kept, short},
     narrow::Narrow,
-    translate::{ENGINE_STOP_TIMEOUT, Fate, Translation},
+    translate::{ENGINE_STOP_TIMEOUT, Fate, Translation, reads},
 };
 
 /// What a source is configured to take from services.
@@ -25,9 +25,20 @@ pub(crate) struct SwarmRules {
     /// Which services are read.
     pub(crate) narrow: Narrow,
     pub(crate) spread: Spread,
+    /// The most bytes that the labels of all services may take.
+    pub(crate) max_label_bytes: usize,
 }
 
 impl SwarmRules {
+    /// Drops the labels of a service that nothing reads, or nearly all of them where there are more than are read.
+    pub(crate) fn drop_unread(&self, service: &mut ListedService) {
+        let labels = &mut service.spec.labels;
+        if let Some(reads) = reads(&self.options, &self.narrow) {
+            labels.retain(|key, _| reads(key));
+        }
+        (*labels, service.excess) = kept(std::mem::take(labels));
+    }
+
     /// What a service's labels ask for.
     pub(crate) fn wishes(
         &self,
@@ -36,6 +47,13 @@ impl SwarmRules {
         networks: &Networks,
     ) -> Reading {
         let object = object(service);
+        if let Some(excess) = service.excess {
+            let diagnostic = excess.diagnostic(&object, self.max_label_bytes);
+            return Reading {
+                diagnostics: diagnostic.into_iter().collect(),
+                ..Reading::default()
+            };
+        }
         let stack = service.spec.labels.get(STACK).map(String::as_str);
         let label = |key: &str| service.spec.labels.get(key).map(String::as_str);
         if !self.narrow.takes(label, STACK)

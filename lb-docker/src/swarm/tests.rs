@@ -5,10 +5,11 @@ use lb_core::{EndpointState, Record, Severity};
 use lb_schemes::Options;
 use serde_json::{Value, json};
 
-use super::{Cluster, Local, SwarmBook, SwarmRules};
+use super::{Cluster, ListedService, Local, SwarmBook, SwarmRules};
 use crate::{
     address::{Network, Networks, Reach, Viewpoint},
-    config::{Family, LabelScheme, Spread},
+    budget::Gathered,
+    config::{Family, LabelScheme, MAX_LABEL_BYTES, Spread},
     container::{Container, Published},
     translate::Fate,
 };
@@ -54,6 +55,7 @@ fn book(services: Value, tasks: Value, nodes: Value, viewpoint: Viewpoint) -> Sw
         options: Options::new(&[LabelScheme::Lb], &["docker"]),
         narrow: Narrow::default(),
         spread: Spread::Tasks,
+        max_label_bytes: MAX_LABEL_BYTES,
     };
     let reach = Reach {
         viewpoint,
@@ -350,4 +352,48 @@ fn a_removed_service_drains_until_its_last_task_has_stopped() {
     book.cluster.retire();
     assert_eq!(book.changes().unwrap().remove.len(), 1);
     assert!(book.has_converged());
+}
+
+/// The labels of all services are bounded together: those of the largest are not read, and reported.
+#[test]
+fn case_h04_the_labels_of_all_services_are_bounded_together() {
+    let rules = SwarmRules {
+        options: Options::new(&[LabelScheme::Lb], &["docker"]),
+        narrow: Narrow::default(),
+        spread: Spread::Tasks,
+        max_label_bytes: 250_000,
+    };
+    let listed = |id: &str, name: &str, junk: usize| -> ListedService {
+        let labels = json!({ "lb.service": name, "lb.port": "80", "lb.x": "x".repeat(junk), "com.example": "unread" });
+        serde_json::from_value(json!({ "ID": id, "Spec": { "Name": name, "Labels": labels } }))
+            .unwrap()
+    };
+    let mut gathered = Gathered::new(rules.max_label_bytes);
+    let all = [
+        ("s1", "one", 100_000),
+        ("s2", "two", 100_001),
+        ("s3", "three", 100_002),
+        ("s4", "honest", 1),
+        ("s5", "huge", 2_000_000),
+    ];
+    for (id, name, junk) in all {
+        let mut service = listed(id, name, junk);
+        rules.drop_unread(&mut service);
+        assert!(!service.spec.labels.contains_key("com.example"));
+        gathered.push(id.to_owned(), service);
+    }
+    let kept: Vec<bool> = gathered
+        .into_objects()
+        .map(|service| {
+            let reading = rules.wishes(&service, &[], &Networks::new());
+            let named = |one: &lb_core::Diagnostic| {
+                one.object == format!("Swarm service {}", service.spec.name)
+                    && one.field.as_deref() == Some("labels")
+            };
+            let read = !reading.services.is_empty();
+            assert_eq!(read, !reading.diagnostics.iter().any(named), "{reading:?}");
+            read
+        })
+        .collect();
+    assert_eq!(kept, [true, true, false, true, false]);
 }

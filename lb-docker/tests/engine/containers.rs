@@ -137,7 +137,7 @@ async fn p16_networks_come_and_go_and_a_bad_container_disturbs_no_other() {
             "-l",
             "lb.network=back",
             "-l",
-            "lb.routes=/web",
+            "lb.routes=*/web",
         ],
     );
     engine.run("good", &["-l", "lb.service=good"]);

@@ -10,6 +10,9 @@
 mod conformance;
 mod containers;
 mod faults;
+mod labelled;
+mod narrow;
+mod planes;
 mod remote;
 mod slow;
 mod support;

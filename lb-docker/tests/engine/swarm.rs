@@ -121,7 +121,7 @@ async fn i8_tasks_are_known_before_they_serve_and_drained_before_their_signal() 
             "-l",
             "lb.port=80",
             "-l",
-            "lb.routes=/web",
+            "lb.routes=*/web",
         ],
     );
     let told = follow(inside(&engine));
@@ -279,7 +279,7 @@ async fn i1_the_host_uses_published_ports_and_never_overlay_addresses() {
             "-l",
             "lb.port=80",
             "-l",
-            "lb.routes=/hidden",
+            "lb.routes=*/hidden",
         ],
     );
     engine.service(

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::Path, sync::Arc};
 
+use lb_core::credentials::hidden_in_value;
 use tokio::time::timeout;
 use tonic::{
     codegen::http::Uri,
@@ -31,14 +32,17 @@ impl Connector {
     pub(crate) fn new(config: ConnectionConfig) -> Result<Self, EtcdError> {
         let invalid = |value: &str| EtcdError::Config {
             field: "endpoints",
-            value: format!("{value:?}"),
-            expected: "http://host:port or https://host:port, at least one",
+            value: format!("{:?}", hidden_in_value(value)),
+            expected: "http://host:port or https://host:port, at least one; a user and a password go into auth",
         };
         let mut endpoints = Vec::new();
         for text in &config.endpoints {
             let uri: Uri = text.parse().map_err(|_| invalid(text))?;
             let fits = matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.port_u16().is_some()
+                && uri
+                    .authority()
+                    .is_none_or(|all| !all.as_str().contains('@'))
                 && matches!(uri.path(), "" | "/")
                 && uri.query().is_none();
             if !fits {
@@ -246,19 +250,18 @@ async fn password(auth: &AuthConfig) -> Result<String, EtcdError> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// How long a file is waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Reads a small file without holding up the runtime.
 async fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
-    let owned = path.to_owned();
-    let content = tokio::task::spawn_blocking(move || lb_core::files::read(&owned, MAX_FILE));
-    let failed = |cause| EtcdError::File {
+    let read = |path: &Path| lb_core::files::read(path, MAX_FILE);
+    let content = lb_core::files::beside(path, PATIENCE, read).await;
+    content.map_err(|cause| EtcdError::File {
         field,
         path: path.to_owned(),
         cause,
-    };
-    match content.await {
-        Ok(content) => content.map_err(failed),
-        Err(ended) => Err(failed(std::io::Error::other(ended))),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -29,9 +29,10 @@ pub enum LayoutConfig {
     /// `weight`, `state`, `grace`, `check_port`, `mode`, `exclusive`, `on_down`, `routes`, `metadata`;
     /// `<prefix>/services/<service>` = an object with `mode`, `exclusive`, `on_down`, `routes`, `metadata`;
     /// `<prefix>/routes/<route>` = an object with `service`, `host`, `path`, `priority`, `strip_prefix`,
-    /// `redirect_https`, `metadata`. Without `host`, a route is for every host. Routes of an object with another field
-    /// whose name restricts access, such as `auth` or `allow`, are withheld, of a service all its routes: their requests
-    /// are answered with 503. A route with any other unknown field is refused.
+    /// `redirect_https`, `metadata`. Without `host` there is no route. Routes of an object with another field
+    /// whose name restricts access, such as `auth` or `allow`, are withheld, of a service, and of an endpoint without
+    /// routes, all routes of the service: their requests are answered with 503. Such an endpoint is left out. A route
+    /// with any other unknown field is refused.
     Lb {
         /// What the keys begin with.
         #[serde(default = "lb_prefix")]
@@ -39,9 +40,10 @@ pub enum LayoutConfig {
     },
     /// Patroni: the members of each cluster below `<prefix>/<cluster>/members/`, by their `conn_url`, for TCP. The
     /// service `<cluster>` has the primary; it is exclusive, and a member serves only while the key
-    /// `<prefix>/<cluster>/leader` names it (without that key, while it is the only one of this role). The service
-    /// `<cluster>-replica` has the replicas, without those of the tag `noloadbalance`. A member serves while its
-    /// `state` is `running` or `streaming`. Without a port in its URL, it is 5432. Of a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
+    /// `<prefix>/<cluster>/leader` names it. Without that key there is no primary, which is reported. The service
+    /// `<cluster>-replica` has the replicas, without those of the tag `noloadbalance`. A `standby_leader` is in neither
+    /// service. A member serves while its `state` is `running` or `streaming`. Without a port in its URL, it is 5432. Of
+    /// a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
     Patroni {
         /// What the keys begin with.
         #[serde(default = "patroni_prefix")]
@@ -68,12 +70,13 @@ pub enum LayoutConfig {
     /// Traefik's tree of keys, read by the grammar of its labels: routers and middlewares of HTTP, routers of TCP, and
     /// servers of load balancers. Letter case does not count. A router is withheld where something restricts it that
     /// cannot be honoured, such as a middleware `basicAuth`: its requests are answered with 503, never by a wider route.
+    /// Requests without TLS for a router with TLS are redirected to https.
     Traefik {
         /// What the keys begin with.
         #[serde(default = "traefik_root")]
         root: String,
-        /// The entry points that this load balancer serves, such as `{ web = "http" }`. A router of others alone is left
-        /// out. Default: `web`, `websecure`, `http` and `https`.
+        /// The entry points that this load balancer serves, such as `{ web = "http", secure = "https" }`. A router of
+        /// others alone is left out. Default: `web` and `http` as `both`, `websecure` and `https` as `https_and_tcp`.
         #[serde(default)]
         entrypoints: EntryPoints,
         /// Keys that restrict a router and that are given up: the kind or the name of a middleware, `middlewares`, or a
@@ -146,8 +149,8 @@ pub struct RuleConfig {
     /// after this one.
     #[serde(default)]
     pub only_if: BTreeMap<String, String>,
-    /// If `true`, an endpoint serves only while the service's `leader` names it, or, where there is none, while it is
-    /// the only endpoint. Defaults to `false`.
+    /// If `true`, an endpoint serves only while the service's `leader` names it. Without a key that names a leader, no
+    /// endpoint serves, which is reported. Defaults to `false`.
     #[serde(default)]
     pub elected: bool,
     /// The options of the service: `{ exclusive = true, on_down = "shutdown_sessions" }`. Default: none is stated.

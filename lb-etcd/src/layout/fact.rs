@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use lb_core::{EndpointState, Mode, Name, PathMatch, RouteHost, ServiceOptions, Severity, Weight};
+use lb_core::{
+    EndpointState, Mode, Name, PathMatch, RouteHost, ServiceOptions, Severity, Weight, model::Rank,
+};
 
 use super::traefik::{RouterName, TreeKey};
 
@@ -34,6 +36,8 @@ pub(crate) enum Fact {
     RouteHost(RouteHost),
     /// Which hosts and paths the route is for, all of them.
     RouteMatches(Arc<[(RouteHost, PathMatch)]>),
+    /// What the rule of the route matches at most, where that is more than the route is for. None: any host and path.
+    RouteMayMatch(Arc<[(RouteHost, PathMatch)]>),
     /// Which paths the route is for.
     RoutePath(PathMatch),
     /// The route's priority.
@@ -75,6 +79,7 @@ pub(crate) struct RouteWish {
     pub(crate) host: RouteHost,
     pub(crate) path: PathMatch,
     pub(crate) priority: i32,
+    pub(crate) rank: Option<Rank>,
     pub(crate) strip_prefix: bool,
     pub(crate) redirect_https: bool,
     /// It is restricted in a way that cannot be honoured.
@@ -143,6 +148,12 @@ impl Complaint {
         if kept {
             self.message.push_str("; what the key last meant is kept");
         }
+        self
+    }
+
+    /// The same of what restricts a route and withholds it.
+    pub(crate) fn withheld(mut self) -> Self {
+        self.severity = Severity::Withheld;
         self
     }
 

@@ -5,15 +5,7 @@
 //! route and that lb cannot honour withholds the route: its requests are answered with 503, never by a wider route.
 //! The value of such a key is never shown.
 //!
-//! | layout | honoured | reported | withholds the route |
-//! |---|---|---|---|
-//! | `confd` | address, or an object of `lb` | other values and deeper keys | as `lb` |
-//! | `lb` | see [`LayoutConfig::Lb`] | unknown fields; routes with one are refused | unknown fields named as `auth`, `login`, `users`, `allow`, `deny`, `ip_filter`, `middlewares`, `methods`, `role`, `token`, ...; of a service, all its routes |
-//! | `patroni` | `conn_url`, `role`, `state`, `tags.noloadbalance`, the key `leader` | members of other roles, names in place of IP addresses | |
-//! | `registrator` | address | names in place of IP addresses | |
-//! | `skydns` | `host`, `port`, `weight` | names in place of IP addresses, no port, `priority` | |
-//! | `traefik` | routers, servers and middlewares as in labels: one table, [`KEYS`](lb_schemes::traefik::KEYS) | | |
-//! | `vulcand` | `URL`, `BackendId`, `Route` of `Host`, `Path`, and of `HostRegexp`, `PathRegexp` of one host or path and all below | `Settings`, listeners, hosts | `middlewares` |
+//! `LAYOUTS.md` of this crate has a table of each layout: what is honoured, reported and withheld.
 //!
 //! ## `confd`
 //! ```
@@ -130,8 +122,13 @@
 
 mod config;
 mod fact;
+mod fields;
 mod object;
 mod own;
+// It reads and writes the page; all else here decides and does neither.
+#[cfg(test)]
+#[path = "../layout_page.rs"]
+mod page;
 mod patroni;
 mod pattern;
 mod preset;

@@ -1,9 +1,9 @@
 //! Values that are JSON objects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use lb_core::{EndpointState, Weight};
-use lb_schemes::traefik::{Protocol, default_priority, parse_rule};
+use lb_core::{EndpointState, PathMatch, RouteHost, Weight};
+use lb_schemes::traefik::{Alternative, Protocol, default_priority, may_match, parse_rule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -70,16 +70,16 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
     };
 
     if let Some((field, found)) = at(&fields.address) {
-        let address = in_field(&field, &found, scalar::address)?;
+        let address = in_place(&field, &found, scalar::address)?;
         facts.said.push(Fact::Address(address));
     }
     if let Some((field, found)) = at(&fields.url) {
-        let Facts { said, complaints } = in_field(&field, &found, scalar::url)?;
+        let Facts { said, complaints } = in_place(&field, &found, scalar::url)?;
         facts.said.extend(said);
         facts.complaints.extend(complaints);
     }
     if let Some((field, found)) = at(&fields.host) {
-        let host = in_field(&field, &found, |text| {
+        let host = in_place(&field, &found, |text| {
             text.parse()
                 .map_err(|_| Complaint::value("expected an IP address; names are not resolved"))
         })?;
@@ -121,14 +121,21 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
         facts.said.push(Fact::RouteService(service));
     }
     if let Some((field, found)) = at(&fields.rule) {
-        rule_in_field(&mut facts, in_field(&field, &found, traefik_rule));
+        let whole = found.as_str().map(may_match_rule);
+        let rule = in_field(&field, &found, traefik_rule);
+        rule_in_field(&mut facts, rule, whole.unwrap_or_else(|| [].into()));
     }
     if let Some((field, found)) = at(&fields.route) {
         let matches = in_field(&field, &found, super::vulcand::matches);
-        rule_in_field(
-            &mut facts,
-            matches.map(|all| Fact::RouteMatches(all).into()),
-        );
+        let text = found.as_str().unwrap_or_default();
+        let whole = super::vulcand::may_match(text);
+        if matches.is_ok() && !super::vulcand::is_bound(text) {
+            facts.said.push(Fact::RouteMayMatch(Arc::clone(&whole)));
+            let complaint = Complaint::field(&field, "", UNBOUND);
+            facts.complaints.push(complaint.tolerated().secret());
+        }
+        let matches = matches.map(|all| Fact::RouteMatches(all).into());
+        rule_in_field(&mut facts, matches, whole);
     }
     if facts.said.is_empty() {
         return Err(Complaint::value(
@@ -141,7 +148,8 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
         {
             let complaint = Complaint::field(&field, shown(&found), "it is not honoured");
             facts.complaints.push(Complaint {
-                secret: protection::may_hold_secret(&shown(&found)),
+                // What is in an object may be anything.
+                secret: found.is_object() || found.is_array(),
                 ..complaint.tolerated()
             });
         }
@@ -149,8 +157,13 @@ pub(crate) fn mapped(text: &str, fields: &JsonFields) -> Result<Facts, Complaint
     Ok(facts)
 }
 
-/// A rule that cannot be used leaves its route out, and the rest of the value is known: something may restrict the route.
-fn rule_in_field(facts: &mut Facts, rule: Result<Facts, Complaint>) {
+/// A rule that cannot be used leaves its route out, and the rest of the value is known: something may restrict the route,
+/// which withholds all that the rule may match.
+fn rule_in_field(
+    facts: &mut Facts,
+    rule: Result<Facts, Complaint>,
+    may_match: Arc<[(RouteHost, PathMatch)]>,
+) {
     match rule {
         Ok(rule) => {
             facts.said.extend(rule.said);
@@ -158,18 +171,46 @@ fn rule_in_field(facts: &mut Facts, rule: Result<Facts, Complaint>) {
         }
         Err(complaint) => {
             facts.said.push(Fact::RuleUnusable);
-            facts.complaints.push(complaint);
+            if !may_match.is_empty() {
+                facts.said.push(Fact::RouteMatches(may_match));
+            }
+            // A rule may compare a header with a token.
+            facts.complaints.push(complaint.secret());
         }
+    }
+}
+
+/// What is said of a rule with an expression that is not bound to the begin and the end of a text.
+const UNBOUND: &str = "vulcand finds the expression anywhere in a host or path, here it is compared with the whole of it: write ^ before and $ after it";
+
+/// What a rule as Traefik writes it may match; empty where that would be every host and path.
+fn may_match_rule(text: &str) -> Arc<[(RouteHost, PathMatch)]> {
+    let is_all = |way: &Alternative| {
+        way.host.is_none()
+            && way
+                .path
+                .as_ref()
+                .is_none_or(|path| *path == PathMatch::any())
+    };
+    let rule = may_match(protocol_of(text), text);
+    let ways = rule.map(|rule| rule.alternatives).unwrap_or_default();
+    if ways.iter().any(is_all) {
+        return [].into();
+    }
+    let whole = |way: Alternative| (way.host.unwrap_or_default(), way.path.unwrap_or_default());
+    ways.into_iter().map(whole).collect()
+}
+
+fn protocol_of(rule: &str) -> Protocol {
+    match rule.contains("HostSNI") {
+        true => Protocol::Tcp,
+        false => Protocol::Http,
     }
 }
 
 /// The hosts, paths and priority of a rule as Traefik writes it.
 pub(crate) fn traefik_rule(text: &str) -> Result<Facts, Complaint> {
-    let protocol = if text.contains("HostSNI") {
-        Protocol::Tcp
-    } else {
-        Protocol::Http
-    };
+    let protocol = protocol_of(text);
     let rule = parse_rule(protocol, text).map_err(|error| Complaint::value(error.to_string()))?;
     if let Some(beyond) = rule.beyond {
         return Err(Complaint::value(format!(
@@ -257,6 +298,18 @@ pub(super) fn parse(text: &str) -> Result<Map<String, Value>, Complaint> {
     }
 }
 
+/// The same of a field that says a place: another text is not shown.
+pub(super) fn in_place<T>(
+    field: &str,
+    found: &Value,
+    parse: impl FnOnce(&str) -> Result<T, Complaint>,
+) -> Result<T, Complaint> {
+    in_field(field, found, parse).map_err(|complaint| Complaint {
+        secret: complaint.secret || !protection::is_place(&shown(found)),
+        ..complaint
+    })
+}
+
 /// Parses a field that is a text or a number, and names the field in what is wrong with it.
 pub(super) fn in_field<T>(
     field: &str,
@@ -266,7 +319,8 @@ pub(super) fn in_field<T>(
     let parsed = match found {
         Value::String(text) => parse(text),
         Value::Number(number) => parse(&number.to_string()),
-        _ => Err(Complaint::value("expected a text or a number")),
+        // What is in an object may be anything.
+        _ => Err(Complaint::value("expected a text or a number").secret()),
     };
     parsed.map_err(|complaint| Complaint {
         field: Some(field.to_owned()),
@@ -280,5 +334,10 @@ pub(super) fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    cut(&text)
+}
+
+/// A text of a length that can be shown.
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(200).collect()
 }

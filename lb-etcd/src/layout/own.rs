@@ -3,12 +3,15 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use lb_core::{EndpointState, Name, PathMatch, RouteHost, ServiceOptions};
+use lb_schemes::{Key, widen};
 use serde_json::{Map, Value};
 
 use super::{
     fact::{Complaint, Fact, Facts, RouteWish},
-    object::{in_field, parse, shown},
-    protection, scalar,
+    fields::{ENDPOINT, LISTED_ROUTE, METADATA, ROUTE, ROUTES, SERVICE},
+    object::{in_field, in_place, parse, shown},
+    protection::{self, Place},
+    scalar,
 };
 
 /// The most routes that one object may ask for.
@@ -17,31 +20,39 @@ const MAX_ROUTES: usize = 256;
 /// The most complaints about the fields of one object.
 const MAX_COMPLAINTS: usize = 16;
 
-/// An endpoint in lb's own form: `ip:port`, or an object with `address`, `weight`, `state`, `grace`,
-/// `check_port`, `mode`, `routes` and `metadata`.
+/// An endpoint in lb's own form: `ip:port`, or an object with the fields of [`ENDPOINT`].
 pub(crate) fn endpoint(text: &str) -> Result<Facts, Complaint> {
     if !text.trim_start().starts_with('{') {
         return Ok(Fact::Address(scalar::address(text.trim())?).into());
     }
-    let object = Object::parse(text)?;
-    let restricted = object.fields.contains_key("routes") && object.restricts();
+    let object = Object::parse(text, ENDPOINT)?;
+    let restricted = object.restricts();
     or_barred(restricted, object.endpoint())
 }
 
-/// A service in lb's own form: an object with `mode`, `routes` and `metadata`.
+/// A service in lb's own form: an object with the fields of [`SERVICE`].
 pub(crate) fn service(text: &str) -> Result<Facts, Complaint> {
-    let object = Object::parse(text)?;
+    let object = Object::parse(text, SERVICE)?;
     let restricted = object.restricts();
     or_barred(restricted, object.service())
 }
 
-/// A route in lb's own form: an object with `service`, `host`, `path`, `priority` and `metadata`.
+/// A route in lb's own form: an object with the fields of [`ROUTE`].
 pub(crate) fn route(text: &str) -> Result<Facts, Complaint> {
-    let mut object = Object::parse(text)?;
-    let service: Name = object
-        .take("service", scalar::service)?
-        .ok_or_else(|| missing("service", "expected the name of a service"))?;
-    let mut facts = Facts::from(Fact::RouteService(service));
+    let mut object = Object::parse(text, ROUTE)?;
+    let restricted = object.restricts();
+    let may_match = object.may_match();
+    let service: Result<Name, Complaint> =
+        object.take("service", scalar::service).and_then(|found| {
+            found.ok_or_else(|| missing("service", "expected the name of a service"))
+        });
+    let mut facts = Facts::default();
+    match service {
+        Ok(service) => facts.said.push(Fact::RouteService(service)),
+        // What it matches is withheld all the same: it is not for another route of that place.
+        Err(complaint) if restricted => facts.complaints.push(complaint.secret()),
+        Err(complaint) => return Err(complaint),
+    }
     match object.wish(&mut facts.complaints)? {
         Some(wish) => {
             facts.said.extend(wish.host.map(Fact::RouteHost));
@@ -53,7 +64,12 @@ pub(crate) fn route(text: &str) -> Result<Facts, Complaint> {
             });
             facts.said.extend(wish.withheld.then_some(Fact::Withheld));
         }
-        None => facts.said.extend([Fact::RuleUnusable, Fact::Withheld]),
+        None => {
+            facts.said.extend([Fact::RuleUnusable, Fact::Withheld]);
+            if !may_match.is_empty() {
+                facts.said.push(Fact::RouteMatches(may_match.into()));
+            }
+        }
     }
     Ok(facts)
 }
@@ -65,7 +81,7 @@ fn or_barred(restricted: bool, facts: Result<Facts, Complaint>) -> Result<Facts,
         Err(complaint) if restricted => {
             let secret = complaint.secret || complaint.found.is_none();
             let consequence = Complaint::value(
-                "it has a field that restricts routes, and cannot be used: all routes of the service are answered with 503",
+                "it has a field that restricts routes, and cannot be used: all routes of the service are answered with 503 (TCP: closed)",
             );
             Ok(Facts {
                 said: vec![Fact::Withheld],
@@ -74,7 +90,7 @@ fn or_barred(restricted: bool, facts: Result<Facts, Complaint>) -> Result<Facts,
                         secret,
                         ..complaint
                     },
-                    consequence.secret(),
+                    consequence.withheld().secret(),
                 ],
             })
         }
@@ -98,6 +114,8 @@ fn withhold_routes(facts: &mut Facts) {
 /// An object whose fields are taken one by one; what is left in the end was not understood.
 struct Object {
     fields: Map<String, Value>,
+    /// The only fields that mean something.
+    known: &'static [Key],
 }
 
 /// What an object says of one route.
@@ -111,20 +129,30 @@ struct Wish {
 }
 
 impl Object {
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        Ok(Self::of(parse(text)?))
+    fn parse(text: &str, known: &'static [Key]) -> Result<Self, Complaint> {
+        Ok(Self::of(parse(text)?, known))
     }
 
-    fn of(mut fields: Map<String, Value>) -> Self {
-        // For those who write and read them; nothing here depends on them.
-        fields.remove("metadata");
-        Self { fields }
+    fn of(fields: Map<String, Value>, known: &'static [Key]) -> Self {
+        let mut object = Self { fields, known };
+        // For those who write and read it; nothing here depends on it.
+        object.remove(METADATA.key);
+        object
+    }
+
+    /// The value of a field, which is only there if the table of the object's fields has it.
+    fn remove(&mut self, field: &str) -> Option<Value> {
+        let is_known = self.known.iter().any(|key| key.key == field);
+        is_known.then(|| self.fields.remove(field)).flatten()
     }
 
     fn endpoint(mut self) -> Result<Facts, Complaint> {
         let mut facts = Facts::default();
         let address: SocketAddr = self
-            .take("address", scalar::address)?
+            .remove("address")
+            .filter(|found| !found.is_null())
+            .map(|found| in_place("address", &found, scalar::address))
+            .transpose()?
             .ok_or_else(|| missing("address", "expected ip:port"))?;
         facts.said.push(Fact::Address(address));
         let weight = self.take("weight", scalar::weight)?;
@@ -154,14 +182,17 @@ impl Object {
             .any(|fact| matches!(fact, Fact::Routes(_)));
         let consequence = match has_routes {
             true => {
-                "cannot be honoured, the object's routes are answered with 503 while it is there"
+                "cannot be honoured, the object's routes are answered with 503 (TCP: closed) while it is there"
             }
             false => {
-                "cannot be honoured, the endpoint is served without it; a service or a route that has it is withheld"
+                "cannot be honoured, the endpoint is left out and all routes of the service are answered with 503 (TCP: closed) while it is there"
             }
         };
         if self.finish(&mut facts, consequence) {
             withhold_routes(&mut facts);
+            if !has_routes {
+                facts.said.extend([Fact::Unusable, Fact::Withheld]);
+            }
         }
         Ok(facts)
     }
@@ -169,12 +200,46 @@ impl Object {
     fn service(mut self) -> Result<Facts, Complaint> {
         let mut facts = Facts::default();
         self.mode_and_routes(&mut facts)?;
-        let consequence =
-            "cannot be honoured, all routes of the service are answered with 503 while it is there";
+        let consequence = "cannot be honoured, all routes of the service are answered with 503 (TCP: closed) while it is there";
         if self.finish(&mut facts, consequence) {
             facts.said.push(Fact::Withheld);
         }
         Ok(facts)
+    }
+
+    /// The hosts and paths that a route may be meant for of which a part cannot be read; none where that is all of them.
+    fn may_match(&self) -> Vec<(RouteHost, PathMatch)> {
+        let text = |field: &str| self.fields.get(field).and_then(Value::as_str);
+        let mut hosts: Vec<RouteHost> = match text("host") {
+            None => Vec::new(),
+            Some(text) => match scalar::host(text) {
+                Ok(host) => vec![host],
+                Err(_) => widen::hosts_ending_in(text),
+            },
+        };
+        let mut path = text("path").and_then(|text| match scalar::path(text) {
+            Ok(path) => Some(path),
+            Err(_) => widen::beginning(text.trim_start_matches(['=', '^'])),
+        });
+        let others = self.fields.keys().filter(|field| {
+            !matches!(field.as_str(), "host" | "path") && protection::says_place(field)
+        });
+        for field in others.filter(|field| field.as_str() != "strip_prefix") {
+            // What else says a host or a path is for more of them.
+            match protection::place_of(field) {
+                Place::Host => hosts.clear(),
+                Place::Path => path = None,
+                Place::Both => return Vec::new(),
+            }
+        }
+        let path = path.filter(|path| *path != PathMatch::any());
+        let hosts = match (hosts.is_empty(), &path) {
+            (true, None) => return Vec::new(),
+            (true, Some(_)) => vec![RouteHost::Any],
+            (false, _) => hosts,
+        };
+        let path = path.unwrap_or_else(PathMatch::any);
+        hosts.into_iter().map(|host| (host, path.clone())).collect()
     }
 
     /// Returns `true` if a field, here or further in, restricts who may reach a route.
@@ -189,7 +254,7 @@ impl Object {
         field: &str,
         parse: impl FnOnce(&str) -> Result<T, Complaint>,
     ) -> Result<Option<T>, Complaint> {
-        match self.fields.remove(field) {
+        match self.remove(field) {
             None | Some(Value::Null) => Ok(None),
             Some(found) => in_field(field, &found, parse).map(Some),
         }
@@ -201,7 +266,7 @@ impl Object {
         field: &str,
         parse: impl FnOnce(&str) -> Result<T, Complaint>,
     ) -> Result<Option<T>, Complaint> {
-        match self.fields.remove(field) {
+        match self.remove(field) {
             None => Ok(None),
             Some(Value::Null) => Err(Complaint::field(
                 field,
@@ -211,13 +276,13 @@ impl Object {
                     _ => "expected a path, or / for every path",
                 },
             )),
-            Some(found) => in_field(field, &found, parse).map(Some),
+            Some(found) => in_place(field, &found, parse).map(Some),
         }
     }
 
     /// One field that is `true` or `false`, if it is there and not null.
     fn flag(&mut self, field: &str) -> Result<Option<bool>, Complaint> {
-        match self.fields.remove(field) {
+        match self.remove(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
             Some(found) => Err(Complaint::field(
@@ -233,8 +298,12 @@ impl Object {
     fn wish(mut self, complaints: &mut Vec<Complaint>) -> Result<Option<Wish>, Complaint> {
         let mut wrong = Vec::new();
         let host = kept(self.place("host", scalar::host), &mut wrong);
-        let path = kept(self.place("path", scalar::path), &mut wrong);
-        let mut is_placed = wrong.is_empty() && (host.is_some() || path.is_some());
+        let is_host_read = wrong.is_empty();
+        let path = self.place("path", scalar::path);
+        // What it may match is any path of the host.
+        let is_any_path = is_host_read && host.is_some() && path.is_err();
+        let path = kept(path, &mut wrong);
+        let mut is_placed = (wrong.is_empty() || is_any_path) && (host.is_some() || path.is_some());
         let priority = self.take("priority", scalar::priority);
         let strip_prefix = self.flag("strip_prefix");
         let redirect_https = self.flag("redirect_https");
@@ -250,24 +319,24 @@ impl Object {
                 continue;
             }
             if restricts {
-                let message = "cannot be honoured, requests of the route are answered with 503 while it is there";
-                complaints.push(Complaint::field(&field, "", message).secret());
-            } else if protection::restricts(&field) {
-                complaints.push(unused(&field, &found).tolerated());
+                let message = "cannot be honoured, requests of the route are answered with 503 (TCP: closed) while it is there";
+                complaints.push(Complaint::field(&field, "", message).withheld().secret());
+            } else if lb_schemes::restricts(&field) {
+                complaints.push(unused(&field).tolerated());
             } else {
-                let message = "no such field of a route, expected host, path, priority, strip_prefix, redirect_https or metadata";
-                let secret = protection::may_hold_secret(&field);
-                wrong.push(Complaint {
-                    secret,
-                    ..Complaint::field(&field, shown(&found), message)
-                });
+                let expected: Vec<&str> = LISTED_ROUTE.iter().map(|key| key.key).collect();
+                let message = format!(
+                    "no such field of a route, expected one of {}",
+                    expected.join(", ")
+                );
+                wrong.push(Complaint::field(&field, "", message).secret());
             }
         }
         if wrong.is_empty() && !is_placed {
             wrong.push(Complaint::value("expected a host, a path or both"));
         }
-        // Where a priority cannot be read, no other route may come first.
-        let is_ranked = priority.is_ok();
+        // Where a priority or a path cannot be read, no other route may come first.
+        let is_ranked = priority.is_ok() && !is_any_path;
         let priority = kept(priority, &mut wrong);
         let strip_prefix = kept(strip_prefix, &mut wrong);
         let redirect_https = kept(redirect_https, &mut wrong);
@@ -286,7 +355,7 @@ impl Object {
         Ok(is_placed.then(|| Wish {
             host,
             path,
-            priority: priority.or_else(|| (!is_ranked).then_some(i32::MAX)),
+            priority: if is_ranked { priority } else { Some(i32::MAX) },
             strip_prefix: strip_prefix.unwrap_or_default(),
             redirect_https: redirect_https.unwrap_or_default(),
             withheld,
@@ -302,7 +371,7 @@ impl Object {
         if !options.is_empty() {
             facts.said.push(Fact::Options(options));
         }
-        let wishes = match self.fields.remove("routes") {
+        let wishes = match self.remove(ROUTES.key) {
             None | Some(Value::Null) => return Ok(()),
             Some(Value::Array(wishes)) if wishes.len() <= MAX_ROUTES => wishes,
             Some(_) => {
@@ -327,24 +396,44 @@ impl Object {
                 )));
             };
             let mut complaints = Vec::new();
-            let wish = Self::of(fields).wish(&mut complaints).map_err(place)?;
+            let object = Self::of(fields, LISTED_ROUTE);
+            let may_match = object.may_match();
+            let wish = object.wish(&mut complaints).map_err(place)?;
             let room = MAX_COMPLAINTS.saturating_sub(facts.complaints.len());
             let told = complaints.into_iter().take(room).map(place);
             facts.complaints.extend(told);
+            if wish
+                .as_ref()
+                .is_some_and(|wish| wish.host.is_none() && !wish.withheld)
+            {
+                let message = "not set, expected a host, or * for every host";
+                return Err(place(Complaint::field("host", "", message)));
+            }
             match wish {
                 Some(wish) => routes.push(RouteWish {
                     host: wish.host.unwrap_or_default(),
                     path: wish.path.unwrap_or_default(),
                     priority: wish.priority.unwrap_or_default(),
+                    rank: None,
                     strip_prefix: wish.strip_prefix,
                     redirect_https: wish.redirect_https,
                     withheld: wish.withheld,
                 }),
                 None => {
-                    let message = "it is restricted, and what it matches is not known: all routes of the service are answered with 503";
+                    // What it may match goes before what is narrower.
+                    routes.extend(may_match.into_iter().map(|(host, path)| RouteWish {
+                        host,
+                        path,
+                        priority: i32::MAX,
+                        rank: None,
+                        strip_prefix: false,
+                        redirect_https: false,
+                        withheld: true,
+                    }));
+                    let message = "it is restricted, and what it matches is not known: all routes of the service are answered with 503 (TCP: closed)";
                     facts
                         .complaints
-                        .push(place(Complaint::value(message).secret()));
+                        .push(place(Complaint::value(message).withheld().secret()));
                     facts.said.push(Fact::Withheld);
                 }
             }
@@ -363,9 +452,11 @@ impl Object {
                 continue;
             }
             facts.complaints.push(if restricts {
-                Complaint::field(&field, "", consequence).secret()
+                Complaint::field(&field, "", consequence)
+                    .withheld()
+                    .secret()
             } else {
-                unused(&field, &found).tolerated()
+                unused(&field).tolerated()
             });
         }
         withheld
@@ -380,11 +471,9 @@ fn kept<T>(parsed: Result<Option<T>, Complaint>, wrong: &mut Vec<Complaint>) -> 
     })
 }
 
-fn unused(field: &str, found: &Value) -> Complaint {
-    Complaint {
-        secret: protection::may_hold_secret(field),
-        ..Complaint::field(field, shown(found), "no such field, it is not used")
-    }
+/// Of what is not known, the value may be anything: it is not shown.
+fn unused(field: &str) -> Complaint {
+    Complaint::field(field, "", "no such field, it is not used").secret()
 }
 
 fn missing(field: &str, expected: &str) -> Complaint {

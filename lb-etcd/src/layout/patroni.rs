@@ -18,6 +18,10 @@ const STATES: [(&str, &str); 7] = [
     ("start failed", "down"),
 ];
 
+/// The roles of members that are in no service: a replica with the tag `noloadbalance`, and those that are neither a
+/// primary with the lock nor a replica.
+const UNSERVED: &str = "replica|standby_leader|demoted|promoted|uninitialized";
+
 /// What else Patroni keeps below a cluster, which says nothing about where to connect.
 const OTHER: [&str; 10] = [
     "config",
@@ -69,6 +73,7 @@ pub(super) fn rules(base: &str) -> Vec<RuleConfig> {
                 .elected()
                 .with_options(options),
             member("replica", format!("{name}-replica")).only_if("/tags/noloadbalance", "|false"),
+            RuleConfig::new(members.clone(), ValueKind::Ignore).only_if("/role", UNSERVED),
         ]);
         for other in OTHER {
             rules.push(RuleConfig::new(

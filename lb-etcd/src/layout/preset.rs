@@ -72,7 +72,9 @@ fn skydns(base: &str, port: Option<u16>) -> Vec<RuleConfig> {
         zero_weight_is_unset: true,
         zero_port_is_unset: true,
         ignore_case: true,
-        unsupported: [("/priority".to_owned(), "10|0".to_owned())].into(),
+        unsupported: [("/priority", "10|0"), ("/group", "")]
+            .map(|(field, harmless)| (field.to_owned(), harmless.to_owned()))
+            .into(),
         ..JsonFields::default()
     };
     vec![

@@ -1,95 +1,8 @@
-//! Names of fields that restrict who may reach a route. A route whose object has one that lb does not know is withheld.
+//! Fields of objects that restrict who may reach a route, wherever they are in it.
 
+use lb_core::credentials::{hidden_in_value, is_secret};
+use lb_schemes::{plain_name as plain, restricts};
 use serde_json::Value;
-
-/// The words that restrict wherever they are in the name of a field, in lower case and without separators.
-const WITHIN: [&str; 48] = [
-    "accesscontrol",
-    "accesslist",
-    "allow",
-    "apikey",
-    "auth",
-    "blacklist",
-    "blocklist",
-    "captcha",
-    "cidr",
-    "clientca",
-    "clientcert",
-    "country",
-    "credential",
-    "deny",
-    "filter",
-    "firewall",
-    "forbid",
-    "geoip",
-    "htpasswd",
-    "internal",
-    "jwt",
-    "ldap",
-    "login",
-    "method",
-    "middleware",
-    "mtls",
-    "oidc",
-    "passw",
-    "permi",
-    "policies",
-    "policy",
-    "private",
-    "protect",
-    "ratelimit",
-    "remoteaddr",
-    "remoteip",
-    "require",
-    "restrict",
-    "saml",
-    "secret",
-    "secur",
-    "sourceip",
-    "sourcerange",
-    "token",
-    "trusted",
-    "users",
-    "verify",
-    "whitelist",
-];
-
-/// The words that restrict at the begin or the end of a name; within others they mean something else.
-const AT_AN_END: [&str; 12] = [
-    "access", "acl", "allowed", "group", "groups", "guard", "only", "role", "roles", "sso", "user",
-    "waf",
-];
-
-/// Names that have such a word and restrict nothing.
-const HARMLESS: [&str; 8] = [
-    "author",
-    "authors",
-    "internaladdress",
-    "internalip",
-    "privateaddress",
-    "privateip",
-    "readonly",
-    "useragent",
-];
-
-/// Returns `true` if a field of this name restricts who may reach a route.
-pub(crate) fn restricts(field: &str) -> bool {
-    let plain = plain(field);
-    let begins = |start: &str| {
-        let rest = field.get(..start.len());
-        rest.is_some_and(|rest| rest.eq_ignore_ascii_case(start))
-    };
-    !HARMLESS.contains(&plain.as_str())
-        && (lb_schemes::restricts(field)
-            || plain == "ip"
-            || plain == "ips"
-            || begins("ip_")
-            || begins("ip-")
-            || WITHIN.iter().any(|word| plain.contains(word))
-            || AT_AN_END
-                .iter()
-                .any(|word| plain.starts_with(word) || plain.ends_with(word)))
-}
 
 /// Returns `true` if a field, or one of those within it, restricts who may reach a route.
 pub(crate) fn in_field(field: &str, found: &Value) -> bool {
@@ -120,61 +33,42 @@ pub(crate) fn says_place(field: &str) -> bool {
     WORDS.iter().any(|word| plain.contains(word))
 }
 
-/// A name in lower case and without separators.
-fn plain(field: &str) -> String {
-    field
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .take(64)
-        .collect()
+/// What an unknown field says that may say what a route matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Host,
+    Path,
+    Both,
 }
 
-/// Returns `true` if a text, such as the name of a field or a whole object, may have a secret in it.
-pub(crate) fn may_hold_secret(text: &str) -> bool {
-    const HINTS: [&str; 9] = [
-        "pass",
-        "secret",
-        "token",
-        "auth",
-        "user",
-        "credential",
-        "private",
-        "apikey",
-        "jwt",
-    ];
-    let plain = text.to_ascii_lowercase().replace(['_', '-'], "");
-    HINTS.iter().any(|hint| plain.contains(hint))
-}
-
-/// A text without the user and password of the URLs in it.
-pub(crate) fn without_credentials(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut left = text;
-    while let Some((before, after)) = left.split_once("://") {
-        out.push_str(before);
-        out.push_str("://");
-        let end = after
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '`' | ',' | '}'))
-            .unwrap_or(after.len());
-        let (authority, rest) = after.split_at(end);
-        // A password may have a slash: what comes before the last @ of the whole word is no host.
-        let word = after
-            .find(|c: char| c.is_whitespace() || matches!(c, '"' | '`' | '}'))
-            .unwrap_or(after.len());
-        match after.get(..word).and_then(|word| word.rfind('@')) {
-            Some(at) if at < authority.len() || authority.contains(':') => {
-                out.push_str("***");
-                left = after.get(at..).unwrap_or_default();
-            }
-            _ => {
-                out.push_str(authority);
-                left = rest;
-            }
-        }
+/// What a field says that [`says_place`].
+pub(crate) fn place_of(field: &str) -> Place {
+    let plain = plain(field);
+    let has = |words: &[&str]| words.iter().any(|word| plain.contains(word));
+    match (
+        has(&["domain", "fqdn", "host", "sni"]),
+        has(&["location", "path", "prefix"]),
+    ) {
+        (true, false) => Place::Host,
+        (false, true) => Place::Path,
+        _ => Place::Both,
     }
-    out.push_str(left);
-    out
+}
+
+/// Returns `true` if a text can be nothing but an address, an URL, a host or a path, with or without credentials.
+pub(crate) fn is_place(text: &str) -> bool {
+    let plain = hidden_in_value(text);
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".:-_*[]@".contains(c);
+    // Such as 80 or 8O: what is longer, or begins otherwise, may be a password after a user.
+    let is_port = |text: &str| text.len() <= 5 && text.starts_with(|c: char| c.is_ascii_digit());
+    let is_host = match plain.rsplit_once(':') {
+        Some((_, port)) => is_port(port),
+        None => plain.contains('.') && !plain.contains(|c: char| c.is_ascii_uppercase()),
+    };
+    let is_one_word = !plain.contains(|c: char| c.is_whitespace() || "{}\"`'()".contains(c));
+    is_one_word
+        && !is_secret(&plain)
+        && (plain.contains("://") || plain.starts_with('/') || (is_host && plain.chars().all(fits)))
 }
 
 #[cfg(test)]
@@ -182,73 +76,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_s04_fields_that_restrict_are_known_by_their_names() {
-        for field in [
-            "auth",
-            "basic_auth",
-            "BasicAuth",
-            "auth_request",
-            "ip_whitelist",
-            "ipAllowList",
-            "jwt_validator",
-            "Middlewares",
-            "users",
-            "allow",
-            "verify-client-ssl",
-            "internal",
-            "password",
-            "acl",
-            "source_range",
-            "require_login",
-            "htpasswd",
-            "ip_filter",
-            "ipFilter",
-            "permit",
-            "client_ca",
-            "methods",
-            "allowed_groups",
-            "roles",
-            "mTLS",
-            "vpn_only",
-            "sso",
+    fn case_s05_only_what_can_be_a_place_is_shown() {
+        for text in [
+            "web:80",
+            "10.0.0.1",
+            "10.0.0.1:9OOO",
+            "[::1]:80",
+            "*.shop.example",
+            "/api",
+            "http://joe:s3cret@web:80",
+            "joe:s3cret@web:80",
         ] {
-            assert!(restricts(field), "{field}");
+            assert!(is_place(text), "{text}");
         }
-        for field in [
-            "host",
-            "path",
-            "comment",
-            "version",
-            "owner",
-            "wieght",
-            "tags",
-            "author",
-            "controller",
-            "oracle",
-            "description",
-            "zone",
-            "region",
-            "private_ip",
-            "priority",
-            "name",
+        for text in [
+            "",
+            "hunter2",
+            "joe:hunter2",
+            "Tr0ub4dor.3",
+            "a b.c",
+            "{ \"address\": \"10.0.0.1:80\" ",
+            "Host(`a.example`)",
+            "http://web/password=x",
         ] {
-            assert!(!restricts(field), "{field}");
-        }
-    }
-
-    #[test]
-    fn case_s05_credentials_in_urls_are_not_shown() {
-        for (text, expected) in [
-            ("postgres://u:p@h:5432/x", "postgres://***@h:5432/x"),
-            ("postgres://u:p/w@h:5432/x", "postgres://***@h:5432/x"),
-            (
-                r#"{"a":"http://joe:s3cret@10.0.0.1/","b":"http://h/x@y"}"#,
-                r#"{"a":"http://***@10.0.0.1/","b":"http://h/x@y"}"#,
-            ),
-            ("http://10.0.0.1:80/a", "http://10.0.0.1:80/a"),
-            ("no url: joe@x", "no url: joe@x"),
-        ] {
-            assert_eq!(without_credentials(text), expected);
+            assert!(!is_place(text), "{text}");
         }
     }
 }

@@ -197,7 +197,8 @@ impl Layout {
                 complaint: Complaint::value(
                     "no pattern of the layout matches the key, it is not used",
                 )
-                .tolerated(),
+                .tolerated()
+                .secret(),
             },
         }
     }
@@ -437,23 +438,24 @@ impl Rule {
                 ValueKind::Json(fields) => object::mapped(text, fields)?,
                 ValueKind::Leader => Fact::Leader(scalar::service(plain)?).into(),
                 ValueKind::Present => Facts::default(),
-                ValueKind::Mode => Fact::Mode(scalar::mode(plain)?).into(),
+                ValueKind::Mode => Fact::Mode(stated(plain, scalar::mode)?).into(),
                 ValueKind::Path => Fact::RoutePath(scalar::path(plain)?).into(),
-                ValueKind::Port => Fact::Port(scalar::port(plain)?).into(),
-                ValueKind::Priority => Fact::RoutePriority(scalar::priority(plain)?).into(),
+                ValueKind::Port => Fact::Port(stated(plain, scalar::port)?).into(),
+                ValueKind::Priority => Fact::RoutePriority(stated(plain, scalar::priority)?).into(),
                 ValueKind::Route => own::route(text)?,
                 ValueKind::Rule => object::traefik_rule(plain)?,
                 ValueKind::Service => own::service(text)?,
                 ValueKind::ServiceName => Fact::RouteService(scalar::service(plain)?).into(),
-                ValueKind::State => Fact::State(scalar::state(plain)?).into(),
+                ValueKind::State => Fact::State(stated(plain, scalar::state)?).into(),
                 ValueKind::Url => scalar::url(plain)?,
-                ValueKind::Weight => Fact::Weight(scalar::weight(plain)?).into(),
+                ValueKind::Weight => Fact::Weight(stated(plain, scalar::weight)?).into(),
                 ValueKind::Withhold => Facts {
                     said: vec![Fact::Withheld],
                     complaints: vec![
                         Complaint::value(
-                            "cannot be honoured, requests of the route are answered with 503 while this key is there",
+                            "cannot be honoured, requests of the route are answered with 503 (TCP: closed) while this key is there",
                         )
+                        .withheld()
                         .secret(),
                     ],
                 },
@@ -464,6 +466,14 @@ impl Rule {
         facts.said.extend(self.said.iter().cloned());
         Ok(facts)
     }
+}
+
+/// Parses a value whose key says that it is one number or word: it is shown where it is none.
+fn stated<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, Complaint>) -> Result<T, Complaint> {
+    parse(text).map_err(|complaint| Complaint {
+        found: Some(object::cut(text)),
+        ..complaint
+    })
 }
 
 impl ValueKind {

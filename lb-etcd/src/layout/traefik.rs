@@ -5,7 +5,9 @@ use std::{str, sync::Arc};
 use lb_core::{Mode, Name};
 use lb_schemes::{
     Effect, EntryPoints, Options, Unprotected,
-    traefik::{KEYS, Naming, Protocol, weight},
+    traefik::{
+        KEYS, Misspelt, Naming, Protocol, misspelt, restricted_service, restricts_service, weight,
+    },
 };
 
 use super::{
@@ -18,12 +20,21 @@ use super::{
 /// The name that Traefik has for this kind of provider: `web@etcd` is the service `web`.
 const PROVIDERS: &[&str] = &["etcd"];
 
+/// What is said of a key that may be meant to restrict a router, where there is none that it names.
+pub(crate) const UNKNOWN_ROUTER: &str = "cannot be honoured: unknown key that may be meant to restrict a router, and there is no router that it names, expected http/routers/NAME/OPTION";
+
 /// Begins the names under which services of TCP are kept.
 pub(crate) const TCP: &str = "tcp:";
 
 /// The middlewares whose keys are read; of others only the kind counts, and their values, which may be passwords, are not
 /// kept.
-const READ_MIDDLEWARES: [&str; 4] = ["chain", "headers", "redirectscheme", "stripprefix"];
+const READ_MIDDLEWARES: [&str; 5] = [
+    "buffering",
+    "chain",
+    "headers",
+    "redirectscheme",
+    "stripprefix",
+];
 
 /// The tree of keys below one root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +107,7 @@ impl Tree {
         let protocol = match parts.first() {
             Some(&"http") => Protocol::Http,
             Some(&"tcp") => Protocol::Tcp,
-            _ => return Some(unused(lower, value)),
+            _ => return Some(self.unknown(lower, value)),
         };
         Some(match parts.get(1..).unwrap_or_default() {
             ["routers", name, rest @ ..] if !rest.is_empty() && !name.is_empty() => {
@@ -123,8 +134,53 @@ impl Tree {
                 };
                 server(protocol, subject, &rest.join("."), value)
             }
-            _ => unused(lower, value),
+            ["services", service, rest @ ..] if !service.is_empty() => {
+                self.service(protocol, service, &rest.join("."), lower, value)
+            }
+            _ => self.unknown(lower, value),
         })
+    }
+
+    /// A key of a service that is of none of its servers.
+    fn service(
+        &self,
+        protocol: Protocol,
+        service: &str,
+        key: &str,
+        lower: &str,
+        value: &[u8],
+    ) -> Reading {
+        if !restricts_service(protocol, key) || self.options.allow_unprotected.allows(&[key]) {
+            return unused(lower, value);
+        }
+        Reading::Said {
+            subject: Subject::Service {
+                service: tree_service(protocol, service),
+            },
+            facts: Facts {
+                said: vec![Fact::Withheld, Fact::Mode(mode(protocol))],
+                complaints: vec![
+                    Complaint::value(restricted_service(key))
+                        .withheld()
+                        .secret(),
+                ],
+            },
+        }
+    }
+
+    /// A key that no section takes. One that may be meant to restrict a router is kept with the router.
+    fn unknown(self: &Arc<Self>, lower: &str, value: &[u8]) -> Reading {
+        match misspelt(lower) {
+            None => unused(lower, value),
+            Some(Misspelt {
+                protocol,
+                router: Some(name),
+            }) => self.about_router(protocol, &name, format!("@{lower}"), ""),
+            Some(_) => Reading::Bad {
+                subject: None,
+                complaint: Complaint::value(UNKNOWN_ROUTER).secret(),
+            },
+        }
     }
 
     fn router(
@@ -134,35 +190,54 @@ impl Tree {
         rest: &[&str],
         value: &[u8],
     ) -> Reading {
-        let id = match protocol {
-            Protocol::Http => Name::from_text(name),
-            // A router of HTTP may have the same name.
-            Protocol::Tcp => Name::from_text(&format!("tcp:{name}")),
-        };
-        let subject = Subject::Route { id };
         match text(value) {
             Err(complaint) => Reading::Bad {
-                subject: Some(subject),
+                subject: Some(route(protocol, name)),
                 complaint,
             },
-            Ok(value) => Reading::Said {
-                subject,
-                facts: Facts {
-                    said: vec![
-                        Fact::Router(Arc::new(RouterName {
-                            protocol,
-                            name: name.into(),
-                            tree: Arc::clone(self),
-                        })),
-                        Fact::TreeKey(TreeKey {
-                            key: router_key(rest).into(),
-                            value: value.into(),
-                        }),
-                    ],
-                    complaints: Vec::new(),
-                },
+            Ok(value) => self.about_router(protocol, name, router_key(rest), value),
+        }
+    }
+
+    fn about_router(
+        self: &Arc<Self>,
+        protocol: Protocol,
+        name: &str,
+        key: String,
+        value: &str,
+    ) -> Reading {
+        let router = RouterName {
+            protocol,
+            name: name.into(),
+            tree: Arc::clone(self),
+        };
+        let key = TreeKey {
+            key: key.into(),
+            value: value.into(),
+        };
+        Reading::Said {
+            subject: route(protocol, name),
+            facts: Facts {
+                said: vec![Fact::Router(Arc::new(router)), Fact::TreeKey(key)],
+                complaints: Vec::new(),
             },
         }
+    }
+}
+
+/// The route that is a router. One of HTTP and one of TCP may have the same name.
+fn route(protocol: Protocol, name: &str) -> Subject {
+    let id = match protocol {
+        Protocol::Http => Name::from_text(name),
+        Protocol::Tcp => Name::from_text(&format!("tcp:{name}")),
+    };
+    Subject::Route { id }
+}
+
+fn mode(protocol: Protocol) -> Mode {
+    match protocol {
+        Protocol::Http => Mode::Http,
+        Protocol::Tcp => Mode::Tcp,
     }
 }
 
@@ -238,13 +313,22 @@ fn server(protocol: Protocol, subject: Subject, key: &str, value: &[u8]) -> Read
             }
             (Protocol::Tcp, "address") => Fact::Address(scalar::address(text)?).into(),
             (_, "weight") => match weight(text) {
-                Ok(weight) => Fact::Weight(weight).into(),
-                Err(expected) => Facts {
-                    said: Vec::new(),
-                    complaints: vec![
-                        Complaint::value(format!("{expected}, 1 is used")).tolerated(),
-                    ],
+                Ok((weight, note)) => Facts {
+                    said: vec![Fact::Weight(weight)],
+                    complaints: note
+                        .map(|note| Complaint {
+                            found: Some(object::cut(text)),
+                            ..Complaint::value(note).tolerated()
+                        })
+                        .into_iter()
+                        .collect(),
                 },
+                Err(expected) => {
+                    return Err(Complaint {
+                        found: Some(object::cut(text)),
+                        ..Complaint::value(expected)
+                    });
+                }
             },
             (Protocol::Http, "preservepath") | (Protocol::Tcp, "tls")
                 if text.eq_ignore_ascii_case("false") || text == "0" =>
@@ -261,14 +345,15 @@ fn server(protocol: Protocol, subject: Subject, key: &str, value: &[u8]) -> Read
             }
             _ => Facts {
                 said: Vec::new(),
-                complaints: vec![Complaint::value("not honoured: unknown key of a server").tolerated()],
+                complaints: vec![
+                    Complaint::value("not honoured: unknown key of a server")
+                        .tolerated()
+                        .secret(),
+                ],
             },
         };
         facts.said.push(Fact::TreeServer);
-        facts.said.push(Fact::Mode(match protocol {
-            Protocol::Http => Mode::Http,
-            Protocol::Tcp => Mode::Tcp,
-        }));
+        facts.said.push(Fact::Mode(mode(protocol)));
         Ok(facts)
     });
     match facts {

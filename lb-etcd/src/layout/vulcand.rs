@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lb_core::{PathMatch, RouteHost};
+use lb_schemes::widen;
 
 use super::{
     config::{RuleConfig, ValueKind},
@@ -36,7 +37,9 @@ pub(super) fn rules(base: &str, allow_unprotected: &[String]) -> Vec<RuleConfig>
             format!("{base}/backends/{{service}}/servers/{{endpoint}}"),
             ValueKind::Json(server.into()),
         ),
-        RuleConfig::new(format!("{base}/backends/*/backend"), ValueKind::Ignore),
+        // With settings it is reported as what is not supported.
+        RuleConfig::new(format!("{base}/backends/*/backend"), ValueKind::Ignore)
+            .only_if("/Settings", "|{}"),
         RuleConfig::new(
             format!("{base}/frontends/{{route}}/frontend"),
             ValueKind::Json(frontend.into()),
@@ -102,6 +105,98 @@ pub(super) fn matches(text: &str) -> Result<Arc<[(RouteHost, PathMatch)]>, Compl
             .trim_start();
     }
     Ok([(host.unwrap_or_default(), path.unwrap_or_default())].into())
+}
+
+/// Returns `true` if each regular expression of a rule is compared with the whole host or path there too.
+pub(super) fn is_bound(text: &str) -> bool {
+    let mut left = text.trim();
+    while let Ok((name, argument, after)) = matcher(left) {
+        let bound = match name {
+            "HostRegexp" => is_bound_host(&argument),
+            "PathRegexp" => is_bound_path(&argument),
+            _ => true,
+        };
+        if !bound {
+            return false;
+        }
+        let Some(next) = after.trim_start().strip_prefix("&&") else {
+            break;
+        };
+        left = next.trim_start();
+    }
+    true
+}
+
+fn is_bound_host(expression: &str) -> bool {
+    expression.ends_with('$') && (expression.starts_with('^') || expression.starts_with(r".*\."))
+}
+
+fn is_bound_path(expression: &str) -> bool {
+    let open = expression.trim_start_matches('^');
+    let open = open.strip_suffix('$').unwrap_or(open);
+    // Every path has it.
+    matches!(open, ".*" | "/.*") || (expression.starts_with('^') && expression.ends_with('$'))
+}
+
+/// What a rule may match that cannot be used: the parts of it that can be read. Empty where that would be every host and
+/// path.
+///
+/// Regular expressions are looked for anywhere in a text there, unless they are bound to its begin or its end.
+pub(super) fn may_match(text: &str) -> Arc<[(RouteHost, PathMatch)]> {
+    let (mut hosts, mut path): (Vec<RouteHost>, _) = (Vec::new(), None);
+    let mut left = text.trim();
+    // What comes after a part that cannot be read could only narrow.
+    while let Ok((name, argument, after)) = matcher(left) {
+        let argument = argument.as_str();
+        match name {
+            "Host" | "HostRegexp" if hosts.is_empty() => {
+                let exact = match name {
+                    "Host" => literal(argument).map(str::to_owned),
+                    _ if !is_bound_host(argument) => Err(Complaint::value("")),
+                    _ => host_of_regexp(argument),
+                };
+                let exact = exact.ok().and_then(|text| text.parse().ok());
+                hosts = match exact {
+                    Some(host) => vec![host],
+                    None if name == "Host" => {
+                        let end = argument.rsplit(['>', '*']).next();
+                        widen::hosts_ending_in(end.unwrap_or_default())
+                    }
+                    None => widen::hosts_of_pattern(argument),
+                };
+            }
+            "Path" | "PathRegexp" if path.is_none() => {
+                let exact = match name {
+                    "Path" => literal(argument).map(|text| format!("={text}")),
+                    _ if !is_bound_path(argument) => Err(Complaint::value("")),
+                    _ => path_of_regexp(argument),
+                };
+                path = exact.ok().and_then(|text| text.parse().ok());
+                if path.is_none() {
+                    path = match name {
+                        "Path" => {
+                            let begin = argument.split(['<', '*']).next();
+                            widen::beginning(begin.unwrap_or_default())
+                        }
+                        _ => widen::path_of_pattern(argument),
+                    };
+                }
+            }
+            _ => {}
+        }
+        let Some(next) = after.trim_start().strip_prefix("&&") else {
+            break;
+        };
+        left = next.trim_start();
+    }
+    if hosts.is_empty() && path.as_ref().is_none_or(|path| *path == PathMatch::any()) {
+        return [].into();
+    }
+    if hosts.is_empty() {
+        hosts.push(RouteHost::Any);
+    }
+    let path = path.unwrap_or_else(PathMatch::any);
+    hosts.into_iter().map(|host| (host, path.clone())).collect()
 }
 
 /// `Name("argument")` or ``Name(`argument`)``, and what comes after it.
@@ -243,6 +338,55 @@ mod tests {
             r#"Host("a""#,
         ] {
             assert!(matches(rule).is_err(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn case_s04_what_a_rule_may_match_has_all_that_it_matches() {
+        for (rule, expected) in [
+            (
+                r#"Host("a.example") && PathRegexp("/admin.*")"#,
+                "a.example/",
+            ),
+            (
+                r#"Host("a.example") && PathRegexp("^/admin.*")"#,
+                "a.example^/admin",
+            ),
+            (r#"Host("a.example") && Header("X", "y")"#, "a.example/"),
+            (r#"Host("<sub>.a.example") && Path("/x")"#, "*.a.example=/x"),
+            (
+                r#"HostRegexp("(a|b)\\.example$") && Path("/u/<id>")"#,
+                "*.example^/u/",
+            ),
+            (r#"HostRegexp("a.*") && PathRegexp("^/x")"#, "*^/x"),
+            // Where it is not bound, it is looked for anywhere.
+            (
+                r#"Host("a.example") && PathRegexp("/x(/.*)?")"#,
+                "a.example/",
+            ),
+            (
+                r#"Host("a.example") && PathRegexp("^/x(/.*)?")"#,
+                "a.example^/x",
+            ),
+            (
+                r#"Host("a.example") && PathRegexp("^/x(/.*)?$")"#,
+                "a.example/x",
+            ),
+            (r#"HostRegexp("a\.example") && PathRegexp("/.*")"#, ""),
+            (r#"HostRegexp(".*\.a\.example$")"#, "*.a.example/"),
+            (r#"Path("/x/<id>")"#, "*^/x/"),
+            (r#"Host("a.example") && Host("b.example")"#, "a.example/"),
+            ("", ""),
+            (r#"Method("GET")"#, ""),
+            (r#"HostRegexp("a.*") && PathRegexp("/x.*")"#, ""),
+            ("Host(a) && Path(`/x`)", ""),
+        ] {
+            let found = may_match(rule);
+            let all: Vec<String> = found
+                .iter()
+                .map(|(host, path)| format!("{host}{path}"))
+                .collect();
+            assert_eq!(all.join(" "), expected, "{rule}");
         }
     }
 }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, Uri, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use lb_core::{Cursor, Descriptor, Name, Sink, Source, SourceError, Update};
+use lb_core::{
+    Cursor, Descriptor, Name, Sink, Source, SourceError, Update, credentials::hidden_in_value,
+};
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -87,13 +89,16 @@ impl EtcdV2Source {
     pub fn new(name: Name, config: EtcdV2Config) -> Result<Self, EtcdError> {
         let invalid = |value: &str| EtcdError::Config {
             field: "endpoints",
-            value: format!("{value:?}"),
-            expected: "http://host:port, at least one",
+            value: format!("{:?}", hidden_in_value(value)),
+            expected: "http://host:port without a user, at least one",
         };
         let mut endpoints = Vec::new();
         for text in &config.endpoints {
             let uri: Uri = text.parse().map_err(|_| invalid(text))?;
-            if uri.scheme_str() != Some("http") || uri.port_u16().is_none() {
+            let has_user = uri
+                .authority()
+                .is_some_and(|all| all.as_str().contains('@'));
+            if uri.scheme_str() != Some("http") || uri.port_u16().is_none() || has_user {
                 return Err(invalid(text));
             }
             endpoints.push(uri);

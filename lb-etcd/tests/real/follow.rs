@@ -211,12 +211,12 @@ async fn a_bad_value_is_told_and_takes_nothing_away() {
             .await;
         assert_eq!(
             seen.diagnostics[0].to_string(),
-            "/lb/endpoints/web/e00001 = \"192.0.2.1;80\": expected ip:port such as 10.0.0.7:8080 or \
+            "/lb/endpoints/web/e00001: expected ip:port such as 10.0.0.7:8080 or \
              [2001:db8::7]:8080; names are not resolved; what the key last meant is kept"
         );
         assert_eq!(
             seen.diagnostics[1].to_string(),
-            "/lb/other = \"x\": no pattern of the layout matches the key, it is not used"
+            "/lb/other: no pattern of the layout matches the key, it is not used"
         );
         supervisor
             .until("the other endpoint", |seen| seen.records.len() == 2)

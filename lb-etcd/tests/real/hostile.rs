@@ -144,6 +144,51 @@ async fn case_h02_a_flood_of_keys_is_got_through() {
     .await;
 }
 
+/// 1,000 transactions of 100 puts while the source is stopped, and once more with what it saw last compacted away:
+/// progress, whether it goes on where it was or lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_h02_many_transactions_while_stopped_are_got_through() {
+    on_each(async |member, api| {
+        let mut source = Stoppable::new(config(&member));
+        source
+            .until("the honest key", |seen| seen.records.len() == 1)
+            .await;
+        for (turn, port) in [80, 81].into_iter().enumerate() {
+            let mut last = 0;
+            for txn in 0..1000 {
+                let puts: Vec<_> = (0..100)
+                    .map(|n| {
+                        let key = format!("/lb/endpoints/junk/{:06}", txn * 100 + n);
+                        (key, Some(format!("192.0.2.2:{port}")))
+                    })
+                    .collect();
+                last = api.txn(&puts);
+            }
+            let compacted = turn == 1;
+            if compacted {
+                api.compact(last);
+            }
+            api.put(HONEST, &format!("192.0.2.1:{port}"));
+            let expected = format!("192.0.2.2:{port}");
+            source
+                .until("all transactions", |seen| {
+                    seen.records.len() == 100_001
+                        && seen.address("junk/099999").as_ref() == Some(&expected)
+                })
+                .await;
+            let honest = source.seen.address("honest/1");
+            assert_eq!(honest, Some(format!("192.0.2.1:{port}")));
+            assert_eq!(
+                source.seen.resets,
+                1 + usize::from(compacted),
+                "a listing is needed where the history is gone: {:?}",
+                source.seen.errors
+            );
+        }
+    })
+    .await;
+}
+
 /// What a watch would tell is larger than any message that is taken: it is listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_h02_changes_that_are_too_large_are_listed() {
@@ -186,7 +231,7 @@ async fn case_h03_huge_values_are_diagnostics_of_their_keys() {
     };
     on_each_with(options, async |member, api| {
         let junk = "x".repeat(1_200_000);
-        for n in 0..30 {
+        for n in 0..60 {
             api.put(&format!("/lb/endpoints/a-junk/{n:02}"), &junk);
         }
         api.put("/lb/endpoints/huge/1", &"x".repeat(5_000_000));
@@ -209,7 +254,7 @@ async fn case_h03_huge_values_are_diagnostics_of_their_keys() {
             assert_eq!(told.len(), 1, "{key}: {told:?}");
             told[0].to_string()
         };
-        assert!(of("/lb/endpoints/a-junk/29").contains("at most 65536 bytes"));
+        assert!(of("/lb/endpoints/a-junk/59").contains("at most 65536 bytes"));
         assert!(of("/lb/endpoints/huge/1").contains("at most 4000000 bytes"));
 
         // It is fixed, and another one comes while followed.

@@ -7,6 +7,7 @@
     reason = "tests: whatever is not as it should be ends them"
 )]
 
+mod conditions;
 mod conformance;
 mod faults;
 mod follow;

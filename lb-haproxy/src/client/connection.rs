@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{io::Interest, time::timeout_at};
 
 use super::{ClientError, Deadline, Interruption, SocketAddress, stream::Stream};
-use crate::proto::{Command, Reply, Session, SessionConfig};
+use crate::proto::{Command, Reply, Session, SessionConfig, SessionError};
 
 /// How long a client waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct ClientConfig {
     pub reply: Duration,
     /// For a whole batch.
     pub batch: Duration,
-    /// Limits of the conversation; its dialect is set by the client.
+    /// Limits of the conversation; its dialect is set by the client. All replies to one batch together are no longer than
+    /// one listing may be.
     pub session: SessionConfig,
 }
 
@@ -233,9 +234,21 @@ impl Connection {
     ) -> Result<(), Interruption> {
         let batch = Deadline::after(self.config.batch.saturating_add(wait));
         let mut reply = Deadline::after(self.config.reply.saturating_add(wait));
+        let limit = self.config.session.reply_limit;
+        let mut bytes = 0_usize;
         loop {
             let before = results.len();
             results.extend(self.replies());
+            let fresh = results.get(before..).unwrap_or_default().iter().flatten();
+            bytes = fresh.fold(bytes, |sum, reply| sum.saturating_add(reply.text().len()));
+            if bytes > limit {
+                let (unknown, unsent) = self.session.unanswered();
+                return Err(Interruption::Session(SessionError::ReplyTooLong {
+                    limit,
+                    unknown,
+                    unsent,
+                }));
+            }
             if results.len() >= count {
                 return Ok(());
             }

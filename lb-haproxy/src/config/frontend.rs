@@ -7,7 +7,10 @@ use lb_core::{Mode, Name, PathMatch, RouteHost};
 use super::{ConfigError, ConfigPath, RateLimit, TlsBind, defaults::mode_word, writer::Writer};
 use crate::{
     proto::MapName,
-    routes::{http_host_lines, http_route_lines_but, sni_route_lines},
+    routes::{
+        REFUSE, Reading, agreement_lines, http_host_lines, http_path_lines, http_route_lines_but,
+        sni_route_lines,
+    },
 };
 
 /// A `frontend` section.
@@ -37,6 +40,14 @@ const INSPECT_DELAY: Duration = Duration::from_secs(5);
 /// The condition that a rule takes the request.
 const FIXED: &str = "{ var(txn.lb_fixed) -m found }";
 
+/// The variable of the backend of the rule that takes a request.
+const RULE: &str = "txn.lb_fixed";
+
+/// The variable of the backend of the rule that takes a reading of the path.
+fn rule_as(reading: Reading) -> String {
+    reading.variable().replace("lb_", "lb_fixed_")
+}
+
 impl Frontend {
     /// A frontend for HTTP that listens in one place.
     #[must_use]
@@ -59,9 +70,43 @@ impl Frontend {
             .chain(&self.default_backend)
     }
 
-    /// Returns `true` if rules take requests before the routes of the map.
+    /// Returns `true` if a variable says which rule takes a request: rules go before the routes of the map, and paths may be
+    /// read in several ways.
     fn has_fixed(&self) -> bool {
-        self.route_map.is_some() && !self.rules.is_empty()
+        let by_path = self.rules.iter().any(|rule| rule.path != PathMatch::any());
+        by_path || (self.route_map.is_some() && !self.rules.is_empty())
+    }
+
+    /// The lines that set the variable of the rule that takes a request. They refuse one with 400 whose path leads to
+    /// different rules, depending on how it is read.
+    fn fixed_lines(&self) -> Result<Vec<String>, ConfigError> {
+        let mut lines = Vec::new();
+        if !self.has_fixed() {
+            return Ok(lines);
+        }
+        // The first rule that fits is set last.
+        for rule in self.rules.iter().rev() {
+            let condition = rule.condition(None)?;
+            lines.push(format!(
+                "http-request set-var({RULE}) str({}){condition}",
+                rule.backend
+            ));
+        }
+        for reading in Reading::ALL {
+            let variable = rule_as(reading);
+            for rule in self.rules.iter().rev() {
+                let condition = rule.condition(Some(reading))?;
+                lines.push(format!(
+                    "http-request set-var({variable}) str({}){condition}",
+                    rule.backend
+                ));
+            }
+            lines.push(format!(
+                "{REFUSE} if !{FIXED} {{ var({variable}) -m found }}"
+            ));
+        }
+        lines.extend(agreement_lines(RULE, rule_as));
+        Ok(lines)
     }
 
     pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), ConfigError> {
@@ -97,24 +142,24 @@ impl Frontend {
             limit.write(out)?;
         }
         let by_host = self.rules.iter().any(|rule| rule.host != RouteHost::Any);
-        if by_host || (self.route_map.is_some() && self.mode != Mode::Tcp) {
-            for line in http_host_lines() {
-                out.line(format_args!("{line}"));
-            }
+        let by_route = self.route_map.is_some() && self.mode != Mode::Tcp;
+        let mut first = Vec::new();
+        if by_host || by_route {
+            first.extend(http_host_lines());
         }
-        // The first rule that fits is set last.
-        for rule in self.rules.iter().rev().filter(|_| self.has_fixed()) {
-            let (backend, condition) = (&rule.backend, rule.condition()?);
-            out.line(format_args!(
-                "http-request set-var(txn.lb_fixed) str({backend}){condition}"
-            ));
+        if self.has_fixed() || by_route {
+            first.extend(http_path_lines());
+        }
+        first.extend(self.fixed_lines()?);
+        for line in first {
+            out.line(format_args!("{line}"));
         }
         let mut uses = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             let condition = match self.has_fixed() {
                 // Routes change paths, so that a rule is not asked again.
                 true => format!(" if {{ var(txn.lb_fixed) -m str -- {} }}", rule.backend),
-                false => rule.condition()?,
+                false => rule.condition(None)?,
             };
             uses.push(format!("use_backend {}{condition}", rule.backend));
         }
@@ -127,7 +172,7 @@ impl Frontend {
             }
             lines = match self.mode {
                 Mode::Tcp => sni_route_lines(map, INSPECT_DELAY),
-                _ => http_route_lines_but(map, self.has_fixed().then_some(FIXED)),
+                _ => http_route_lines_but(map, (!self.rules.is_empty()).then_some(FIXED)),
             }?;
         }
         // HAProxy warns of other rules after `use_backend`.
@@ -187,29 +232,53 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn condition(&self) -> Result<String, ConfigError> {
+    /// The condition that a request is one of these, by its path as it was sent or by a reading of it.
+    fn condition(&self, reading: Option<Reading>) -> Result<String, ConfigError> {
         const HOST: &str = "var(txn.lb_host)";
+        let mut first = reading.map(Reading::condition).unwrap_or_default();
+        if !first.is_empty() {
+            first.push(' ');
+        }
         let host = match &self.host {
-            RouteHost::Any => String::new(),
+            RouteHost::Any => first,
             RouteHost::Exact(domain) => {
-                format!("{{ {HOST} -m str -- {} }} ", word("host", domain)?)
+                format!("{first}{{ {HOST} -m str -- {} }} ", word("host", domain)?)
             }
             RouteHost::Wildcard(domain) => {
-                format!("{{ {HOST} -m end -- .{} }} ", word("host", domain)?)
+                format!("{first}{{ {HOST} -m end -- .{} }} ", word("host", domain)?)
             }
+        };
+        let sample = reading.map(|reading| format!("var({})", reading.variable()));
+        let (sample, end) = match &sample {
+            Some(variable) => (variable.as_str(), "/?"),
+            None => ("path", ""),
         };
         let path = match &self.path {
             PathMatch::Prefix(path) if &**path == "/" => vec![String::new()],
-            PathMatch::Exact(path) => vec![format!("{{ path -m str -- {} }}", word("path", path)?)],
+            PathMatch::Exact(path) => {
+                vec![format!(
+                    "{{ {sample} -m str -- {}{end} }}",
+                    word("path", path)?
+                )]
+            }
+            PathMatch::Beginning(path) if path.ends_with('/') && reading.is_some() => {
+                // A reading has a slash at its end.
+                let path = word("path", path)?;
+                vec![format!(
+                    "{{ {sample} -m beg -- {path} }} !{{ {sample} -m str -- {path}? }}"
+                )]
+            }
             PathMatch::Beginning(path) => {
-                vec![format!("{{ path -m beg -- {} }}", word("path", path)?)]
+                vec![format!("{{ {sample} -m beg -- {} }}", word("path", path)?)]
             }
             PathMatch::Prefix(path) => {
                 let path = word("path", path)?;
-                vec![
-                    format!("{{ path -m str -- {path} }}"),
-                    format!("{{ path -m beg -- {path}/ }}"),
-                ]
+                let mut all = vec![format!("{{ {sample} -m beg -- {path}/ }}")];
+                // A reading has a slash at its end.
+                if reading.is_none() {
+                    all.insert(0, format!("{{ path -m str -- {path} }}"));
+                }
+                all
             }
         };
         let either: Vec<String> = path

@@ -39,6 +39,7 @@ pub(super) async fn apply(
     let mut failed: BTreeSet<Name> = BTreeSet::new();
     let mut seen = Seen::default();
     let mut not_done: Vec<(ServerRef, String)> = Vec::new();
+    let mut overruled: Vec<ServerRef> = Vec::new();
     let last = plan.stages.len().saturating_sub(1);
     for (number, stage) in plan.stages.iter().enumerate() {
         for step in &stage.backends {
@@ -97,7 +98,7 @@ pub(super) async fn apply(
             })
             .collect();
         for step in &steps {
-            planner.step_sent(&step.server, clock());
+            planner.step_sent(step, clock());
         }
         for (server, address) in &moves {
             planner.address_sent(server, *address, clock());
@@ -164,6 +165,7 @@ pub(super) async fn apply(
             warn!(%server, detail, "a step was accepted but did not take effect");
             failed.insert(server.backend.clone());
             counters.add("unverified", 1);
+            overruled.push(server.clone());
             not_done.push((server, detail));
         }
         seen.append(stage_seen);
@@ -172,6 +174,9 @@ pub(super) async fn apply(
     planner.asked(begun_at);
     not_done.append(&mut seen.take_unreadable());
     seen.give_to(planner, now);
+    for server in overruled {
+        planner.step_overruled(&server, now);
+    }
     // After what was read: an address may still be on its way, so the servers are read again before anything else.
     for (server, detail) in not_done {
         planner.refused(&server, detail, now);

@@ -162,7 +162,7 @@ impl Certificates {
     pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
         self.known.iter().filter_map(|(file, known)| {
             let (kind, failure) = known.failure.clone()?;
-            let detail = format!("the certificate is not in use: {failure}");
+            let detail = format!("the file is not in use: {failure}");
             Some(Condition::new(kind, detail).of_object(file.display().to_string()))
         })
     }
@@ -177,10 +177,13 @@ async fn read_info(client: &mut Client) -> Result<Info, DriverError> {
 /// The most bytes of a certificate with its key and chain.
 const MAX_PEM: u64 = 4 << 20;
 
+/// How long a file is waited for.
+const WAIT: Duration = Duration::from_secs(5);
+
 async fn stamp(file: &Path) -> Stamp {
-    let file = file.to_owned();
-    let metadata = tokio::task::spawn_blocking(move || fs::metadata(file)).await;
-    let metadata = metadata.ok().and_then(Result::ok);
+    let metadata = files::beside(file, WAIT, |file| fs::metadata(file))
+        .await
+        .ok();
     Stamp {
         modified: metadata.as_ref().and_then(|data| data.modified().ok()),
         len: metadata.map_or(0, |data| data.len()),
@@ -193,13 +196,10 @@ async fn renew(
     client: &mut Client,
     may_change: bool,
 ) -> Result<Result<bool, Failure>, DriverError> {
-    let path = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || files::read_text(&path, MAX_PEM)).await;
-    let text = match read {
-        Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Ok(Err(Failure::Read(error))),
-        // The runtime is shutting down.
-        Err(_) => return Ok(Ok(false)),
+    let read = |path: &Path| files::read_text(path, MAX_PEM);
+    let text = match files::beside(file, WAIT, read).await {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(Failure::Read(error))),
     };
     let pem: Pem = match text.parse() {
         Ok(pem) => pem,

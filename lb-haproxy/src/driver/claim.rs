@@ -25,6 +25,9 @@ const SUFFIX: &str = ".lb-owner";
 /// The most bytes of a lock file that are read.
 const MOST: u64 = 64 << 10;
 
+/// The most symbolic links from a socket's name to the next that are followed.
+const MOST_LINKS: usize = 8;
+
 /// How often two that begin at once look again, and the pause before jitter.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(15);
@@ -144,6 +147,7 @@ struct Place {
 impl Place {
     /// Where lock files may be, in the order in which they are made.
     fn of(socket: &Path) -> Vec<Self> {
+        let socket = &resolved(socket);
         let folder = socket.parent().filter(|folder| *folder != Path::new(""));
         let folder = fs::canonicalize(folder.unwrap_or_else(|| Path::new(".")));
         let (Ok(folder), Some(name)) = (folder, socket.file_name()) else {
@@ -175,6 +179,21 @@ impl Place {
         }));
         places
     }
+}
+
+/// Follows the links that the name of a socket is, whether it is there or not.
+fn resolved(socket: &Path) -> PathBuf {
+    let mut socket = socket.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&socket) else {
+            break;
+        };
+        socket = match socket.parent() {
+            Some(folder) => folder.join(next),
+            None => next,
+        };
+    }
+    socket
 }
 
 /// A folder that others can read, and none but this user (or root) can write to.
@@ -297,12 +316,15 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
         assert!(Claim::make(&link.join("admin.sock"), &owner("third", "db")).is_err());
+        let alias = folder.path().join("alias.sock");
+        std::os::unix::fs::symlink("admin.sock", &alias).unwrap();
+        assert!(Claim::make(&alias, &owner("third", "db")).is_err());
         drop(disjoint);
         drop(first);
         let all = Claim::make(&socket, &owner("other", "*")).unwrap();
         drop(all);
         let left = fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left, 1, "only the link is left");
+        assert_eq!(left, 2, "only the links are left");
     }
 
     /// A file that nobody has locked is of a process that was killed; a link leads nowhere.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use lb_core::{Condition, ConditionKind, Name, Snapshot, model::Changes};
 use tracing::info;
 
-use super::{error::DriverError, haproxy_driver::HaproxyDriver, live};
+use super::{error::DriverError, haproxy_driver::HaproxyDriver, known_slots::read_backups, live};
 use crate::{
     capability::Capabilities,
     client::{Client, ClientConfig, SocketAddress, SocketIdentity, identify, socket_identity},
@@ -177,7 +177,9 @@ impl HaproxyDriver {
         let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
             return Ok(());
         };
-        if known.doubtful || now >= known.read_all_at.saturating_add(self.config.policy.resync) {
+        let reads_all =
+            known.doubtful || now >= known.read_all_at.saturating_add(self.config.policy.resync);
+        if reads_all {
             known.learn_slots(self.config.slots_file()).await;
             live::observe_all(&mut session.client, &mut known.planner, &clock).await?;
             live::observe_maps(&mut session.client, &mut known.planner).await?;
@@ -209,6 +211,12 @@ impl HaproxyDriver {
             }
         }
         known.desired = Some(Arc::clone(desired));
+        if reads_all {
+            let unknown: Vec<Name> = known.planner.unknown_backups().cloned().collect();
+            for backend in unknown {
+                read_backups(&mut session.client, &mut known.planner, &backend).await?;
+            }
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::{counters::Counters, error::DriverError, live};
 use crate::{
     client::Client,
     plan::Planner,
-    proto::{Command, ServersState},
+    proto::{Command, ParseError, ServersState},
 };
 
 /// How long after a change the files follow, at least. Changes within it are written together.
@@ -122,7 +122,7 @@ impl Disk {
             let reply = client.exec(&command).await?;
             let text = live::accept(&command, &reply)?;
             // Half an answer must not become the file.
-            ServersState::parse(text)?;
+            whole(text)?;
             texts.push((path.clone(), format!("{}\n", text.trim_end())));
         }
         if files.maps {
@@ -189,9 +189,14 @@ pub(super) async fn write_state(
     let command = Command::ShowServersState(None);
     let reply = client.exec(&command).await?;
     let text = live::accept(&command, &reply)?;
-    ServersState::parse(text)?;
+    whole(text)?;
     let text = change(&format!("{}\n", text.trim_end()));
     Ok(write_file(path, text).await)
+}
+
+/// Returns an error if the answer is cut short.
+fn whole(text: &str) -> Result<(), ParseError> {
+    ServersState::lines(text)?.try_for_each(|line| line.map(|_| ()))
 }
 
 /// Replaces a file beside the task. A disk that hangs is an error after a while.

@@ -20,6 +20,28 @@ pub enum DriverError {
     /// A reply could not be read.
     #[error("a reply could not be read")]
     Parse(#[from] ParseError),
+    /// HAProxy listed the same thing twice, which it never does.
+    #[error("HAProxy contradicts itself: it listed {what} twice")]
+    Contradiction {
+        /// The backend or the server.
+        what: String,
+    },
+    /// After more plans than any change needs there was still something to do.
+    #[error(
+        "HAProxy contradicts itself: after {rounds} plans it still shows something else than was read back"
+    )]
+    Endless {
+        /// How many plans were made.
+        rounds: usize,
+    },
+    /// HAProxy has more than can be kept.
+    #[error("HAProxy has more than {limit} {what}; name those that lb is to manage with `manage`")]
+    TooMuch {
+        /// The limit.
+        limit: usize,
+        /// The things.
+        what: &'static str,
+    },
     /// HAProxy refused to tell its state.
     #[error("HAProxy refused to answer {command}")]
     Refused {

@@ -32,9 +32,6 @@ use crate::{
 /// Plans within one pass. Each moves something, so more means that HAProxy does not do what it says.
 const MAX_ROUNDS: usize = 64;
 
-/// The pause after a pass that found no end.
-const PAUSE: Duration = Duration::from_millis(200);
-
 /// Keeps one HAProxy converged through its runtime socket.
 ///
 /// HAProxy is the store of what was applied: a driver that begins adopts what it finds. See the
@@ -122,7 +119,6 @@ impl HaproxyDriver {
             known.planner.outdate(begun_at);
         }
         let mut applied = 0;
-        let mut last = Plan::default();
         for _ in 0..MAX_ROUNDS {
             let (Some(session), Some(known)) = (&mut self.session, &mut self.knowledge) else {
                 break;
@@ -164,16 +160,9 @@ impl HaproxyDriver {
             }
             live::read(&mut session.client, &mut known.planner, &plan.reads, &clock).await?;
             known.doubtful = false;
-            last = plan;
         }
-        warn!(target_name = %self.config.name, "a pass found no end; it goes on after a pause");
         self.counters.add("endless_passes", 1);
-        let plan = Plan {
-            again_at: Some(clock() + PAUSE),
-            settled: false,
-            ..last
-        };
-        Ok((plan, applied))
+        Err(DriverError::Endless { rounds: MAX_ROUNDS })
     }
 
     /// Lets the files follow what was applied, and comes back for them in time.
@@ -348,12 +337,10 @@ impl Driver for HaproxyDriver {
     }
 
     async fn preview(&mut self, desired: &Arc<Snapshot>) -> Result<Preview, DriveError> {
-        let plan = self
-            .look_ahead(desired)
-            .await
-            .map_err(|error: DriverError| error.into_core(&self.config.name))?;
-        let json = serde_json::to_string_pretty(&plan).unwrap_or_default();
-        Ok(Preview::new(plan.steps().count(), plan.to_string(), json))
+        let found = self.look_ahead(desired).await;
+        found
+            .map(|outlook| outlook.preview())
+            .map_err(|error| error.into_core(&self.config.name))
     }
 
     async fn attention(&mut self) {

@@ -1,13 +1,11 @@
 //! Learns which servers are slots: from the configuration file, and from what HAProxy tells of backups.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use lb_core::{Condition, ConditionKind, Name};
+use lb_core::{
+    Condition, ConditionKind, Name,
+    files::{beside, read},
+};
 
 use super::{conversation::Knowledge, error::DriverError, live};
 use crate::{
@@ -29,16 +27,10 @@ impl Knowledge {
         let Some(path) = file.filter(|_| !self.learned) else {
             return;
         };
-        let owned = path.to_owned();
-        let reading = tokio::task::spawn_blocking(move || read(owned));
-        let text = match tokio::time::timeout(WAIT, reading).await {
-            Ok(Ok(Ok(text))) => Ok(text),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(_)) => Err("reading was given up".to_owned()),
-            Err(_) => Err(format!("not read within {} s", WAIT.as_secs())),
-        };
-        match text {
-            Ok(text) => {
+        match beside(path, WAIT, |path| read(path, MOST_BYTES)).await {
+            Ok(bytes) => {
+                // Comments may be in any encoding; names are ASCII.
+                let text = String::from_utf8_lossy(&bytes);
                 self.planner.learn_templates(slot_templates(&text));
                 self.learned = true;
                 self.file_problem = None;
@@ -58,18 +50,6 @@ impl Knowledge {
             }
         }
     }
-}
-
-fn read(path: PathBuf) -> io::Result<String> {
-    if !std::fs::metadata(&path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(&path)?
-        .take(MOST_BYTES)
-        .read_to_end(&mut bytes)?;
-    // Comments may be in any encoding; names are ASCII.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Asks which servers of a backend are backups. HAProxy tells it in its statistics only.

@@ -6,21 +6,27 @@ use std::{
 };
 
 use lb_core::Name;
-use tracing::warn;
 
-use super::{error::DriverError, known_slots::read_backups};
+use super::{
+    error::DriverError,
+    known_slots::read_backups,
+    shown::{Shown, too_much},
+};
 use crate::{
     client::{Client, ClientError},
     observed::{Gauges, Server},
     plan::{Planner, Read},
     proto::{
-        Command, MapEntry, MapName, Reply, ServerRef, ServersConn, ServersState, Stat, Unreadable,
-        command_text, parse_map_entries, parse_maps, verdict,
+        Command, MapEntry, MapName, Reply, ServerRef, ServersConn, Stat, command_text,
+        parse_map_entries, parse_maps, verdict,
     },
 };
 
 /// Above this many servers to look at, the whole backend is read at once.
 const SINGLE_STATS: usize = 8;
+
+/// The most entries of a map, others' entries included.
+const MOST_ENTRIES: usize = 500_000;
 
 /// Reads all servers of all backends and gives them to the planner. Backends that are gone become empty.
 pub(super) async fn observe_all(
@@ -28,72 +34,40 @@ pub(super) async fn observe_all(
     planner: &mut Planner,
     clock: &impl Fn() -> Duration,
 ) -> Result<(), DriverError> {
+    planner.forget_gone();
     planner.asked(clock());
-    let state = read_states(client, None).await?;
+    let shown = read_states(client, None, planner).await?;
+    let mut names: Option<Vec<Name>> = None;
+    if planner.makes_backends() {
+        let command = Command::ShowBackend;
+        let reply = client.exec(&command).await?;
+        let lines = accept(&command, &reply)?.lines().skip(1);
+        names = Some(lines.filter_map(|line| line.trim().parse().ok()).collect());
+    }
+    take_all(planner, shown, names.as_deref(), clock());
+    Ok(())
+}
+
+/// Takes in the servers of all backends, and the names of all backends where those were asked for.
+pub(super) fn take_all(planner: &mut Planner, shown: Shown, names: Option<&[Name]>, now: Duration) {
     let mut by_backend: BTreeMap<Name, Vec<Server>> = planner
         .backends()
         .map(|name| (name.clone(), Vec::new()))
         .collect();
-    if planner.makes_backends() {
-        let command = Command::ShowBackend;
-        let reply = client.exec(&command).await?;
-        let names: Vec<Name> = accept(&command, &reply)?
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.trim().parse().ok())
-            .collect();
-        planner.observe_backends(&names);
+    if let Some(names) = names {
+        planner.observe_backends(names);
     }
     let Shown {
         mut backends,
+        others,
         unreadable,
-    } = Shown::of(state, planner);
+    } = shown;
     by_backend.append(&mut backends);
-    let now = clock();
+    planner.observe_others(others);
     for (backend, servers) in by_backend {
         planner.observe(&backend, servers, now);
     }
     leave_alone(planner, unreadable, now);
-    Ok(())
-}
-
-/// What HAProxy shows of its servers, by backend.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    pub(super) backends: BTreeMap<Name, Vec<Server>>,
-    /// Servers that are shown as they were known, as something of their line could not be read.
-    pub(super) unreadable: BTreeMap<ServerRef, String>,
-}
-
-impl Shown {
-    pub(super) fn of(state: ServersState, planner: &Planner) -> Self {
-        let mut shown = Self::default();
-        let mut unreadable = state.unreadable.into_iter().peekable();
-        let mut take = |shown: &mut Self, up_to: usize| {
-            while let Some(Unreadable {
-                server, problem, ..
-            }) = unreadable.next_if(|next| next.at <= up_to)
-            {
-                warn!(%server, problem, "what HAProxy shows of a server cannot be read");
-                if let Some(known) = planner.server(&server) {
-                    let servers = shown.backends.entry(server.backend.clone()).or_default();
-                    servers.push(known.clone());
-                    shown.unreadable.insert(server, problem);
-                }
-            }
-        };
-        for (at, row) in state.rows.into_iter().enumerate() {
-            take(&mut shown, at);
-            match shown.backends.get_mut(&row.backend) {
-                Some(servers) => servers.push(row.into()),
-                None => {
-                    shown.backends.insert(row.backend.clone(), vec![row.into()]);
-                }
-            }
-        }
-        take(&mut shown, usize::MAX);
-        shown
-    }
 }
 
 /// Nothing is done to servers of whose line something could not be read.
@@ -131,6 +105,7 @@ pub(super) async fn observe_map(
 ) -> Result<(), DriverError> {
     let entries = map_entries(client, map).await?;
     planner.observe_map(map, entries);
+    tokio::task::yield_now().await;
     Ok(())
 }
 
@@ -141,7 +116,11 @@ pub(super) async fn map_entries(
 ) -> Result<Vec<MapEntry>, DriverError> {
     let command = Command::ShowMap(Some(map.clone()));
     let reply = client.exec(&command).await?;
-    Ok(parse_map_entries(accept(&command, &reply)?)?)
+    let text = accept(&command, &reply)?;
+    if text.lines().nth(MOST_ENTRIES).is_some() {
+        return Err(too_much(MOST_ENTRIES, "entries of a map"));
+    }
+    Ok(parse_map_entries(text)?)
 }
 
 /// Reads the servers of some backends.
@@ -153,20 +132,23 @@ pub(super) async fn observe_backends(
 ) -> Result<(), DriverError> {
     for backend in backends {
         planner.asked(clock());
-        let mut shown = match read_states(client, Some(backend)).await {
-            Ok(state) => Shown::of(state, planner),
+        let shown = match read_states(client, Some(backend), planner).await {
             Err(DriverError::Refused {
                 refusal: crate::proto::Refusal::NoSuchBackend,
                 ..
             }) => Shown::default(),
-            Err(error) => return Err(error),
+            shown => shown?,
         };
-        let servers = shown.backends.remove(backend).unwrap_or_default();
-        let now = clock();
-        planner.observe(backend, servers, now);
-        leave_alone(planner, shown.unreadable, now);
+        take_backend(planner, backend, shown, clock());
     }
     Ok(())
+}
+
+/// Takes in the servers of one backend.
+pub(super) fn take_backend(planner: &mut Planner, backend: &Name, mut shown: Shown, now: Duration) {
+    let servers = shown.backends.remove(backend).unwrap_or_default();
+    planner.observe(backend, servers, now);
+    leave_alone(planner, shown.unreadable, now);
 }
 
 /// Reads what the plan asks for.
@@ -254,10 +236,11 @@ pub(super) async fn exec_all(
 async fn read_states(
     client: &mut Client,
     backend: Option<&Name>,
-) -> Result<ServersState, DriverError> {
+    planner: &Planner,
+) -> Result<Shown, DriverError> {
     let command = Command::ShowServersState(backend.cloned());
     let reply = client.exec(&command).await?;
-    Ok(ServersState::parse(accept(&command, &reply)?)?)
+    Shown::of_all(accept(&command, &reply)?, planner).await
 }
 
 /// The text of a reply that was asked for and given.

@@ -11,6 +11,8 @@ mod conversation;
 mod counters;
 mod disk;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(feature = "process")]
 mod grow;
 mod haproxy_driver;
@@ -22,6 +24,7 @@ mod owned;
 mod owner;
 mod preview;
 mod read_back;
+mod shown;
 mod workers;
 
 pub use config::TargetConfig;

@@ -50,6 +50,11 @@ impl Owner {
         Some(owner)
     }
 
+    /// Returns `true` if both are runs of one target by one program, as by the agent and by a plan for its configuration.
+    pub(super) fn is_same_target(&self, other: &Self) -> bool {
+        self.program == other.program && self.target == other.target && self.manage == other.manage
+    }
+
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

@@ -7,15 +7,12 @@ use std::{
 
 use lb_core::Name;
 
-use super::{
-    error::DriverError,
-    live::{self, Shown},
-};
+use super::{error::DriverError, live, shown::Shown};
 use crate::{
     client::Client,
     observed::Server,
     plan::{Expect, Planner, Step},
-    proto::{AdminState, Command, Refusal, ServerRef, ServersState, Stat},
+    proto::{AdminState, Command, Refusal, ServerRef, Stat},
 };
 
 /// Pauses, in milliseconds, before reading again an address that HAProxy applies in its own time: mostly that is within
@@ -160,7 +157,8 @@ impl Seen {
                 let Shown {
                     backends: mut fresh,
                     mut unreadable,
-                } = Shown::of(ServersState::parse(text?)?, planner);
+                    ..
+                } = Shown::of(text?, planner)?;
                 self.unreadable.append(&mut unreadable);
                 // A backend without servers has no line.
                 let asked: Vec<&Name> = match look {

@@ -1,7 +1,7 @@
 //! One backend: its servers, the service that wants them, and each server's part in it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
     time::Duration,
 };
@@ -182,6 +182,35 @@ impl Backend {
         feasible(self.fixed_weights, slot, want)
     }
 
+    /// The addresses whose weight has no effect beside the others, with the weight wanted and the one kept: where each
+    /// server keeps its configured weight, the weights wanted must be in the same proportion.
+    pub(super) fn lost_weights(&self, roles: &[Role]) -> Vec<(SocketAddr, u16, u16)> {
+        if !self.fixed_weights {
+            return Vec::new();
+        }
+        let mut by_scale: BTreeMap<u64, Vec<(SocketAddr, u16, u16)>> = BTreeMap::new();
+        for (slot, role) in self.slots.iter().zip(roles) {
+            let kept = slot.server.initial_weight;
+            // Weights are at most 256: those of one proportion and no others have one scale.
+            if let Role::Tenant(address, want) = role
+                && role.is_to_serve()
+                && let Some(scale) = (u64::from(want.weight) << 32).checked_div(u64::from(kept))
+            {
+                let same = by_scale.entry(scale).or_default();
+                same.push((*address, want.weight, kept));
+            }
+        }
+        // Those of the most usual proportion have their weight, and of two such the greater ones.
+        let usual = by_scale
+            .iter()
+            .max_by_key(|(scale, same)| (same.len(), **scale))
+            .map(|(scale, _)| *scale);
+        let others = by_scale
+            .into_iter()
+            .filter(|(scale, _)| Some(*scale) != usual);
+        others.flat_map(|(_, lost)| lost).collect()
+    }
+
     /// How many slots the configuration declares.
     pub(super) fn declared_slots(&self, policy: &Policy) -> u32 {
         let declared = |slot: &&Slot| {
@@ -320,8 +349,13 @@ impl Backend {
             }
         }
         let mut kinds: Vec<(Usual, Vec<usize>)> = kinds.into_iter().collect();
-        // Of two slots, the one whose check follows its own address.
-        kinds.sort_by_key(|(usual, slots)| (slots.len(), usual.check_address.is_none()));
+        // Of two slots, the usual one is that whose check follows its own address, else the first: the same one after
+        // every restart.
+        kinds.sort_by_key(|(usual, slots)| {
+            let first = slots.first().copied();
+            let follows = usual.check_address.is_none();
+            (slots.len(), follows, std::cmp::Reverse(first))
+        });
         if let [(odd_one, odd), (usual, others)] = &kinds[..]
             && let [at] = odd[..]
             && (others.len() > 1 || odd_one.ssl == usual.ssl)

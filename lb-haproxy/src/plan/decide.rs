@@ -1,10 +1,13 @@
 //! One backend's next steps. Each rule answers a failure that was measured; the crate's documentation lists them.
 
 mod agent;
+mod backup;
+mod check;
 mod exclusive;
 mod leave;
 mod place;
 mod repair;
+mod room;
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
@@ -12,6 +15,7 @@ use lb_core::{Condition, EndpointState, Name, Unmet, UnmetReason, Weight};
 
 use super::{
     backend::{Backend, Role},
+    edited::Edited,
     exclusive::Exclusive,
     fixed::Fixed,
     slot::{Refused, Slot, poll_interval},
@@ -32,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Duration,
     /// What was read before may have changed by itself.
     pub(super) fresh_from: Duration,
+    /// How long what a check or an agent keeps out is left before it is read again.
+    pub(super) watch_pause: Duration,
     /// Whether a source has not been heard yet: what is not wished for may only not be known.
     pub(super) partial: bool,
     /// Whether the backend is made by this plan.
@@ -75,8 +81,10 @@ pub(super) fn decide(
     blocked: impl Fn(SocketAddr) -> bool,
     contested: impl Fn(SocketAddr) -> bool,
 ) -> Decision {
+    let exclusive = backend.exclusive.then(|| Exclusive::of(backend, roles));
     let mut decider = Decider {
         backend,
+        roles,
         context,
         out: Decision {
             settled: true,
@@ -86,12 +94,29 @@ pub(super) fn decide(
         entering: Entering::default(),
         serving: Serving::of(backend, roles),
         fixed: backend.fixed(roles),
-        exclusive: backend.exclusive.then(|| Exclusive::of(backend, roles)),
+        in_the_way: exclusive
+            .as_ref()
+            .and_then(|exclusive| backend.fixed_in_the_way(roles, exclusive.holder)),
+        exclusive,
         is_gate_open: true,
     };
     decider.fixed_servers(roles);
     for (id, reason) in backend.wants.unservable() {
         decider.unmet(Some(id.clone()), UnmetReason::Unsupported, reason.clone());
+    }
+    for (id, reason, is_transient) in backend.wants.overruled() {
+        decider.unmet(Some(id.clone()), UnmetReason::Conflict, reason);
+        if let Some(unmet) = decider.out.unmet.last_mut() {
+            unmet.transient |= is_transient;
+        }
+    }
+    for (address, wanted, kept) in backend.lost_weights(roles) {
+        let detail = format!(
+            "weight {wanted} has no effect: by the `balance` of backend {}, as by static-rr, a server keeps its configured \
+             weight, here {kept}; use `balance roundrobin`",
+            backend.name
+        );
+        decider.unmet_at(address, UnmetReason::Unsupported, detail);
     }
     decider.open_gate(roles);
     let is_gate_open = decider.is_gate_open;
@@ -114,14 +139,19 @@ pub(super) fn decide(
         decider.look_again(context.now);
     }
     decider.place(roles, &blocked);
-    for (slot, role) in backend.slots.iter().zip(roles) {
+    let room = decider.room(roles);
+    for (at, (slot, role)) in backend.slots.iter().zip(roles).enumerate() {
         if role.is_to_leave() && decider.gives_way(*role) {
             decider.leaving_exclusive(slot, *role, &contested);
         } else if role.is_to_leave() {
             decider.leaving(slot, *role, &contested);
         }
+        if room.contains(&at) {
+            decider.give_room(slot, *role);
+        }
     }
     decider.report_exclusive(roles);
+    decider.backups(roles);
     decider.finish()
 }
 
@@ -140,6 +170,7 @@ struct Entering {
 
 struct Decider<'a> {
     backend: &'a Backend,
+    roles: &'a [Role],
     context: Context<'a>,
     out: Decision,
     gauges: Vec<u32>,
@@ -151,6 +182,8 @@ struct Decider<'a> {
     is_gate_open: bool,
     /// Fixed servers that serve.
     fixed: Fixed<'a>,
+    /// The fixed server that keeps endpoints of an exclusive service from being admitted.
+    in_the_way: Option<(SocketAddr, &'a Slot)>,
 }
 
 /// Who serves now, counted once for all who are to leave.
@@ -200,13 +233,7 @@ impl Decider<'_> {
             self.again(self.context.now + UNREAD);
         }
         self.out.conditions = backend.fixed_conditions(roles, self.context.policy);
-        for slot in &backend.slots {
-            if let Some((until, contest)) = slot.edits.contested(self.context.now) {
-                let condition = contest.condition(&self.server(slot), self.context.now);
-                self.out.conditions.push(condition);
-                self.again(until);
-            }
-        }
+        self.foreign_edits();
         let mut against: Vec<(SocketAddr, Name)> = self
             .fixed
             .iter()
@@ -256,7 +283,7 @@ impl Decider<'_> {
         }
         let may_serve = want.state.is_ready() && !blocked(address);
         let is_ready = slot.server.admin == AdminState::Ready && want.state.is_ready();
-        if is_ready && !may_serve && is_check_off(slot) {
+        if is_ready && !may_serve && check::is_off(slot) {
             self.out.waits_for.insert(address);
             self.out.settled = false;
         }
@@ -272,7 +299,7 @@ impl Decider<'_> {
             }
             (EndpointState::Ready, AdminState::Maint) => match self.context.unrecorded {
                 Some(until) => self.wait_for_record(until, None),
-                None => self.admit(slot, want, Why::Admit),
+                None => self.admit(slot, want, why_state(slot, Why::Admit)),
             },
             (EndpointState::Ready, AdminState::Drain) => {
                 let goes_on = self.adjust(slot, want) && slot.server.running;
@@ -282,7 +309,12 @@ impl Decider<'_> {
                         false => self.entering.later += 1,
                     }
                 }
-                self.state(Stages::Prepare, slot, AdminState::Ready, Why::Return);
+                self.state(
+                    Stages::Prepare,
+                    slot,
+                    AdminState::Ready,
+                    why_state(slot, Why::Return),
+                );
                 self.hear_agent(Stages::Prepare, slot);
             }
             (EndpointState::Ready, AdminState::Ready) if is_marked_down(slot) => {
@@ -294,7 +326,7 @@ impl Decider<'_> {
                 if !self.adjust(slot, want) {
                     self.entering.later += 1;
                 }
-                self.await_check(slot);
+                self.await_check(slot, address, want);
                 if !slot.server.agent_enabled {
                     self.hear_agent(Stages::Prepare, slot);
                 }
@@ -417,71 +449,19 @@ impl Decider<'_> {
             );
             self.look_again(self.context.now + poll_interval(Duration::ZERO));
         }
-        self.weight(Stages::Prepare, slot, want.weight, Why::Adjust);
-        !cut_short
-    }
-
-    /// A check that is off says of nobody that he is dead: it was never switched on, because the making of its server
-    /// was cut short, or somebody switched it off.
-    fn switch_check_on(&mut self, slot: &Slot, may_serve: bool) {
-        let server = &slot.server;
-        // What must not serve is never made ready, not even for a moment: it goes to maintenance anyway.
-        if !is_check_off(slot) || !(may_serve || server.admin == AdminState::Maint) {
-            return;
-        }
-        let stuck = is_check_stuck(slot);
-        let enable = Command::EnableHealth(self.server(slot));
-        self.step(Stages::Prepare, slot, enable, Why::Adjust);
-        self.expect(Stages::Prepare, slot, |expect| expect.checking = true);
-        if stuck {
-            self.state(Stages::Prepare, slot, AdminState::Maint, Why::Adjust);
-            self.state(Stages::Prepare, slot, server.admin, Why::Adjust);
-            if !server.running {
-                // HAProxy takes a server that leaves maintenance for healthy.
-                let down = Command::SetHealth(self.server(slot), Health::Down);
-                self.step(Stages::Prepare, slot, down, Why::Adjust);
-            }
-        }
-    }
-
-    fn check_port(&mut self, slot: &Slot, address: SocketAddr, want: Want) {
-        if !slot.server.checked {
-            return;
-        }
-        let wanted = match (want.check_port, self.backend.check_port) {
-            (Some(port), _) => port,
-            (None, 0) if slot.server.check_port == 0 => return,
-            (None, 0) => address.port(),
-            (None, usual) => usual,
+        let edited = slot.edits.by_others();
+        let why = match edited.is_some_and(Edited::is_weight_left) {
+            true => Why::Repair,
+            false => Why::Adjust,
         };
-        if slot.server.check_port != wanted {
-            let server = self.server(slot);
-            self.step(
-                Stages::Prepare,
-                slot,
-                Command::SetCheckPort(server, wanted),
-                Why::Adjust,
-            );
-        }
-    }
-
-    /// A server made ready whose check has not passed yet: on its way in, for a while.
-    fn await_check(&mut self, slot: &Slot) {
-        let since = slot.entering_since();
-        let window_ends = since.saturating_add(self.context.policy.admission_timeout);
-        if slot.server.running || self.context.now >= window_ends {
-            return;
-        }
-        self.out.settled = false;
-        self.entering.later += 1;
-        let elapsed = self.backend.read_at.saturating_sub(since);
-        self.look_again(self.backend.read_at + poll_interval(elapsed));
-        self.again(window_ends);
+        self.weight(Stages::Prepare, slot, want.weight, why);
+        !cut_short
     }
 
     fn finish(mut self) -> Decision {
         if !self.gauges.is_empty() {
             self.gauges.sort_unstable();
+            self.gauges.dedup();
             let read = Read::Gauges(self.backend.name.clone(), std::mem::take(&mut self.gauges));
             self.out.reads.push(read);
         }
@@ -508,6 +488,13 @@ impl Decider<'_> {
             self.out.reads.push(read);
             self.again(self.context.now + UNREAD);
         }
+    }
+
+    /// Reads the backend's states soon once more: what HAProxy or an agent keeps out comes back without a word.
+    fn watch(&mut self) {
+        let servers = u32::try_from(self.backend.slots.len()).unwrap_or(u32::MAX);
+        let pause = self.context.watch_pause + WATCH_PER_SERVER.saturating_mul(servers);
+        self.look_again(self.backend.read_at.saturating_add(pause));
     }
 
     /// Reads one server's gauges when the time has come.
@@ -609,6 +596,9 @@ impl Decider<'_> {
     }
 }
 
+/// How much longer a backend is not read for each server that it has: a large one is much to read.
+const WATCH_PER_SERVER: Duration = Duration::from_millis(1);
+
 /// When to ask again for something that should have been read by then.
 const UNREAD: Duration = Duration::from_secs(1);
 
@@ -620,6 +610,14 @@ enum Stages {
     Relying,
 }
 
+/// Why a state is set: for a reason of its own, or because another client set another one.
+fn why_state(slot: &Slot, why: Why) -> Why {
+    match slot.edits.by_others().is_some_and(Edited::is_state_left) {
+        true => Why::Repair,
+        false => why,
+    }
+}
+
 /// Whether somebody has marked it down for good.
 fn is_marked_down(slot: &Slot) -> bool {
     !slot.server.running && !slot.server.checked && !slot.server.has_agent
@@ -628,14 +626,4 @@ fn is_marked_down(slot: &Slot) -> bool {
 /// Whether HAProxy sends it new traffic.
 fn serves(slot: &Slot) -> bool {
     slot.server.admin == AdminState::Ready && slot.server.running && slot.server.weight > 0
-}
-
-/// Whether nobody looks at a server that is to be looked at.
-fn is_check_off(slot: &Slot) -> bool {
-    slot.server.checked && (!slot.server.check_enabled || is_check_stuck(slot))
-}
-
-/// A check that was off when a maintenance ended stands still until another one ends.
-fn is_check_stuck(slot: &Slot) -> bool {
-    slot.server.check_paused && slot.server.admin != AdminState::Maint
 }

@@ -26,6 +26,7 @@ impl Planner {
 
     /// Takes in which backends there are: one made at run time may have no servers, and is then seen nowhere else.
     pub fn observe_backends(&mut self, names: &[Name]) {
+        self.places_changed = true;
         for backend in self.backends.values_mut() {
             backend.listed = false;
         }
@@ -39,6 +40,7 @@ impl Planner {
 
     /// Takes in that a backend was made or removed.
     pub fn backend_done(&mut self, step: &BackendStep) {
+        self.places_changed = true;
         match step {
             BackendStep::Create { backend, .. } => {
                 if let Some(known) = self.backends.get_mut(backend) {

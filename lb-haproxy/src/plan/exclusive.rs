@@ -145,6 +145,19 @@ impl Backend {
         !self.exclusive
     }
 
+    /// The fixed server beside which no endpoint of an exclusive service is admitted. A backup is one: it serves while no
+    /// other does, and its sessions stay when another does again.
+    pub(super) fn fixed_in_the_way<'a>(
+        &'a self,
+        roles: &'a [Role],
+        holder: Option<SocketAddr>,
+    ) -> Option<(SocketAddr, &'a Slot)> {
+        let beside = self.fixed_beside(roles, holder);
+        let serving = beside.filter(|slot| slot.may_serve_as_fixed());
+        let all = serving.filter_map(|slot| Some((slot.server.address?, slot)));
+        all.min_by_key(|(at, _)| *at)
+    }
+
     /// Fixed servers that can get traffic for another address than the one that may serve.
     pub(super) fn fixed_beside<'a>(
         &'a self,

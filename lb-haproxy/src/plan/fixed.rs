@@ -22,6 +22,9 @@ use crate::{
 /// The most fixed servers of one backend that get a condition each.
 const MOST_SHOWN: usize = 16;
 
+/// The most servers of a backend of which it is asked whether slots are backups.
+const MOST_ASKED: usize = 1_000;
+
 /// The addresses that fixed servers take new traffic for.
 pub(super) type Fixed<'a> = HashMap<SocketAddr, &'a Slot>;
 
@@ -205,10 +208,14 @@ impl Backend {
 impl Slot {
     /// Returns `true` if it takes new traffic, as far as its administrator says, though it is no slot.
     pub(super) fn serves_as_fixed(&self) -> bool {
+        self.may_serve_as_fixed() && self.backup != Some(true)
+    }
+
+    /// Returns `true` if it takes new traffic, though it is no slot: as a backup only while no other server does.
+    pub(super) fn may_serve_as_fixed(&self) -> bool {
         let server = &self.server;
         server.admin == AdminState::Ready
             && server.weight > 0
-            && self.backup != Some(true)
             && server.address.is_some_and(|at| !is_parked(at))
     }
 }
@@ -222,6 +229,19 @@ impl Planner {
             backend.templates = self.templates.get(name).cloned().unwrap_or_default();
             self.dirty.insert(name.clone());
         }
+    }
+
+    /// The backends of services in which it is not known of a slot whether it is a backup. A server made at run time is
+    /// none, and the statistics of a large backend are too long for that.
+    pub fn unknown_backups(&self) -> impl Iterator<Item = &Name> {
+        let unknown =
+            |slot: &Slot| slot.backup.is_none() && !self.policy.is_dynamic_name(&slot.server.name);
+        self.backends.iter().filter_map(move |(name, backend)| {
+            let asked = backend.service.is_some()
+                && backend.slots.len() <= MOST_ASKED
+                && backend.slots.iter().any(unknown);
+            asked.then_some(name)
+        })
     }
 
     /// Takes in which servers of a backend are backups.

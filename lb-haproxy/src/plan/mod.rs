@@ -6,6 +6,7 @@ mod backend;
 mod contention;
 mod decide;
 mod dynamic;
+mod edited;
 mod exclusive;
 mod fixed;
 mod planner;

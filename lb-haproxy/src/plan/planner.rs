@@ -24,7 +24,7 @@ use super::{
     exclusive::Rule,
     routes::Routes,
     slot::{Moment, Refused, Slot},
-    step::{Plan, Read, Stage, earlier},
+    step::{Plan, Read, Stage, Step, earlier},
     usage::Usage,
 };
 use crate::{
@@ -56,6 +56,8 @@ pub struct Planner {
     rules: BTreeMap<Name, Rule>,
     /// Services whose backend HAProxy does not have.
     homeless: BTreeSet<Name>,
+    /// Something changed by which a service without a backend may find one.
+    pub(super) places_changed: bool,
     /// Services that have no backend because it is another's.
     withheld: BTreeMap<Name, Withheld>,
     pub(super) routes: Routes,
@@ -98,6 +100,11 @@ struct Waiting {
     waits_for: BTreeSet<SocketAddr>,
 }
 
+/// How long a backend in which a check or an agent keeps an endpoint out is not read again, and how much longer for each
+/// backend that something is reported of: many such backends are much to read.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+const WATCH_PER_BACKEND: Duration = Duration::from_millis(10);
+
 impl Planner {
     /// A planner that knows nothing yet.
     #[must_use]
@@ -110,6 +117,7 @@ impl Planner {
             services: BTreeMap::new(),
             rules: BTreeMap::new(),
             homeless: BTreeSet::new(),
+            places_changed: true,
             withheld: BTreeMap::new(),
             routes: Routes::default(),
             maps_known: false,
@@ -176,14 +184,17 @@ impl Planner {
         match changes {
             Changes::Only { endpoints, .. } => {
                 for service in endpoints.keys() {
-                    match new.service(service) {
-                        Some(known) => self.services.insert(service.clone(), known.mode()),
+                    let mode = new.service(service).map(|known| known.mode());
+                    let before = match mode {
+                        Some(mode) => self.services.insert(service.clone(), mode),
                         None => self.services.remove(service),
                     };
+                    self.places_changed |= before != mode;
                 }
             }
             Changes::Everything => {
                 let all = new.services();
+                self.places_changed = true;
                 self.services = all
                     .map(|(name, service)| (name.clone(), service.mode()))
                     .collect();
@@ -235,6 +246,7 @@ impl Planner {
     /// Takes in which maps HAProxy has; those that matter are then to be read.
     pub fn observe_maps(&mut self, files: &[MapName]) {
         self.routes.observe_maps(files, &self.policy);
+        self.places_changed = true;
     }
 
     /// The maps that matter.
@@ -257,11 +269,13 @@ impl Planner {
     /// Takes in what a map has.
     pub fn observe_map(&mut self, map: &MapName, entries: Vec<MapEntry>) {
         self.routes.observe(map, entries, !self.maps_known);
+        self.places_changed = true;
     }
 
     /// All maps have been read once: from now on assignments are this planner's.
     pub fn maps_observed(&mut self) {
         self.maps_known = true;
+        self.places_changed = true;
     }
 
     /// Takes in that a map could not be changed: it is left alone for a while.
@@ -296,6 +310,7 @@ impl Planner {
             return;
         }
         let moment = self.observed(now);
+        self.places_changed = true;
         self.backend_mut(backend);
         if let Some(known) = self.backends.get_mut(backend) {
             known.observe(servers, moment, &self.policy);
@@ -309,6 +324,7 @@ impl Planner {
         let known = self.backends.get_mut(backend);
         if let Some(slot) = known.and_then(|known| known.slot_mut(&server.name)) {
             slot.observe(server, moment);
+            self.places_changed = true;
             self.dirty.insert(backend.clone());
         }
     }
@@ -360,9 +376,16 @@ impl Planner {
     }
 
     /// Takes in that a step is being sent to a server: how it is seen next may be the step's effect.
-    pub fn step_sent(&mut self, server: &ServerRef, now: Duration) {
+    pub fn step_sent(&mut self, step: &Step, now: Duration) {
+        if let Some(slot) = self.slot_mut(&step.server) {
+            slot.edits.sent(&step.command, now);
+        }
+    }
+
+    /// Takes in that HAProxy accepted a step and showed the server otherwise for as long as it was read back.
+    pub fn step_overruled(&mut self, server: &ServerRef, now: Duration) {
         if let Some(slot) = self.slot_mut(server) {
-            slot.edits.sent(now);
+            slot.edits.overruled(&slot.server, now);
         }
     }
 
@@ -467,6 +490,7 @@ impl Planner {
         let (mut prepare, mut admit, mut leave) =
             (Stage::default(), Stage::default(), Stage::default());
         let mut relying: Vec<(Name, Stage)> = Vec::new();
+        let reported = u32::try_from(self.conditions.len()).unwrap_or(u32::MAX);
         for (name, roles) in &roles {
             let Some(backend) = self.backends.get(name) else {
                 continue;
@@ -481,6 +505,7 @@ impl Planner {
                 capabilities: &self.capabilities,
                 now,
                 fresh_from: self.fresh_from,
+                watch_pause: WATCH_PAUSE + WATCH_PER_BACKEND.saturating_mul(reported),
                 partial: self.partial,
                 making: making.contains(name),
                 served_elsewhere: &served_elsewhere,
@@ -537,10 +562,9 @@ impl Planner {
         prepare.maps = self.routes.record(&self.capabilities, now);
         prepare.backends = create;
         leave.backends = remove;
-        let nobody = lb_core::model::withheld();
         let known = |service: &Name| {
-            // Whatever a source calls its services: this name is no service's.
-            if *service == nobody {
+            // Whatever a source calls its services: these names are no service's.
+            if lb_core::model::is_withheld(service) {
                 return None;
             }
             let bound = self.bindings.get(service)?;

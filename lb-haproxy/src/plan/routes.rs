@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Mode, Name, Route, Snapshot, Unmet, UnmetReason};
+use lb_core::{Mode, Name, Route, Snapshot, Unmet, UnmetReason, model::mode_of_none};
 
 use super::{shared_map, slot::Refused, step::MapStep};
 use crate::{
@@ -254,9 +254,10 @@ impl Routes {
         self.wish = wish
             .routes()
             .map(|route| {
-                let mode = wish
-                    .service(&route.service)
-                    .map_or(Mode::Http, |service| service.mode());
+                let service = wish.service(&route.service);
+                let mode = mode_of_none(&route.service)
+                    .or_else(|| service.map(|service| service.mode()))
+                    .unwrap_or_default();
                 (route.clone(), mode)
             })
             .collect();
@@ -470,7 +471,10 @@ fn with_observed(wanted: &RouteMap, observed: &[MapEntry]) -> RouteMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::parse_map_entries;
+    use crate::{
+        plan::{Plan, Stage},
+        proto::parse_map_entries,
+    };
 
     const FILE: &str = "/etc/haproxy/routes.map";
 
@@ -502,6 +506,33 @@ mod tests {
 
     fn wanted(routes: &Routes) -> String {
         routes.wanted().map(|(_, map)| map.file_text()).collect()
+    }
+
+    /// S11: a plan shows what is done with the paths of requests, and redirects.
+    #[test]
+    fn case_s11_a_plan_shows_what_is_done_with_requests() {
+        let mut routes = found();
+        let api = route("shop.example", "/api/v1", 0).with_strip_prefix(true);
+        let tls = route("*.b.example", "/", 0).with_redirect_https(true);
+        routes.wish = [api, tls]
+            .into_iter()
+            .map(|route| (route, Mode::Http))
+            .collect();
+        let stage = Stage {
+            maps: steps(&mut routes),
+            ..Stage::default()
+        };
+        let plan = Plan {
+            stages: vec![stage],
+            ..Plan::default()
+        };
+        let shown = plan.to_string();
+        for line in [
+            "    shop.example/api/v1/ to shop: /api/v1 is taken off, the rest is passed on in normal form (without //, . and ..)\n",
+            "    *.b.example/ to shop: redirected to https without TLS\n",
+        ] {
+            assert!(shown.contains(line), "{shown}");
+        }
     }
 
     #[test]

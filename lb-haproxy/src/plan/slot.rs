@@ -39,7 +39,7 @@ pub(super) struct Slot {
     pub(super) dead: bool,
     /// When what is known of it was asked for.
     pub(super) read_at: Duration,
-    /// If `true`, it serves only while no other server does; asked of fixed servers alone.
+    /// If `true`, it serves only while no other server does; `None` where that was not asked.
     pub(super) backup: Option<bool>,
     /// The weight that the service last wanted of it, of which its agent knows.
     pub(super) weight_told: Option<u16>,
@@ -153,16 +153,29 @@ impl Slot {
     pub(super) fn observe(&mut self, server: Server, moment: Moment) {
         self.read_at = moment.asked;
         let moved = self.server.address != server.address;
+        let is_own = self.edits.takes_effect(&server);
+        let silenced = self.server.agent_enabled && !server.agent_enabled;
+        if silenced && server.admin == AdminState::Maint {
+            // Until now its agent could have let it in and out again unseen.
+            self.since = moment.now;
+            self.gauges = None;
+        }
         if moved || self.server.admin != server.admin {
             // An agent may change the administrative state, and is no other client.
-            if moved || !server.has_agent {
+            if !is_own && (moved || !server.has_agent) {
+                let held = self.server.address;
+                self.edits.edited(&self.server, &server, moment.now);
                 self.edits
-                    .changed((server.admin, server.address), moment.now);
+                    .changed(held, (server.admin, server.address), moment.now);
             }
             self.since = moment.now;
             self.gauges = None;
             self.cut_at = None;
             self.marked_down_at = None;
+        }
+        if !moved && !server.has_agent && self.server.weight != server.weight {
+            self.edits
+                .weighed(self.server.weight, server.weight, moment.now);
         }
         if moved {
             self.leaving_since = None;
@@ -212,6 +225,11 @@ impl Slot {
         let holds = |refused: &&Refused| now < refused.until || self.read_at < refused.until;
         let doubt = self.doubt.as_ref().map(|(_, doubt)| doubt).filter(holds);
         doubt.or_else(|| self.refused.as_ref().filter(holds))
+    }
+
+    /// Returns `true` if its address was found or sent, and not read back since.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
     }
 
     /// Until when its address may still change by itself, if it may.

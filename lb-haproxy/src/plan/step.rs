@@ -79,6 +79,14 @@ impl fmt::Display for Plan {
             }
             for MapStep { map, change } in &stage.maps {
                 writeln!(f, "  map {map}: {change}  # routes or assignments changed")?;
+                let mut options = change.options();
+                for option in options.by_ref().take(SHOWN_OPTIONS) {
+                    writeln!(f, "    {option}")?;
+                }
+                let more = options.count();
+                if more > 0 {
+                    writeln!(f, "    and {more} more")?;
+                }
             }
             for step in &stage.steps {
                 writeln!(f, "  {step}")?;
@@ -106,6 +114,9 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
+
+/// How many routes with options a plan shows of one map.
+const SHOWN_OPTIONS: usize = 16;
 
 /// Steps that may be sent together, and what must be read back before the next stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -78,13 +78,25 @@ impl Usage {
                 Notice::warning("slots_low", detail)
             }
             Outlook::Room => {
-                let detail = format!("backend {name} has {free} of {slots} slots free again");
+                let detail = format!(
+                    "backend {name} has room again: {free} of {slots} slots are free, {quarantined} more are in quarantine"
+                );
                 Notice::info("slots_enough", detail)
             }
         };
         if self.notices.len() < MOST_NOTICES {
             self.notices.push(notice);
         }
+    }
+}
+
+impl Usage {
+    /// Forgets a backend without servers.
+    pub(super) fn forget(&mut self, backend: &Name) {
+        let before = self.of.remove(backend).unwrap_or_default();
+        self.total = self.total.minus(before);
+        self.forecasts.remove(backend);
+        self.spares.remove(backend);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is wished for at one address of one backend.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub struct Want {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wants {
     by_address: HashMap<SocketAddr, Vec<(Name, Want)>>,
+    /// Addresses whose endpoints ask for different things: few or none.
+    contradicted: BTreeSet<SocketAddr>,
     /// Endpoints that no server can serve, with the reason. They take no part in anything else.
     unservable: BTreeMap<Name, String>,
 }
@@ -42,6 +44,7 @@ impl Wants {
             if claims.is_empty() {
                 self.by_address.remove(&old.address);
             }
+            self.compare(old.address);
         }
         self.unservable.remove(id);
         if let Some(new) = new {
@@ -60,7 +63,41 @@ impl Wants {
                 .or_insert_with(|| Vec::with_capacity(1));
             let place = claims.partition_point(|(claimant, _)| claimant < id);
             claims.insert(place, (id.clone(), want));
+            self.compare(new.address);
         }
+    }
+
+    /// Notes whether the endpoints at an address ask for different things.
+    fn compare(&mut self, address: SocketAddr) {
+        let claims = self.by_address.get(&address).map_or(&[][..], Vec::as_slice);
+        let differ = claims.len() > 1
+            && strongest(claims)
+                .is_some_and(|(_, first)| claims.iter().any(|(_, want)| !first.meets(*want)));
+        match differ {
+            true => self.contradicted.insert(address),
+            false => self.contradicted.remove(&address),
+        };
+    }
+
+    /// The endpoints whose wish is not in effect because another one of their service has the same address and asks for
+    /// more, each with the reason, and with `true` if that ends by itself: one that drains is soon gone.
+    pub(super) fn overruled(&self) -> impl Iterator<Item = (&Name, String, bool)> {
+        let at = |address: &SocketAddr| {
+            let claims = self.by_address.get(address)?;
+            Some((*address, claims, strongest(claims)?))
+        };
+        let all = self.contradicted.iter().filter_map(at);
+        all.flat_map(|(address, claims, (decides, first))| {
+            let others = claims.iter().filter(|(_, want)| !first.meets(*want));
+            others.map(move |(id, want)| {
+                let (in_effect, asked) = first.difference(*want);
+                let reason = format!(
+                    "endpoint {decides} of this service has the same address {address} and decides: {in_effect} is in \
+                     effect, and not {asked}; let both say the same, or report one of them"
+                );
+                (id, reason, matches!(want.state, EndpointState::Draining { .. }))
+            })
+        })
     }
 
     /// The wish for an address.
@@ -157,11 +194,47 @@ fn strongest(claims: &[(Name, Want)]) -> Option<&(Name, Want)> {
 }
 
 impl Want {
+    /// Returns `true` if another wish is in effect with this one. Weight and check are those of endpoints that are to
+    /// serve.
+    fn meets(self, other: Self) -> bool {
+        let serves = self.state.is_ready();
+        self.state == other.state
+            && (!serves || (self.weight, self.check_port) == (other.weight, other.check_port))
+    }
+
+    /// What this wish has and another one has otherwise, in words.
+    fn difference(self, other: Self) -> (String, String) {
+        if self.state != other.state {
+            return (state_text(self.state), state_text(other.state));
+        }
+        if self.weight != other.weight {
+            let text = |want: Self| format!("weight {}", want.weight);
+            return (text(self), text(other));
+        }
+        let text = |want: Self| match want.check_port {
+            Some(port) => format!("check port {port}"),
+            None => "no check port of its own".to_owned(),
+        };
+        (text(self), text(other))
+    }
+
     /// How long requests in flight may take once it drains, where the source says so.
     pub(super) fn grace(&self) -> Option<Duration> {
         match self.state {
             EndpointState::Draining { grace } => grace,
             _ => None,
         }
+    }
+}
+
+fn state_text(state: EndpointState) -> String {
+    match state {
+        EndpointState::Ready => "ready".to_owned(),
+        EndpointState::Draining { grace: None } => "draining".to_owned(),
+        EndpointState::Draining { grace: Some(grace) } => {
+            format!("draining with {} s of grace", grace.as_secs_f64())
+        }
+        EndpointState::Pending => "pending".to_owned(),
+        EndpointState::Down => "down".to_owned(),
     }
 }

@@ -46,6 +46,16 @@ pub enum AdminState {
     Ready,
 }
 
+impl fmt::Display for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Ready => "ready",
+        })
+    }
+}
+
 /// What to make HAProxy believe of a server's health until its next check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -230,6 +240,8 @@ pub enum Command {
     ShowStat(Name, Option<u32>),
     /// `show stat -1 7 -1`: frontends, backends and servers of everything.
     ShowStatAll,
+    /// `show stat -1 2 -1`: every backend as a whole, with its `balance`.
+    ShowBackendStats,
     /// `show version` (2.4+).
     ShowVersion,
     /// `shutdown sessions server B/S`: cuts what runs there.
@@ -264,8 +276,24 @@ impl Command {
                 | Self::ShowServersState(_)
                 | Self::ShowStat(..)
                 | Self::ShowStatAll
+                | Self::ShowBackendStats
                 | Self::ShowVersion
                 | Self::WaitRemovable(..)
+        )
+    }
+
+    /// Returns `true` if its reply grows with what HAProxy has.
+    pub(super) fn is_listing(&self) -> bool {
+        matches!(
+            self,
+            Self::ShowBackend
+                | Self::ShowMap(_)
+                | Self::ShowServersConn(_)
+                | Self::ShowServersState(_)
+                | Self::ShowStat(..)
+                | Self::ShowStatAll
+                | Self::ShowBackendStats
+                | Self::Ssl(_)
         )
     }
 

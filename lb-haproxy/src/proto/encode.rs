@@ -263,6 +263,7 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
         }
         C::ShowStat(backend, None) => put(out, format_args!("show stat {backend} 4 -1")),
         C::ShowStat(backend, Some(id)) => put(out, format_args!("show stat {backend} 4 {id}")),
+        C::ShowBackendStats => put(out, format_args!("show stat -1 2 -1")),
         C::ShowStatAll => put(out, format_args!("show stat -1 7 -1")),
         C::ShowVersion => put(out, format_args!("show version")),
         C::ShutdownSessions(server) => {

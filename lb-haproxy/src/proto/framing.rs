@@ -64,10 +64,7 @@ impl Frames {
             match self.scan {
                 Scan::Line(at) => match prompt(self.dialect, self.buffer.get(at..)?) {
                     Prompt::Complete(len) => {
-                        let reply = self.buffer.get(self.start..at)?.to_vec();
-                        self.start = at + len;
-                        self.scan = Self::first(self.dialect, self.start);
-                        return Some(reply);
+                        return self.take(at, at + len);
                     }
                     Prompt::Partial => return None,
                     Prompt::Absent => self.scan = Scan::LineEnd(at),
@@ -86,6 +83,28 @@ impl Frames {
         }
     }
 
+    /// Gives out the reply that ends at `end`, before a prompt that ends at `next`.
+    fn take(&mut self, end: usize, next: usize) -> Option<Vec<u8>> {
+        // A long one is given out as it is: a copy would need as much memory again, and its place be kept for ever.
+        let reply = match end - self.start >= LONG && self.buffer.len() == next {
+            true => {
+                let mut reply = std::mem::take(&mut self.buffer);
+                reply.truncate(end);
+                reply.drain(..self.start);
+                reply.shrink_to_fit();
+                self.start = 0;
+                reply
+            }
+            false => {
+                let reply = self.buffer.get(self.start..end)?.to_vec();
+                self.start = next;
+                reply
+            }
+        };
+        self.scan = Self::first(self.dialect, self.start);
+        Some(reply)
+    }
+
     /// A worker's prompt brings its own line feed; the master's first one stands alone.
     fn first(dialect: Dialect, at: usize) -> Scan {
         match dialect {
@@ -94,6 +113,9 @@ impl Frames {
         }
     }
 }
+
+/// From so many bytes on a reply is long.
+const LONG: usize = 256 << 10;
 
 enum Prompt {
     Absent,

@@ -2,9 +2,11 @@
 
 mod columns;
 mod command;
+mod der;
 mod encode;
 mod framing;
 mod info;
+mod key_pair;
 mod map_text;
 mod maps;
 mod other_end;
@@ -34,7 +36,7 @@ pub use proc::{Process, Processes};
 pub use reply::{Reply, Severity};
 pub use servers_conn::{ConnRow, ServersConn};
 pub use servers_state::{
-    AdminBits, CheckBits, CheckResult, OpState, ServerRow, ServersState, Unreadable,
+    AdminBits, CheckBits, CheckResult, OpState, ServerRow, ServersState, StateLine, Unreadable,
 };
 pub use session::{Session, SessionConfig, SessionError, SubmitError, Ticket};
 pub use ssl::{CertificateShown, MAX_CERTIFICATE, SslCommand};

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-use super::{CertificateShown, sha1::fingerprint};
+use super::{CertificateShown, der::element, key_pair::is_foreign, sha1::fingerprint};
 
 /// Certificates and a private key as PEM: nothing but its blocks, without an empty line, which would end a payload and
 /// make commands of what follows.
@@ -79,6 +79,9 @@ pub enum InvalidPem {
     /// The first certificate cannot be read.
     #[error("certificate cannot be read")]
     Certificate,
+    /// The private key belongs to another certificate than the first one: HAProxy refuses such a file when it starts.
+    #[error("the private key is not that of the first certificate")]
+    Key,
     /// Something else than base64 in a block.
     #[error("line {line} is no base64, within a block")]
     Line {
@@ -109,7 +112,7 @@ impl FromStr for Pem {
         let mut out = String::new();
         let mut block: Option<(&str, String)> = None;
         let mut certificates: Vec<String> = Vec::new();
-        let mut key = false;
+        let mut key: Option<(&str, String)> = None;
         let mut last = 0;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -128,9 +131,10 @@ impl FromStr for Pem {
                     push(&mut out, line);
                 }
                 (Some((label, base64)), _, Some(end)) if *label == end => {
-                    key |= label.ends_with("PRIVATE KEY");
                     if *label == "CERTIFICATE" {
                         certificates.push(std::mem::take(base64));
+                    } else if label.ends_with("PRIVATE KEY") && key.is_none() {
+                        key = Some((label, std::mem::take(base64)));
                     }
                     block = None;
                     push(&mut out, line);
@@ -159,18 +163,20 @@ impl FromStr for Pem {
         let (certificate, chain) = certificates
             .split_first()
             .ok_or_else(|| missing("certificate"))?;
-        if !key {
-            return Err(missing("private key"));
-        }
+        let (label, key) = key.ok_or_else(|| missing("private key"))?;
         let certificate = decode(certificate).ok_or(InvalidPem::Certificate)?;
         let serial = serial(&certificate);
         let chain: Option<Vec<Vec<String>>> = chain
             .iter()
             .map(|base64| Some(subject_names(&decode(base64)?)))
             .collect();
+        let serial = serial.ok_or(InvalidPem::Certificate)?;
+        if decode(&key).is_some_and(|key| is_foreign(&certificate, label, &key)) {
+            return Err(InvalidPem::Key);
+        }
         Ok(Self {
             text: out.into(),
-            serial: serial.ok_or(InvalidPem::Certificate)?.into(),
+            serial: serial.into(),
             fingerprint: fingerprint(&certificate).into(),
             chain: chain.ok_or(InvalidPem::Certificate)?.into(),
         })
@@ -271,24 +277,6 @@ fn subject_names(certificate: &[u8]) -> Vec<String> {
         }
     }
     names
-}
-
-/// Tag, content and what follows.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, first], rest) = bytes.split_first_chunk()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = digits
-                .iter()
-                .fold(0_usize, |sum, byte| (sum << 8) | usize::from(*byte));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
 }
 
 #[cfg(test)]

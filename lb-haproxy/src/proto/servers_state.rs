@@ -1,6 +1,7 @@
 //! `show servers state`: what HAProxy's servers are, the only evidence of what was applied.
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -101,9 +102,31 @@ impl ServersState {
     /// Reads the reply to [`Command::ShowServersState`](super::Command::ShowServersState), or a server-state file.
     ///
     /// # Errors
-    /// [`ParseError`], naming the column. A line that is cut short fails the whole, as what is read half is no evidence;
-    /// a field that is wrong concerns its own server only.
+    /// [`ParseError`], naming the column. A line that is cut short and a server that is listed twice fail the whole, as
+    /// what is read half or contradicts itself is no evidence; a field that is wrong concerns its own server only.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut state = Self::default();
+        for line in Self::lines(text)? {
+            match line? {
+                StateLine::Server(row) => state.rows.push(*row),
+                StateLine::Unnamed => state.unnamed += 1,
+                StateLine::Unreadable(server, problem) => state.unreadable.push(Unreadable {
+                    server,
+                    at: state.rows.len(),
+                    problem,
+                }),
+            }
+        }
+        Ok(state)
+    }
+
+    /// Reads the same reply line by line, so that a caller keeps no more of it than it needs.
+    ///
+    /// # Errors
+    /// [`ParseError`] for a header that is not as expected, and of each line that would fail the whole.
+    pub fn lines(
+        text: &str,
+    ) -> Result<impl Iterator<Item = Result<StateLine, ParseError>> + use<'_>, ParseError> {
         let mut lines = text.lines().enumerate();
         let names = lines
             .by_ref()
@@ -117,52 +140,40 @@ impl ServersState {
             reply: REPLY,
             names: names.split_ascii_whitespace().collect(),
         })?;
-        let mut state = Self {
-            // A line has about 70 bytes.
-            rows: Vec::with_capacity(text.len() / 64),
-            unnamed: 0,
-            unreadable: Vec::new(),
-        };
         let mut backend: Option<Name> = None;
+        // No backend has two servers of one name: which of two would be evidence of it?
+        let mut named: HashSet<(&str, &str)> = HashSet::new();
         let mut fields = Vec::with_capacity(32);
-        for (index, line) in lines {
+        Ok(lines.filter_map(move |(index, line)| {
             fields.clear();
             fields.extend(line.split_ascii_whitespace());
             if fields.is_empty() {
-                continue;
+                return None;
             }
             let line = Line {
                 reply: REPLY,
                 number: index + 1,
                 fields: &fields,
             };
-            let (pool, server) = (line.text(columns.backend)?, line.text(columns.server)?);
-            let known = match &backend {
-                Some(known) if known.as_str() == pool => Some(known.clone()),
-                _ => pool.parse().ok(),
-            };
-            let (Some(pool), Ok(server)) = (known, server.parse()) else {
-                state.unnamed += 1;
-                continue;
-            };
-            backend = Some(pool.clone());
-            match columns.row(&line, pool.clone(), server) {
-                Ok(row) => state.rows.push(row),
-                Err(error @ ParseError::Field { .. }) => {
-                    let Ok(name) = line.text(columns.server)?.parse() else {
-                        continue;
-                    };
-                    state.unreadable.push(Unreadable {
-                        server: ServerRef::new(pool, name),
-                        at: state.rows.len(),
-                        problem: error.to_string(),
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(state)
+            Some(
+                columns
+                    .unlisted(&line, &mut named)
+                    .and_then(|()| columns.line(&line, &mut backend)),
+            )
+        }))
     }
+}
+
+/// One line of `show servers state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateLine {
+    /// A server.
+    Server(Box<ServerRow>),
+    /// A server whose backend's name or its own is no [`Name`].
+    Unnamed,
+    /// A server of whose line a field cannot be read, and what is wrong, as a lower-case fragment.
+    Unreadable(ServerRef, String),
 }
 
 const REPLY: &str = "show servers state";
@@ -212,6 +223,43 @@ impl Columns {
             agent: header.column("srv_agent_state")?,
             fqdn: header.column("srv_fqdn")?,
         })
+    }
+
+    fn unlisted<'t>(
+        &self,
+        line: &Line<'t, '_>,
+        named: &mut HashSet<(&'t str, &'t str)>,
+    ) -> Result<(), ParseError> {
+        let server = line.text(self.server)?;
+        match named.insert((line.text(self.backend)?, server)) {
+            true => Ok(()),
+            false => Err(line.wrong(self.server, server, "a server that was not listed yet")),
+        }
+    }
+
+    /// `backend` is the one of the line before, whose name is shared.
+    fn line(
+        &self,
+        line: &Line<'_, '_>,
+        backend: &mut Option<Name>,
+    ) -> Result<StateLine, ParseError> {
+        let (pool, server) = (line.text(self.backend)?, line.text(self.server)?);
+        let known = match &backend {
+            Some(known) if known.as_str() == pool => Some(known.clone()),
+            _ => pool.parse().ok(),
+        };
+        let (Some(pool), Ok(server)) = (known, server.parse::<Name>()) else {
+            return Ok(StateLine::Unnamed);
+        };
+        *backend = Some(pool.clone());
+        match self.row(line, pool.clone(), server.clone()) {
+            Ok(row) => Ok(StateLine::Server(Box::new(row))),
+            Err(error @ ParseError::Field { .. }) => Ok(StateLine::Unreadable(
+                ServerRef::new(pool, server),
+                error.to_string(),
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     fn row(

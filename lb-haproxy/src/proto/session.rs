@@ -12,7 +12,7 @@ pub struct SessionConfig {
     pub dialect: Dialect,
     /// How long HAProxy is asked to keep the connection while nothing is sent (workers only).
     pub idle: Duration,
-    /// The most bytes of one reply.
+    /// The most bytes of one listing. Every other reply has 1 MiB at most.
     pub reply_limit: usize,
     /// The most commands sent and not answered yet.
     pub window: usize,
@@ -96,6 +96,8 @@ struct Sent {
     greeting: &'static str,
     len: usize,
     payload: bool,
+    /// Its reply grows with what HAProxy has.
+    listing: bool,
     /// Its reply ends with the connection, not with a prompt.
     last: bool,
 }
@@ -155,6 +157,7 @@ impl Session {
             greeting: "",
             len: self.outbox.len() - start,
             payload: command.has_payload(),
+            listing: command.is_listing(),
             last: matches!(command, Command::Reload),
         });
         Ok(ticket)
@@ -212,20 +215,10 @@ impl Session {
                 };
             }
             let Some(frame) = self.frames.next() else {
-                let limit = match self.prompted {
-                    true => self.config.reply_limit,
-                    false => self.config.reply_limit.min(GREETING_LIMIT),
-                };
-                if self.frames.rest().len() > limit {
-                    let (unknown, unsent) = self.unanswered();
-                    return Err(self.end(SessionError::ReplyTooLong {
-                        limit,
-                        unknown,
-                        unsent,
-                    }));
-                }
-                return Ok(());
+                let so_far = self.frames.rest().len();
+                return self.bound(so_far);
             };
+            self.bound(frame.len())?;
             let Some(sent) = self.in_flight.pop_front() else {
                 return Ok(());
             };
@@ -282,6 +275,25 @@ impl Session {
         self.ended.as_ref()
     }
 
+    /// Ends the session if this many bytes are more than the next reply may have.
+    fn bound(&mut self, len: usize) -> Result<(), SessionError> {
+        let most = self.config.reply_limit;
+        let limit = match (self.prompted, self.in_flight.front()) {
+            (false, _) => most.min(GREETING_LIMIT),
+            (true, Some(sent)) if !sent.listing => most.min(ANSWER_LIMIT),
+            (true, _) => most,
+        };
+        if len <= limit {
+            return Ok(());
+        }
+        let (unknown, unsent) = self.unanswered();
+        Err(self.end(SessionError::ReplyTooLong {
+            limit,
+            unknown,
+            unsent,
+        }))
+    }
+
     fn greet(&mut self, command: &Command, greeting: &'static str) {
         let start = self.outbox.len();
         // A time HAProxy cannot have leaves its own in place.
@@ -291,6 +303,7 @@ impl Session {
                 greeting,
                 len: self.outbox.len() - start,
                 payload: false,
+                listing: false,
                 last: false,
             });
         }
@@ -390,6 +403,9 @@ pub enum SessionError {
 
 /// The most bytes of an answer to the greeting.
 const GREETING_LIMIT: usize = 64 << 10;
+
+/// The most bytes of an answer that is no listing.
+const ANSWER_LIMIT: usize = 1 << 20;
 
 /// The most bytes of foreign text in an error.
 const EXCERPT: usize = 200;

@@ -76,6 +76,8 @@ pub struct StatRow {
     pub redispatches: Option<u64>,
     /// Responses of 500 to 599.
     pub responses_5xx: Option<u64>,
+    /// The `balance` of a backend, without its parameters.
+    pub algorithm: Option<Box<str>>,
 }
 
 /// What a line of `show stat` is about.
@@ -252,6 +254,7 @@ struct Columns {
     retries: Option<Column>,
     redispatches: Option<Column>,
     responses_5xx: Option<Column>,
+    algorithm: Option<Column>,
 }
 
 impl Columns {
@@ -281,6 +284,7 @@ impl Columns {
             retries: header.optional("wretr"),
             redispatches: header.optional("wredis"),
             responses_5xx: header.optional("hrsp_5xx"),
+            algorithm: header.optional("algo"),
         })
     }
 
@@ -321,6 +325,7 @@ impl Columns {
             retries: line.maybe(self.retries)?,
             redispatches: line.maybe(self.redispatches)?,
             responses_5xx: line.maybe(self.responses_5xx)?,
+            algorithm: line.maybe_text(self.algorithm).map(Into::into),
         })
     }
 }

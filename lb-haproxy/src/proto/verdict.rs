@@ -238,7 +238,9 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
             text.split_once('\n')
                 .is_some_and(|(_, rest)| rest.starts_with("# ")),
         ),
-        C::ShowStat(..) | C::ShowStatAll => shown(text.starts_with("# pxname")),
+        C::ShowStat(..) | C::ShowStatAll | C::ShowBackendStats => {
+            shown(text.starts_with("# pxname"))
+        }
         C::ShowVersion => shown(text.starts_with(|c: char| c.is_ascii_digit())),
     }
 }

@@ -1,13 +1,18 @@
 //! From what a map has to what it is to have.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    fmt,
+    time::Duration,
+};
 
 use serde::Serialize;
 
 use super::{
     RouteMap,
-    key::{by_specificity, level},
-    value::options_of_value,
+    key::{by_specificity, host_chain, host_of_key},
+    value::{backend_of_value, options_of_value},
 };
 use crate::{
     capability::Capabilities,
@@ -112,6 +117,36 @@ impl MapChange {
         entries.sum()
     }
 
+    /// What is done with requests before they are passed on, one line for each route that asks for something: what is taken
+    /// off the path, and that it is passed on in normal form then; redirects to https.
+    pub fn options(&self) -> impl Iterator<Item = String> {
+        let written = self.stages.last().into_iter().flat_map(MapStage::written);
+        written.filter_map(|(key, value)| {
+            let (redirects, segments) = options_of_value(value)?;
+            let (host, path) = key.split_at_checked(key.find('/')?)?;
+            let host = match host.strip_prefix('.') {
+                Some(domain) => format!("*.{domain}"),
+                None => host.to_owned(),
+            };
+            let mut does: Vec<String> = Vec::new();
+            if redirects {
+                does.push("redirected to https without TLS".to_owned());
+            }
+            if segments > 0 {
+                let parts: Vec<&str> = path.split('/').skip(1).take(segments).collect();
+                does.push(format!(
+                    "/{} is taken off, the rest is passed on in normal form (without //, . and ..)",
+                    parts.join("/")
+                ));
+            }
+            Some(format!(
+                "{host}{path} to {}: {}",
+                backend_of_value(value),
+                does.join("; ")
+            ))
+        })
+    }
+
     /// Whether nothing is to be sent.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -136,7 +171,9 @@ impl fmt::Display for MapChange {
             }
         }
         if let Some(stage) = self.stages.last() {
-            let options = stage.values().filter_map(options_of_value);
+            let options = stage
+                .written()
+                .filter_map(|(_, value)| options_of_value(value));
             let (redirects, strips) = options.fold((0_usize, 0_usize), |(one, other), its| {
                 (one + usize::from(its.0), other + usize::from(its.1 > 0))
             });
@@ -154,18 +191,20 @@ impl fmt::Display for MapChange {
 }
 
 impl MapStage {
-    /// The values that it writes.
-    fn values(&self) -> impl Iterator<Item = &str> {
+    /// The keys and values that it writes.
+    fn written(&self) -> impl Iterator<Item = (&str, &str)> {
         let (commands, wanted) = match self {
             Self::Edits(commands) => (commands.as_slice(), None),
             Self::Transaction(transaction) => (&[][..], Some(&transaction.wanted)),
         };
         let edited = commands.iter().filter_map(|command| match command {
-            Command::AddMap { value, .. } | Command::SetMap { value, .. } => Some(value.as_str()),
+            Command::AddMap { key, value, .. } | Command::SetMap { key, value, .. } => {
+                Some((key.as_str(), value.as_str()))
+            }
             _ => None,
         });
         let all = wanted.into_iter().flat_map(RouteMap::entries);
-        edited.chain(all.map(|(_, value)| value.as_str()))
+        edited.chain(all.map(|(key, value)| (key.as_str(), value.as_str())))
     }
 }
 
@@ -308,12 +347,12 @@ impl<'a> Difference<'a> {
     /// already as it is to be. A delete uncovers what is less specific: of that, only what stays is left.
     ///
     /// A request looks for the specific before it looks for the general. Where it missed a write and then sees what
-    /// was done after that, it was too early for the one and late enough for the other; so what is more general than a
-    /// write of the same stage begins another one.
+    /// was done after that, it was too early for the one and late enough for the other; so what a request looks for after
+    /// a write of the same stage begins another one. Keys of hosts that have nothing to do with each other share a stage.
     fn stages(&self, map: &MapName) -> Vec<Vec<Command>> {
         let mut stages: Vec<Vec<Command>> = Vec::new();
-        // Of the writes of the stage, the first level at which a request looks.
-        let mut written = None;
+        // The hosts that a request may look for after it missed a write of the stage.
+        let mut looked_up_later: HashSet<Cow<'_, str>> = HashSet::new();
         let writes = self.writes.iter().map(|(key, value, kind)| {
             let command = match kind {
                 Kind::Add => Command::AddMap {
@@ -328,22 +367,23 @@ impl<'a> Difference<'a> {
                     value: (*value).clone(),
                 },
             };
-            (level(key.as_str()), true, command)
+            (key.as_str(), true, command)
         });
         let deletes = self.deletes.iter().map(|key| {
             let command = Command::DelMap {
                 map: map.clone(),
                 key: key.clone(),
             };
-            (level(key.as_str()), false, command)
+            (key.as_str(), false, command)
         });
-        for (level, is_write, command) in writes.chain(deletes) {
-            let begins = written.is_some_and(|written| level > written);
+        for (key, is_write, command) in writes.chain(deletes) {
+            let host = host_of_key(key);
+            let begins = looked_up_later.contains(host);
             if begins {
-                written = None;
+                looked_up_later.clear();
             }
             if is_write {
-                written = Some(written.map_or(level, |written| level.min(written)));
+                looked_up_later.extend(host_chain(host).into_iter().skip(1));
             }
             match stages.last_mut() {
                 Some(stage) if !begins => stage.push(command),

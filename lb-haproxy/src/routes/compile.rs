@@ -1,17 +1,19 @@
 //! Routes to map entries: what the order of lookup does not say by itself is settled here, once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use lb_core::{Name, PathMatch, Route, RouteHost, model::InvalidRoute};
+use lb_core::{
+    Name, PathMatch, Route, RouteHost,
+    model::{InvalidRoute, is_withheld, nowhere, withheld_tcp},
+};
 use serde::Serialize;
 
 use super::{
     RouteMap,
-    frontend::{UNAVAILABLE, UNAVAILABLE_TCP},
-    key::{MAX_WILDCARD_LABELS, host_chain, host_key, longest_prefix, path_key},
+    frontend::{NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP},
+    key::{MAX_WILDCARD_LABELS, host_key, path_key},
+    ranked::{self, Keyed},
+    table::Table,
     value::{MAX_STRIP, value_text},
 };
 use crate::proto::{InvalidMapText, MapKey, MapValue};
@@ -101,7 +103,7 @@ pub enum RouteFault {
         limit: usize,
     },
     /// It asks for a path of TCP connections, which have none.
-    #[error("service is tcp, expected no path or /")]
+    #[error("service is tcp, expected no path or /; connections of the host go to no wider route")]
     PathOfTcp,
     /// Its host or path is none; it was made without parsing.
     #[error("host or path was not made by parsing")]
@@ -110,7 +112,7 @@ pub enum RouteFault {
         #[serde(skip)]
         InvalidRoute,
     ),
-    /// Its path has what cannot be written into a map: `;` or `<<`.
+    /// Its host or path has what cannot be written into a map.
     #[error("map entry cannot be written")]
     Unwritable(
         #[source]
@@ -147,7 +149,8 @@ pub fn compile_http<'a>(
     compile(routes, backend_of, UNAVAILABLE, |route| {
         let path: Result<PathMatch, _> = route.path.to_string().parse();
         let path = path.map_err(RouteFault::Invalid)?;
-        if route.strip_prefix && matches!(path, PathMatch::Beginning(_)) {
+        let inside = matches!(&path, PathMatch::Beginning(path) if !path.ends_with('/'));
+        if route.strip_prefix && inside {
             return Err(RouteFault::Option {
                 option: "strip_prefix",
                 of: "a prefix that may end inside a segment",
@@ -165,12 +168,17 @@ pub fn compile_http<'a>(
 
 /// The map of TCP routes: server names of TLS handshakes, `*` for the rest.
 ///
-/// As [`compile_http`]; the backend of a service that has none is [`UNAVAILABLE_TCP`].
+/// As [`compile_http`]; the backend of a service that has none is [`UNAVAILABLE_TCP`]. Connections have no path: a route that
+/// asks for one is refused, and closes the connections of its host that no route of that host takes. They reach no wider one.
 pub fn compile_sni<'a>(
     routes: impl IntoIterator<Item = &'a Route>,
     backend_of: impl Fn(&Name) -> Option<Name>,
 ) -> Compiled {
-    compile(routes, backend_of, UNAVAILABLE_TCP, |route| {
+    let mut routes: Vec<&Route> = routes.into_iter().collect();
+    let closed = closed_hosts(&routes);
+    routes.extend(&closed);
+    let backend_of = |service: &Name| backend_of(service).filter(|_| !is_withheld(service));
+    let mut compiled = compile(routes, backend_of, UNAVAILABLE_TCP, |route| {
         let options = [
             ("redirect_https", route.redirect_https),
             ("strip_prefix", route.strip_prefix),
@@ -183,7 +191,34 @@ pub fn compile_sni<'a>(
             true => Ok(String::new()),
             false => Err(RouteFault::PathOfTcp),
         }
-    })
+    });
+    compiled
+        .issues
+        .retain(|issue| !closed.contains(&issue.route));
+    compiled
+}
+
+/// Withheld routes for the hosts of which a path of connections is asked for, and that have no route of their own.
+fn closed_hosts(routes: &[&Route]) -> Vec<Route> {
+    let every_path = PathMatch::any();
+    let own: BTreeSet<&RouteHost> = routes
+        .iter()
+        .filter(|route| route.path == every_path)
+        .map(|route| &route.host)
+        .collect();
+    let closed: BTreeSet<Route> = routes
+        .iter()
+        .filter(|route| route.path != every_path && !own.contains(&route.host))
+        .map(|route| {
+            let mut closed = (*route).clone();
+            closed.path = every_path.clone();
+            closed.service = withheld_tcp();
+            closed.strip_prefix = false;
+            closed.redirect_https = false;
+            closed
+        })
+        .collect();
+    closed.into_iter().collect()
 }
 
 fn compile<'a>(
@@ -212,7 +247,10 @@ fn compile<'a>(
                 None => {
                     let backend = backend_of(&route.service);
                     let backend = backend.as_ref().map_or(unavailable, Name::as_str);
-                    let text = value_text(backend, route.redirect_https, strips(route));
+                    let text = match route.service == nowhere() {
+                        true => NOT_FOUND.to_owned(),
+                        false => value_text(backend, route.redirect_https, strips(route)),
+                    };
                     match writable::<MapValue>(&text) {
                         Ok(value) => values.entry(of).or_insert(value).clone(),
                         Err(reason) => {
@@ -240,131 +278,40 @@ fn build<'a>(
     refused: &BTreeMap<&'a Route, RouteFault>,
     path_of: &impl Fn(&Route) -> Result<String, RouteFault>,
 ) -> (Table<'a>, Vec<RouteIssue>) {
-    let mut table = Table::default();
     let mut issues = Vec::new();
+    let mut keyed = Vec::with_capacity(ordered.len());
     for route in ordered {
-        let added = match refused.get(route) {
+        let key = match refused.get(route) {
             Some(reason) => Err(reason.clone()),
             None => checked_host(route).and_then(|host| {
                 let path = path_of(route)?;
                 writable::<MapKey>(&format!("{host}{path}"))?;
-                table.add(route, host, path)
+                Ok((host, path))
             }),
         };
-        if let Err(reason) = added {
-            issues.push(RouteIssue::new(route, reason));
-        }
-        if table.len > MAX_ENTRIES {
-            break;
+        match key {
+            Ok((host, path)) => keyed.push(Keyed { route, host, path }),
+            Err(reason) => issues.push(RouteIssue::new(route, reason)),
         }
     }
+    let (table, mut shadowed) = ranked::table(&keyed);
+    // What leads nowhere is for what others leave; where they leave nothing, it lacks nothing.
+    shadowed.retain(|(route, _)| route.service != nowhere());
+    issues.extend(shadowed.into_iter().map(|(route, by)| {
+        let by = Box::new(by.clone());
+        RouteIssue::new(route, RouteFault::Shadowed { by })
+    }));
+    issues.sort_by(|one, other| one.route.cmp(&other.route));
     (table, issues)
 }
 
 /// How many segments a route takes off: 0 for none.
 fn strips(route: &Route) -> usize {
     match (&route.path, route.strip_prefix) {
-        (path, true) if path.text().len() > 1 => path.text().matches('/').count(),
+        (path, true) if path.text().len() > 1 => {
+            path.text().trim_end_matches('/').matches('/').count()
+        }
         _ => 0,
-    }
-}
-
-/// Host, then path, to the route that takes the requests found there.
-///
-/// Invariant: of the routes added so far, lookup finds for every request the first that matches it.
-#[derive(Default)]
-struct Table<'a> {
-    hosts: BTreeMap<String, BTreeMap<String, &'a Route>>,
-    len: usize,
-}
-
-impl<'a> Table<'a> {
-    /// Adds a route that goes after all before it, so that it gets the requests none of them takes.
-    fn add(&mut self, route: &'a Route, host: String, path: String) -> Result<(), RouteFault> {
-        let chain = host_chain(&host);
-        if let Some(by) = chain.iter().find_map(|host| self.longest(host, &path)) {
-            return Err(RouteFault::Shadowed {
-                by: Box::new(by.clone()),
-            });
-        }
-        // An entry of this host hides those of the wider hosts. Where one of them takes a path below this one's,
-        // this host needs that entry too.
-        let mut kept: Vec<(String, &'a Route)> = Vec::new();
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        for wider in chain.iter().skip(1) {
-            for (below, taker) in self.below(wider, &path) {
-                // The nearest of the wider hosts is looked up first, with all its paths.
-                let hidden = self.longest(&host, below).is_some() || !seen.insert(below);
-                if !hidden {
-                    let first = chain
-                        .iter()
-                        .skip(1)
-                        .find_map(|host| self.longest(host, below))
-                        .unwrap_or(taker);
-                    kept.push((below.to_owned(), first));
-                }
-            }
-        }
-        self.len += 1 + kept.len();
-        let paths = self.hosts.entry(host).or_default();
-        paths.insert(path, route);
-        paths.extend(kept);
-        Ok(())
-    }
-
-    /// Refuses routes of the service that holds the most entries, those first that hold the most themselves: half of what
-    /// it holds.
-    fn refuse_the_heaviest(&self, refused: &mut BTreeMap<&'a Route, RouteFault>) {
-        let mut held: BTreeMap<&Name, BTreeMap<&'a Route, usize>> = BTreeMap::new();
-        for route in self.hosts.values().flat_map(BTreeMap::values) {
-            let of = held.entry(&route.service).or_default();
-            *of.entry(*route).or_default() += 1;
-        }
-        let sum = |routes: &BTreeMap<&Route, usize>| routes.values().sum::<usize>();
-        let Some((service, routes)) = held.iter().max_by_key(|(_, routes)| sum(routes)) else {
-            return;
-        };
-        let entries = sum(routes);
-        let mut heaviest: Vec<(&&Route, &usize)> = routes.iter().collect();
-        heaviest.sort_by(|(route, held), (other, others)| {
-            others.cmp(held).then_with(|| other.cmp(route))
-        });
-        let mut left = entries;
-        for (route, held) in heaviest {
-            if left <= entries / 2 {
-                break;
-            }
-            left -= held;
-            let reason = RouteFault::TooManyEntries {
-                service: (*service).clone(),
-                entries,
-                limit: MAX_ENTRIES,
-            };
-            refused.insert(*route, reason);
-        }
-    }
-
-    /// The route of the longest path of a host that contains this one.
-    fn longest(&self, host: &str, path: &str) -> Option<&'a Route> {
-        let paths = self.hosts.get(host)?;
-        match path.is_empty() {
-            true => paths.get(path).copied(),
-            false => longest_prefix(paths, path, 1).copied(),
-        }
-    }
-
-    /// The entries of a host whose paths lie below this one, itself left out.
-    fn below<'b>(
-        &'b self,
-        host: &str,
-        path: &'b str,
-    ) -> impl Iterator<Item = (&'b str, &'a Route)> {
-        self.hosts
-            .get(host)
-            .into_iter()
-            .flat_map(move |paths| paths.range::<str, _>((Bound::Excluded(path), Bound::Unbounded)))
-            .take_while(move |(below, _)| below.starts_with(path))
-            .map(|(below, route)| (below.as_str(), *route))
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     key::MAX_WILDCARD_LABELS,
+    reading::{Reading, agreement_lines, http_path_lines, tidy_lines},
     value::{HTTPS, MAX_STRIP, PART},
 };
 use crate::proto::MapName;
@@ -35,20 +36,22 @@ pub fn http_host_lines() -> Vec<String> {
 
 /// The lines of a frontend of `mode http` that sends every request where the map says.
 ///
-/// They need the backends of [`fallback_backends`], work from HAProxy 2.2 on, and set the variables `txn.lb_host`,
-/// `txn.lb_base`, `txn.lb_path`, `txn.lb_route` and `txn.lb_backend`. A backend that the map names and HAProxy does not have
-/// answers 503. They redirect requests and take prefixes off paths where routes ask for it, so that rules of `use_backend`
+/// They need the backends of [`fallback_backends`], work from HAProxy 2.2 on, and set variables `txn.lb_*`. A backend that
+/// the map names and HAProxy does not have answers 503. A request whose path leads to different routes, depending on how it
+/// is read, is refused with 400. The lines redirect requests and take prefixes off paths where routes ask for it, so that rules of `use_backend`
 /// beside them see the path that is left. Such rules need [`http_route_lines_but`].
 ///
 /// # Errors
 /// [`UnquotableMap`] for a file name that a configuration cannot hold as it is.
 pub fn http_route_lines(map: &MapName) -> Result<Vec<String>, UnquotableMap> {
     let mut lines = http_host_lines();
+    lines.extend(http_path_lines());
     lines.extend(http_route_lines_but(map, None)?);
     Ok(lines)
 }
 
-/// As [`http_route_lines`] after [`http_host_lines`], for requests that the condition `but` does not match.
+/// As [`http_route_lines`] after [`http_host_lines`] and [`http_path_lines`], for requests that the condition `but` does not
+/// match.
 ///
 /// # Errors
 /// [`UnquotableMap`] for a file name that a configuration cannot hold as it is.
@@ -58,7 +61,6 @@ pub fn http_route_lines_but(
 ) -> Result<Vec<String>, UnquotableMap> {
     let map = plain(map)?;
     let but = but.map(|its| format!(" !{its}")).unwrap_or_default();
-    let set = "http-request set-var(txn.lb_route)";
     let mut lines = vec![
         // Wildcards name a limited number of labels, hosts any.
         format!(
@@ -68,22 +70,19 @@ pub fn http_route_lines_but(
         // `OPTIONS *` and, in some versions, an absolute URI that ends with the host have no path.
         "http-request set-var(txn.lb_path) str(//?)".to_owned(),
         "http-request set-var(txn.lb_path) path,concat(/?)".to_owned(),
-        match but.is_empty() {
-            true => format!("{set} var(txn.lb_host),concat(,txn.lb_path,),map_beg({map})"),
-            false => {
-                format!("{set} var(txn.lb_host),concat(,txn.lb_path,),map_beg({map}) if{but}")
-            }
-        },
     ];
-    let otherwise = format!("if !{{ var(txn.lb_route) -m found }}{but}");
-    lines.extend(
-        parents().map(|parent| {
-            format!("{set} {parent},concat(,txn.lb_path,),map_beg({map}) {otherwise}")
-        }),
-    );
-    lines.push(format!(
-        "{set} str(*),concat(,txn.lb_path,),map_beg({map}) {otherwise}"
-    ));
+    lines.extend(look_lines(map, ROUTE, "txn.lb_path", &but));
+    for reading in Reading::ALL {
+        let but = format!(" {}{but}", reading.condition());
+        lines.extend(look_lines(
+            map,
+            &route_as(reading),
+            reading.variable(),
+            &but,
+        ));
+    }
+    lines.extend(agreement_lines(ROUTE, route_as));
+    let otherwise = format!("if !{{ var({ROUTE}) -m found }}{but}");
     lines.extend(option_lines());
     lines.extend([
         format!("use_backend {NOT_FOUND} {otherwise}"),
@@ -91,6 +90,30 @@ pub fn http_route_lines_but(
         format!("default_backend {UNAVAILABLE}"),
     ]);
     Ok(lines)
+}
+
+/// The variable of the value that the path as it was sent leads to.
+const ROUTE: &str = "txn.lb_route";
+
+/// The variable of the value that a reading of the path leads to.
+fn route_as(reading: Reading) -> String {
+    reading.variable().replace("lb_", "lb_route_")
+}
+
+/// The lines that set `found` to what the map has for the host and the path of a variable: of the host itself, else of its
+/// nearest parent, else of any host. `but` are conditions of all of them.
+fn look_lines(map: &str, found: &str, path: &str, but: &str) -> Vec<String> {
+    let set = format!("http-request set-var({found})");
+    let look = format!("concat(,{path},),map_beg({map})");
+    let first = match but.is_empty() {
+        true => String::new(),
+        false => format!(" if{but}"),
+    };
+    let otherwise = format!("if{but} !{{ var({found}) -m found }}");
+    let mut lines = vec![format!("{set} var(txn.lb_host),{look}{first}")];
+    lines.extend(parents().map(|parent| format!("{set} {parent},{look} {otherwise}")));
+    lines.push(format!("{set} str(*),{look} {otherwise}"));
+    lines
 }
 
 /// The lines that do what the value of a route asks for: `BACKEND`, or `BACKEND|https|N`.
@@ -109,11 +132,14 @@ fn option_lines() -> Vec<String> {
         ),
         format!("http-request redirect scheme https code 308 {plain}"),
         format!("http-request set-var(txn.lb_strip) {}", part(3)),
-        // What is taken off goes along, as with other proxies.
-        "http-request set-var(txn.lb_prefix) path if { var(txn.lb_strip) -m found }".to_owned(),
     ];
+    lines.extend(tidy_lines(
+        "txn.lb_prefix",
+        "{ var(txn.lb_strip) -m found } !{ var(txn.lb_strip) -m str 0 }",
+    ));
     for segments in 1..=MAX_STRIP {
         let of = format!("if {{ var(txn.lb_strip) -m str {segments} }}");
+        // What is taken off goes along, as with other proxies.
         lines.push(format!(
             "http-request set-header X-Forwarded-Prefix %[var(txn.lb_prefix),field(1,/,{})] {of}",
             segments + 1

@@ -101,10 +101,15 @@ pub(super) fn longest_prefix<'m, K: Borrow<str> + Ord, V>(
     None
 }
 
+/// The host's part of a key, which has no `/`.
+pub(super) fn host_of_key(key: &str) -> &str {
+    key.split('/').next().unwrap_or_default()
+}
+
 /// At which look a request finds a key: the smaller, the earlier. Two keys of which one request may find both, at
 /// different looks, differ in it.
-pub(super) fn level(key: &str) -> (u8, Reverse<usize>) {
-    let host = key.split('/').next().unwrap_or_default();
+fn level(key: &str) -> (u8, Reverse<usize>) {
+    let host = host_of_key(key);
     match host.as_bytes().first() {
         Some(b'*') => (2, Reverse(0)),
         Some(b'.') => (1, Reverse(host.matches('.').count())),

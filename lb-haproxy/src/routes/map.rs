@@ -8,7 +8,9 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    frontend::NOT_FOUND,
     key::{END, longest_prefix, lookup_hosts, request_host},
+    reading::readings,
     value::backend_of_value,
 };
 use crate::proto::{Command, InvalidMapText, MapEntry, MapKey, MapValue};
@@ -43,23 +45,43 @@ impl RouteMap {
     /// What HAProxy finds for a request, given what it finds in the map: the value, which is a backend's name and
     /// the options of the route (see [`backend_of_value`]).
     ///
-    /// `host` is as in the request (any case, with or without port), `path` without query. For a TLS server name
-    /// use [`lookup_sni`](Self::lookup_sni).
+    /// `host` is as in the request (any case, with or without port), `path` without query. `None` where the frontend
+    /// answers itself: see [`answer`](Self::answer). For a TLS server name use [`lookup_sni`](Self::lookup_sni).
     #[must_use]
     pub fn lookup(&self, host: &str, path: &str) -> Option<&MapValue> {
-        self.looks(host, path).into_iter().flatten().next()
+        match self.answer(host, path) {
+            Answer::Found(value) => Some(value),
+            Answer::NotFound | Answer::Refused => None,
+        }
     }
 
-    /// As [`lookup`](Self::lookup), but what each look of HAProxy's finds: the host, its parents, `*`. It stops at the
-    /// first that finds something; here are all.
+    /// As [`lookup`](Self::lookup), with the reason why nothing is found.
     #[must_use]
-    pub fn looks(&self, host: &str, path: &str) -> Vec<Option<&MapValue>> {
-        let path = match path.starts_with('/') {
-            true => format!("{path}{END}"),
-            false => format!("/{END}"),
+    pub fn answer(&self, host: &str, path: &str) -> Answer<'_> {
+        let Some(readings) = readings(path) else {
+            return Answer::Refused;
         };
         let host = request_host(host);
-        let hosts = lookup_hosts(&host);
+        let first = |looked_up: &str| self.looks_of(&host, looked_up).into_iter().flatten().next();
+        let Some(found) = first(&looked_up(path)) else {
+            return Answer::NotFound;
+        };
+        match readings.iter().all(|reading| first(reading) == Some(found)) {
+            true if found.as_str() == NOT_FOUND => Answer::NotFound,
+            true => Answer::Found(found),
+            false => Answer::Refused,
+        }
+    }
+
+    /// What each look of HAProxy's finds for a path as it was sent: the host, its parents, `*`. It stops at the first that
+    /// finds something; here are all.
+    #[must_use]
+    pub fn looks(&self, host: &str, path: &str) -> Vec<Option<&MapValue>> {
+        self.looks_of(&request_host(host), &looked_up(path))
+    }
+
+    fn looks_of(&self, host: &str, path: &str) -> Vec<Option<&MapValue>> {
+        let hosts = lookup_hosts(host);
         let looks = hosts.iter().map(|host| {
             let least = host.len() + 1;
             longest_prefix(&self.entries, &format!("{host}{path}"), least)
@@ -191,6 +213,25 @@ impl RouteMap {
 
     fn value(&self, key: &str) -> Option<&MapValue> {
         self.entries.get(key)
+    }
+}
+
+/// What a frontend makes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'m> {
+    /// It does what the value of an entry says.
+    Found(&'m MapValue),
+    /// It answers 404.
+    NotFound,
+    /// It answers 400: the path leads to different routes, depending on how it is read.
+    Refused,
+}
+
+/// A path as it is looked up.
+fn looked_up(path: &str) -> String {
+    match path.starts_with('/') {
+        true => format!("{path}{END}"),
+        false => format!("/{END}"),
     }
 }
 

@@ -19,10 +19,14 @@
 //! TLS are redirected, and how many segments of the path are taken off.
 //!
 //! A route of greater priority goes before all others, whatever their hosts: where one of a wider host takes requests of a
-//! narrower one, its entries are copied to the narrower host. So a lookup never compares priorities.
+//! narrower one, its entries are copied to the narrower host. So a lookup never compares priorities. Routes of a scheme with
+//! an order of its own ([`lb_core::model::Rank`]) are settled in the same way, within what their scheme has.
 //!
-//! Paths are compared as they were sent: nothing is decoded, and `//`, `/./` and `/../` are segments like others.
-//! A route is therefore no protection of what lies below it. A request without a path (`OPTIONS *`) is looked up as `/`.
+//! A path is looked up as it was sent. Where other programs may read it in another way, it is looked up as they read it too:
+//! with characters decoded, with `//`, `/./` and `/../` resolved, without what follows a `;`. If one of these leads elsewhere,
+//! the request is refused with 400; so `//admin`, `/%61dmin`, `/x/../admin` and `/admin;x` reach `/` only where `/admin` does
+//! too. What is served is passed on as it was sent; only a prefix is taken off the normal form. A request without a path
+//! (`OPTIONS *`) is looked up as `/`.
 //!
 //! Hosts are compared in lower case, without port and without one trailing dot. Where the request's target is a whole URL,
 //! its host counts. A host that begins with a dot is none: only routes of any host match.
@@ -32,7 +36,10 @@ mod compile;
 mod frontend;
 mod key;
 mod map;
+mod ranked;
+mod reading;
 mod services;
+mod table;
 mod value;
 
 pub use change::{MapChange, MapStage, PAUSE, Transaction, TransactionError};
@@ -42,6 +49,8 @@ pub use frontend::{
     http_route_lines, http_route_lines_but, sni_route_lines,
 };
 pub use key::MAX_WILDCARD_LABELS;
-pub use map::{InvalidMapFile, RouteMap};
+pub use map::{Answer, InvalidMapFile, RouteMap};
+pub use reading::http_path_lines;
+pub(crate) use reading::{REFUSE, Reading, agreement_lines};
 pub use services::{InvalidAssignment, ServiceMap};
 pub use value::{MAX_STRIP, backend_of_value};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    agent::AgentWord,
     server::{DECLARED_MAINT, FORCED_DRAIN, FORCED_MAINT, Op},
     worker::Worker,
 };
@@ -49,6 +50,14 @@ pub(super) fn restore(worker: &mut Worker, text: &str) {
         }
         let kept = FORCED_MAINT | FORCED_DRAIN;
         server.admin = (server.admin & !kept) | (admin & kept);
+        if server.agent.enabled {
+            // Where its agent took it out before, it stays out until its agent lets it in.
+            server.agent.heard = match server.admin & kept {
+                0 => None,
+                taken_out if taken_out & FORCED_MAINT != 0 => Some(AgentWord::Maint),
+                _ => Some(AgentWord::Drain),
+            };
+        }
         if server.is_maint() {
             continue;
         }

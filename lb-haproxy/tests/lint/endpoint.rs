@@ -1,4 +1,4 @@
-//! An endpoint that says its name to whoever asks.
+//! An endpoint that answers each request with its name.
 
 use std::net::SocketAddr;
 

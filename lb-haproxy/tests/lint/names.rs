@@ -83,10 +83,10 @@ async fn without_slots_an_endpoint_stays_unmet() {
             let mut driver = HaproxyDriver::new(TargetConfig::new(name("edge"), socket));
             loop {
                 let report = driver.converge(&wish).await.unwrap();
-                match report.again {
-                    None => return !report.unmet.is_empty(),
-                    Some(pause) => tokio::time::sleep(pause).await,
+                if report.converged {
+                    return !report.unmet.is_empty();
                 }
+                tokio::time::sleep(report.again.unwrap_or_default()).await;
             }
         },
     )

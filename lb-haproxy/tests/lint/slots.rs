@@ -275,3 +275,30 @@ async fn slots_have_what_default_server_gives() {
         sleep(Duration::ZERO).await;
     }
 }
+
+#[tokio::test]
+async fn case_p08_an_endpoint_in_a_slot_that_is_a_backup_gets_nothing_beside_others() {
+    let slots = |last: &str| {
+        with_backend(&format!(
+            "  server slot1 {RESTORED} check inter 1h\n  server slot2 {RESTORED} check inter 1h{last}\n"
+        ))
+    };
+    shows(
+        Code::SlotBackup,
+        &slots(" backup"),
+        &slots(""),
+        always,
+        async |executable, text| {
+            let world = World::start(executable, text).await;
+            let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+            world.fill("slot1", a.address).await;
+            world.fill("slot2", b.address).await;
+            let mut reached = 0;
+            for _ in 0..8 {
+                reached += u16::from(get(world.frontend, "/", "").await.body == "b");
+            }
+            reached == 0
+        },
+    )
+    .await;
+}

@@ -1,7 +1,11 @@
 //! The admin sockets.
 
 use std::{
-    os::unix::fs::PermissionsExt as _,
+    io::{Read as _, Write as _},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{self, fs::PermissionsExt as _},
+    },
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -87,6 +91,39 @@ async fn a_socket_for_everyone_is_open_to_everyone() {
         )
         .await;
     }
+}
+
+/// A socket in the abstract namespace has no file, so no mode and no owner.
+#[tokio::test]
+async fn case_p21_an_abstract_socket_is_open_to_everyone() {
+    let name = format!("lb-lint-{}", std::process::id());
+    let line = |address: &str| {
+        let more = format!("{SOCKET}\n  stats socket {address} level admin mode 600");
+        with_lines("").replace(SOCKET, &more)
+    };
+    // HAProxy fills the name up with zeros.
+    let mut padded = name.clone().into_bytes();
+    padded.resize(107, 0);
+    let abstract_name = unix::net::SocketAddr::from_abstract_name(&padded).unwrap();
+    shows(
+        Code::SocketMode,
+        &line(&format!("abns@{name}")),
+        &line("DIR/other.sock"),
+        always,
+        async |executable, text| {
+            let _world = World::start(executable, text).await;
+            let Ok(mut stream) = unix::net::UnixStream::connect_addr(&abstract_name) else {
+                return false;
+            };
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            let change = b"set server b/slot1 addr 127.0.0.9 port 9\n";
+            stream.write_all(change).unwrap();
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).unwrap();
+            reply.contains("changed from")
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -236,5 +273,31 @@ async fn a_short_stats_timeout_ends_no_conversation() {
         sleep(Duration::from_secs(4)).await;
         let show = lb_haproxy::proto::Command::ShowServersState(None);
         client.exec(&show).await.unwrap();
+    }
+}
+
+/// HAProxy takes short addresses, addresses of IPv4 in IPv6, and variables without quotes.
+#[tokio::test]
+async fn case_p21_a_socket_of_this_machine_is_one_however_it_is_spelled() {
+    for executable in executables() {
+        let version = executable.version().await.unwrap();
+        for spelling in [
+            "127.1:9999",
+            "[::ffff:127.0.0.1]:9999",
+            "${ADDRESS}",
+            "127.0.0.1:${NUMBER}",
+            "ipv4@${HOST}:9999",
+        ] {
+            let port = free_port();
+            let address = spelling.replace("9999", &port.to_string());
+            let more = format!(
+                "setenv ADDRESS 127.0.0.1:{port}\n  setenv HOST 127.0.0.1\n  setenv NUMBER {port}\n  {SOCKET}\n  \
+                 stats socket {address} level admin"
+            );
+            let text = with_lines("").replace(SOCKET, &more);
+            assert_eq!(found(&text, &version), [], "{version}: {address}");
+            let _world = World::start(&executable, &text).await;
+            TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        }
     }
 }

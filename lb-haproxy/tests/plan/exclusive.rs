@@ -148,7 +148,7 @@ impl World {
         let steps: Vec<_> = plan.steps().take(most).cloned().collect();
         for step in &steps {
             let sessions = self.model.sessions.clone();
-            self.model.apply(&step.command);
+            self.model.carry_out(&mut self.planner, step);
             if let Command::ShutdownSessions(server) = &step.command {
                 if self.stubborn > 0 {
                     self.stubborn -= 1;
@@ -395,6 +395,51 @@ fn case_p06_of_two_ready_endpoints_the_one_that_serves_goes_on() {
     assert!(world.converge().unmet.is_empty());
 }
 
+/// The source decides who is the primary, also while HAProxy's check keeps it out: what is told of the others says so.
+#[test]
+fn case_p06_a_primary_that_is_chosen_and_does_not_serve_is_told_so() {
+    for checked in [true, false] {
+        let mut world = World::new((3, 0), checked);
+        world.wish(ready(&[1, 2]));
+        let slot = |world: &World| world.slot_of(1).server.to_string();
+        let end = world.converge();
+        let told = |plan: &Plan| {
+            assert_eq!(plan.unmet.len(), 1, "{plan}");
+            assert_eq!(plan.unmet[0].endpoint, Some(name("e2")));
+            plan.unmet[0].detail.clone()
+        };
+        if !checked {
+            assert!(told(&end).ends_with("e1 at 10.0.0.1:1001 serves"), "{end}");
+        }
+        let slot = slot(&world);
+        // Long after it was admitted.
+        world.model.now += Duration::from_secs(120);
+        let server = world.server(&slot);
+        server.has_agent = !checked;
+        server.agent_enabled = !checked;
+        server.running = false;
+        world.model.observe(&mut world.planner);
+        let end = world.planner.plan(world.model.now);
+        let detail = told(&end);
+        assert!(
+            detail.contains("e1 at 10.0.0.1:1001 is chosen and does not serve"),
+            "{detail}"
+        );
+        assert!(
+            detail.contains("let the source state it down, or remove it"),
+            "{detail}"
+        );
+        assert!(world.serving().is_empty());
+        // What helps: the source states it.
+        world.wish(Wish::from([
+            (1, (1, 100, EndpointState::Down)),
+            (2, (2, 100, EndpointState::Ready)),
+        ]));
+        let end = world.converge();
+        assert!(end.unmet.is_empty(), "{end}");
+    }
+}
+
 /// Two that serve are found: one goes at once, and no time is given to its sessions.
 #[test]
 fn case_p06_of_two_that_are_found_serving_one_is_left_at_once() {
@@ -422,7 +467,7 @@ fn case_p06_of_two_that_are_found_serving_one_is_left_at_once() {
         assert!(out.contains(&&Command::ShutdownSessions(server)), "{plan}");
     }
     for step in plan.steps() {
-        world.model.apply(&step.command);
+        world.model.carry_out(&mut world.planner, step);
     }
     world.model.observe(&mut world.planner);
     world.converge();
@@ -455,6 +500,51 @@ fn case_p06_nobody_is_admitted_while_the_old_one_cannot_be_taken_out() {
     // When it is possible again, it happens.
     world.converge();
     assert_eq!(world.serving(), BTreeSet::from([address(2)]));
+}
+
+/// A backup serves while no other server does, and keeps its sessions when one does again.
+#[test]
+fn case_p06_nobody_is_admitted_beside_a_fixed_backup() {
+    let backup = || {
+        let mut server = Server::slot(name("spare"), 9);
+        server.declared_disabled = false;
+        server.address = Some(address(9));
+        server.admin = AdminState::Ready;
+        server.running = true;
+        server
+    };
+    let backups = BTreeSet::from([name("spare")]);
+    let mut world = World::new((3, 0), false);
+    let servers = world.model.backends.get_mut(&name("db")).unwrap();
+    servers.push(backup());
+    world.begin();
+    world.planner.observe_backups(&name("db"), &backups);
+    world.wish(ready(&[1]));
+    let end = world.converge();
+    assert!(end.settled, "{end}");
+    assert_eq!(world.primaries(), BTreeSet::from([address(9)]));
+    let mut unmet = end.unmet.iter();
+    let unmet = unmet
+        .find(|unmet| unmet.endpoint == Some(name("e1")))
+        .unwrap();
+    assert!(
+        !unmet.transient
+            && unmet.detail.contains("waits until server db/spare")
+            && unmet.detail.contains("backup"),
+        "{end}"
+    );
+    // At the endpoint's own address it is no other endpoint.
+    world.wish(ready(&[9]));
+    let end = world.converge();
+    assert!(end.unmet.is_empty(), "{end}");
+    // One that serves already goes on, and both are told of.
+    let mut world = served();
+    let servers = world.model.backends.get_mut(&name("db")).unwrap();
+    servers.push(backup());
+    world.model.observe(&mut world.planner);
+    world.planner.observe_backups(&name("db"), &backups);
+    let plan = world.planner.plan(world.model.now);
+    assert!(plan.is_empty() && plan.unmet.len() == 1, "{plan}");
 }
 
 #[test]
@@ -539,7 +629,7 @@ fn case_p06_a_service_that_ceases_to_be_exclusive_in_a_swap_breaks_before_it_mak
             break plan;
         }
         for step in plan.steps() {
-            world.model.apply(&step.command);
+            world.model.carry_out(&mut world.planner, step);
         }
         world.model.observe(&mut world.planner);
         world.model.read(&mut world.planner, &plan);
@@ -585,7 +675,7 @@ fn case_p05_sessions_to_an_endpoint_that_is_down_are_shut_down_where_the_service
             for _ in 0..10 {
                 let plan = world.planner.plan(world.model.now);
                 plan.steps()
-                    .for_each(|step| world.model.apply(&step.command));
+                    .for_each(|step| world.model.carry_out(&mut world.planner, step));
                 world.model.observe(&mut world.planner);
             }
             world.sessions_come();
@@ -603,7 +693,7 @@ fn case_p05_sessions_to_an_endpoint_that_is_down_are_shut_down_where_the_service
                 let plan = world.planner.plan(world.model.now);
                 settled = plan.settled;
                 for step in plan.steps() {
-                    world.model.apply(&step.command);
+                    world.model.carry_out(&mut world.planner, step);
                 }
                 if !plan.is_empty() {
                     world.model.observe(&mut world.planner);

@@ -138,6 +138,30 @@ fn case_p09_a_fixed_server_that_serves_on_is_reported() {
     assert_eq!(end.unmet[0].endpoint, Some(name("3")));
 }
 
+/// It waits until an operator has acted, and everything else is in effect meanwhile.
+#[test]
+fn a_fixed_server_in_the_way_of_an_exclusive_service_is_no_change_on_its_way() {
+    let mut model = with(&[fixed("sorry", 5, 9, false)]);
+    let mut planner = planner(Policy::default());
+    let ready = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
+    let mut edit = ready.edit();
+    edit.set_exclusive(&name("web"), true);
+    let wish = edit.commit().unwrap();
+    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    model.observe(&mut planner);
+    planner.plan(model.now);
+    planner.observe_backups(&name("web"), &[].into());
+    let end = model.converge(&mut planner, |_, command, _| {
+        let text = lb_haproxy::proto::command_text(command);
+        assert!(!text.ends_with("state ready"), "{text}");
+    });
+    assert!(end.settled, "{end}");
+    let waits = end.unmet.iter().find(|unmet| {
+        unmet.reason == UnmetReason::Exclusive && unmet.detail.contains("web/sorry at")
+    });
+    assert!(waits.is_some_and(|unmet| !unmet.transient), "{end}");
+}
+
 /// The former default took any numbered server that was declared `disabled` for a slot.
 #[test]
 fn case_p08_a_running_system_of_the_former_default_is_told_what_to_set() {
@@ -208,4 +232,37 @@ fn case_p08_the_file_tells_which_numbered_servers_are_slots() {
     model.converge(&mut planner, |_, _, _| {});
     assert_eq!(planner.slot_use().slots, 5, "slot1 to slot4 and app1");
     assert_eq!(planner.slot_use().fixed, 2);
+}
+
+/// HAProxy sends a backup nothing while another server serves, and of several backups only the first gets traffic.
+#[test]
+fn case_p08_an_endpoint_in_a_slot_that_is_a_backup_is_not_in_effect_beside_others() {
+    let slots = ["slot1", "slot2", "slot3", "slot4"].map(name);
+    let cases = [(&slots[2..], 2), (&slots[..], 1)];
+    for (backups, most_serving) in cases {
+        let mut model = with(&[]);
+        let mut planner = planner(Policy::default());
+        let none = Snapshot::default();
+        let all = snapshot(&none, &ready("web", &[1, 2, 3, 4]));
+        planner.desire(&none, &all, &Changes::Everything);
+        model.observe(&mut planner);
+        planner.observe_backups(&name("web"), &backups.iter().cloned().collect());
+        let end = model.converge(&mut planner, |_, _, _| {});
+        assert_eq!(end.unmet.len(), 4 - most_serving, "{end}");
+        for unmet in &end.unmet {
+            assert_eq!(unmet.reason, UnmetReason::Unsupported);
+            assert!(
+                !unmet.transient && unmet.detail.contains("is a backup"),
+                "{unmet:?}"
+            );
+        }
+        assert!(end.settled, "{end}");
+        // What is left serves, for no other server does.
+        let alone = end.unmet[0].endpoint.clone().unwrap();
+        let alone = alone.as_str().parse().unwrap();
+        let one = snapshot(&all, &ready("web", &[alone]));
+        planner.desire(&all, &one, &one.changes_since(all.generation()));
+        let end = model.converge(&mut planner, |_, _, _| {});
+        assert!(end.unmet.is_empty(), "{end}");
+    }
 }

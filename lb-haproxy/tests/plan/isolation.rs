@@ -21,7 +21,7 @@ fn converge(model: &mut Model, planner: &mut Planner, refuses: impl Fn(&Command)
                 true => {
                     failed.insert(step.server.clone());
                 }
-                false => model.apply(&step.command),
+                false => model.carry_out(planner, step),
             }
         }
         model.read(planner, &plan);

@@ -7,10 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod agents;
 mod exclusive;
 mod fixed;
 mod isolation;
 mod model;
+mod room;
+mod same_address;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,7 +97,7 @@ fn a_new_endpoint_goes_in_by_two_stages_and_the_second_plan_is_empty() {
     );
     assert_eq!(plan.stages[0].expect[0].address, Some(address(1)));
     for step in plan.steps() {
-        model.apply(&step.command);
+        model.carry_out(&mut planner, step);
     }
     model.observe(&mut planner);
     let again = planner.plan(model.now);
@@ -135,7 +138,7 @@ fn a_checked_endpoint_is_let_in_by_its_check() {
     let mut served_before_check = false;
     let plan = planner.plan(model.now);
     for step in plan.steps() {
-        model.apply(&step.command);
+        model.carry_out(&mut planner, step);
         served_before_check |= !model.serving(&name("web")).is_empty();
     }
     assert!(!served_before_check);
@@ -169,7 +172,7 @@ fn i8_a_running_request_keeps_its_server_until_it_ends() {
                 matches!(step.command, Command::SetState(_, AdminState::Drain)),
                 "busy, so only drained: {step}"
             );
-            model.apply(&step.command);
+            model.carry_out(&mut planner, step);
         }
         model.observe(&mut planner);
         model.read(&mut planner, &plan);
@@ -196,7 +199,7 @@ fn a_dead_endpoint_is_out_at_once_even_if_it_is_the_last() {
     let plan = planner.plan(model.now);
     assert_eq!(plan.steps().count(), 1);
     for step in plan.steps() {
-        model.apply(&step.command);
+        model.carry_out(&mut planner, step);
         assert_eq!(step.why, Why::Out);
     }
     assert!(model.serving(&name("web")).is_empty());
@@ -385,7 +388,7 @@ proptest! {
                     }
                     budget -= 1;
                     let before = model.clone();
-                    model.apply(&step.command);
+                    model.carry_out(&mut planner, step);
                     check_safe(&before, &model, wish, &last)?;
                 }
                 model.read(&mut planner, &plan);
@@ -439,7 +442,7 @@ proptest! {
                 planner.desire(&old, &new, &new.changes_since(old.generation()));
                 let plan = planner.plan(model.now);
                 for step in plan.steps() {
-                    model.apply(&step.command);
+                    model.carry_out(&mut planner, step);
                 }
                 model.read(&mut planner, &plan);
                 model.observe(&mut planner);

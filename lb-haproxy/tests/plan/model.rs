@@ -9,7 +9,7 @@ use std::{
 use lb_core::Name;
 use lb_haproxy::{
     observed::{Gauges, Server},
-    plan::{Plan, Planner, Read, Why},
+    plan::{Plan, Planner, Read, Step, Why},
     proto::{AdminState, Command, Health},
 };
 
@@ -43,6 +43,12 @@ impl Model {
             sessions: BTreeMap::new(),
             now: Duration::ZERO,
         }
+    }
+
+    /// Applies a step, as a driver does.
+    pub(crate) fn carry_out(&mut self, planner: &mut Planner, step: &Step) {
+        planner.step_sent(step, self.now);
+        self.apply(&step.command);
     }
 
     pub(crate) fn apply(&mut self, command: &Command) {
@@ -216,7 +222,7 @@ impl Model {
         for _ in 0..2000 {
             let plan = planner.plan(self.now);
             for step in plan.steps() {
-                self.apply(&step.command);
+                self.carry_out(planner, step);
                 each(self, &step.command, step.why);
             }
             self.read(planner, &plan);

@@ -1,6 +1,6 @@
 //! A HAProxy of route maps, a browser, and routes that overlap.
 
-use std::{collections::BTreeSet, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use lb_core::{Name, Route};
 use lb_haproxy::{
@@ -35,6 +35,16 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn start(executable: &Executable, file: &RouteMap, backends: &[&str]) -> Self {
+        Self::with(executable, file, backends, |_| {}).await
+    }
+
+    /// The same with other settings of the frontend.
+    pub(crate) async fn with(
+        executable: &Executable,
+        file: &RouteMap,
+        backends: &[&str],
+        change: impl FnOnce(&mut Frontend),
+    ) -> Self {
         let version = executable.version().await.unwrap();
         let port = free_port();
         let place = Place::new("");
@@ -58,6 +68,7 @@ impl Bed {
                 backend: "empty".parse().unwrap(),
             });
         }
+        change(&mut main);
         config.frontends.push(main);
         config.service_map = Some(services);
         let slots = Slots::new("slot".parse().unwrap(), 2);
@@ -209,12 +220,9 @@ pub(crate) fn own_name(service: &Name) -> Option<Name> {
     Some(service.clone())
 }
 
-/// The service of the first of the routes, in their order, that matches; 404 where none does.
+/// The service of the route that takes a request; 404 where none does.
 pub(crate) fn expected(routes: &[Route], host: &str, path: &str) -> String {
-    let ordered: BTreeSet<&Route> = routes.iter().collect();
-    ordered
-        .into_iter()
-        .find(|route| route.host.matches(host) && route.path.matches(path))
+    Route::taker(routes, host, path)
         .map_or_else(|| "404".to_owned(), |route| route.service.to_string())
 }
 
@@ -279,8 +287,8 @@ pub(crate) const PATHS: [&str; 24] = [
     "/.well-known/acme-challengex",
     "/fallback",
     "/fallback/x",
-    "//api",
-    "/x%2fapi/../api",
+    "/x//y",
+    "/x%2fapi/../y",
 ];
 
 pub(crate) async fn check_all(browser: &mut Browser, routes: &[Route], when: &str) {

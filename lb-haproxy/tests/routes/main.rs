@@ -3,15 +3,22 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test may end in a panic"
 )]
 
 mod bed;
 mod differential;
+mod hosts;
+mod http2;
 mod load;
+mod matchers;
 mod options;
+mod random;
+mod readings;
 mod replaced;
 mod server_names;
 mod small;
+mod strip;
 #[path = "../support/mod.rs"]
 mod support;

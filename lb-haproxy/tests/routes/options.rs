@@ -46,8 +46,6 @@ async fn routes_take_their_prefix_off() {
             ("shop.example", "/api/", "/api>/"),
             ("shop.example", "/api?q=/api/1", "/api>/?q=/api/1"),
             ("shop.example", "/api/v1/api?x", "/api>/v1/api?x"),
-            ("shop.example", "/api//v1", "/api>//v1"),
-            ("shop.example", "/api/%2fapi/../x;y", "/api>/%2fapi/../x;y"),
             ("shop.example", "/api/whole/v1", ">/api/whole/v1"),
             ("shop.example", "/apiary", ">/apiary"),
             ("shop.example", "/a/b/c/d", "/a/b/c>/d"),

@@ -47,7 +47,7 @@ pub(crate) fn client_hello(server_name: &str) -> Vec<u8> {
     hello
 }
 
-/// A TCP server that says its name to whoever has said something.
+/// A TCP server that answers the first bytes of a client with its name.
 pub(crate) async fn tcp_server(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

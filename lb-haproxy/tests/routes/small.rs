@@ -159,7 +159,7 @@ async fn a_map_that_haproxy_does_not_have_is_an_error() {
 }
 
 #[tokio::test]
-async fn doubled_entries_and_abandoned_transactions_do_not_stay_in_the_way() {
+async fn case_p13_doubled_entries_and_abandoned_transactions_do_not_stay_in_the_way() {
     for executable in executables() {
         let wanted = fleet(200, "s1");
         let bed = Bed::start(&executable, &wanted, &["s0", "s1", "s2"]).await;

@@ -6,12 +6,12 @@ use lb_core::{Endpoint, EndpointState, Name, PathMatch, Record, RecordKey, Route
 use lb_haproxy::simulator::AgentWord;
 
 use crate::{
-    clock,
+    clock, owner,
     play::Play,
     scene::SHARED_HOST,
     seed::Kind,
     source::Store,
-    troubles,
+    tenant, troubles,
     world::{Host, Trigger},
 };
 
@@ -29,6 +29,11 @@ pub(crate) fn begin(play: &mut Play) {
         let record = Record::new(key.clone(), Endpoint::new(address))
             .with_options(play.scene.services[service].options);
         play.stores[0].set([(key, Some(record))]);
+    }
+    if play.tenant.is_some() {
+        for _ in 0..play.strangers.below(6) {
+            tenant::act(play);
+        }
     }
     // Some of it is in HAProxy's past rather than in lb's: nothing is yet.
     play.stores.iter().for_each(|store| store.set_late(20));
@@ -67,6 +72,12 @@ pub(crate) async fn act(play: &mut Play) {
     }
     if play.scene.check_edits && play.oddities.chance(60) {
         troubles::meddle_with_check(play);
+    }
+    if play.tenant.is_some() && play.strangers.chance(350) {
+        tenant::act(play);
+    }
+    if play.scene.others.is_some() && play.strangers.chance(150) {
+        owner::act(play);
     }
     if options.has(kind) {
         let now = clock::elapsed();
@@ -113,9 +124,12 @@ fn speak(play: &mut Play) {
     let (network, world) = (play.network.clone(), play.world.clone());
     network.with(|simulator| {
         let now = clock::elapsed();
-        world
-            .lock()
-            .note(now, format_args!("the agent at {address} says {word:?}"));
+        let mut world = world.lock();
+        world.note(now, format_args!("the agent at {address} says {word:?}"));
+        match word {
+            Some(word) => world.words.insert(address, word),
+            None => world.words.remove(&address),
+        };
         simulator.set_agent(address, word);
     });
 }
@@ -450,6 +464,11 @@ fn hand_over(play: &mut Play, from: usize) {
 
 /// A service says which routes it wants, with its own or also the one that all want.
 fn declare(play: &mut Play, service: usize, present: bool) {
+    if !present {
+        let mut world = play.world.lock();
+        world.ceded[service] = true;
+        world.rightly_led[service] = false;
+    }
     let known = &play.scene.services[service];
     let name: Name = known.name.clone();
     let key = RecordKey::new(name.clone(), "routes".parse().unwrap());

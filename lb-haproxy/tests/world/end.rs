@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use lb_core::{Endpoint, EndpointState, UnmetReason, Weight};
+use lb_core::{Condition, ConditionKind, Endpoint, EndpointState, UnmetReason, Weight};
 use lb_haproxy::{observed::is_parked, proto::AdminState, simulator::Faults};
 use tokio::time::sleep;
 
 use crate::{
-    clock,
+    clock, owner,
     play::Play,
     routes::lookup,
     scene::RESYNC,
-    world::{Shared, World},
+    world::{Shared, Sight, World},
 };
 
 /// How long it may take with nothing going wrong.
@@ -21,6 +21,9 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
     play.network.set_faults(Faults::default());
     play.world.lock().armed = None;
     play.stores.iter().for_each(|store| store.be_good());
+    if let Some(tenant) = &play.tenant {
+        tenant.store.be_good();
+    }
     if play.life.is_none() || !play.world.lock().lb_lives {
         play.die().await;
         play.live();
@@ -66,10 +69,13 @@ pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
     if play.random.chance(120) {
         same_slots(play).await?;
     }
+    if play.scene.fight {
+        owner::fight(play).await?;
+    }
     Ok(())
 }
 
-async fn idle(play: &mut Play, time: Duration) -> Result<(), String> {
+pub(crate) async fn idle(play: &mut Play, time: Duration) -> Result<(), String> {
     let end = clock::elapsed() + time;
     while clock::elapsed() < end {
         sleep(Duration::from_millis(500)).await;
@@ -85,7 +91,7 @@ async fn idle(play: &mut Play, time: Duration) -> Result<(), String> {
 }
 
 /// I3: within a bounded time all is as it is wished, or said not to be.
-async fn settle(play: &mut Play) -> Result<(), String> {
+pub(crate) async fn settle(play: &mut Play) -> Result<(), String> {
     let end = clock::elapsed() + PATIENCE;
     loop {
         idle(play, Duration::from_millis(500)).await?;
@@ -122,7 +128,7 @@ fn wrong(play: &Play) -> Option<String> {
         let mut world = world.lock();
         let now = clock::elapsed();
         world.look(simulator, now, false);
-        wrong_in(&world, simulator, &target.unmet)
+        wrong_in(&world, simulator, &target.unmet, &status.conditions)
     })
 }
 
@@ -130,8 +136,17 @@ fn wrong_in(
     world: &World,
     simulator: &lb_haproxy::simulator::Simulator,
     unmet: &[lb_core::Unmet],
+    conditions: &[Condition],
 ) -> Option<String> {
     let scene = world.scene.clone();
+    // What somebody pointed at an endpoint while its agent was on looks as if its agent had taken it out.
+    let is_told_held = |sight: &Sight| {
+        let title = format!("{}/{}", scene.backends[sight.place], sight.name);
+        let told = |condition: &&Condition| {
+            condition.kind == ConditionKind::AgentHold && condition.object.as_ref() == Some(&title)
+        };
+        sight.tainted && conditions.iter().any(|condition| told(&condition))
+    };
     let allowed = [UnmetReason::NoCapacity, UnmetReason::NoSuchService];
     let poison = |unmet: &&lb_core::Unmet| {
         unmet.reason == UnmetReason::Unsupported
@@ -144,6 +159,7 @@ fn wrong_in(
         |unmet: &&lb_core::Unmet| unmet.reason == UnmetReason::Exclusive && !unmet.transient;
     if let Some(unmet) = unmet
         .iter()
+        .filter(|unmet| scene.service(&unmet.service).is_some())
         .filter(|unmet| !second(unmet) && !poison(unmet))
         .find(|unmet| !allowed.contains(&unmet.reason))
     {
@@ -189,7 +205,9 @@ fn wrong_in(
             .filter(|(address, endpoint)| {
                 !sights.iter().any(|sight| {
                     sight.address == Some(**address)
-                        && (sight.admin == AdminState::Ready || sight.is_held())
+                        && (sight.admin == AdminState::Ready
+                            || sight.is_held()
+                            || is_told_held(sight))
                         && (sight.weight == endpoint.weight.get() || scene.agents)
                 })
             })
@@ -217,6 +235,22 @@ fn wrong_in(
                 service.name
             ));
         }
+        let keeps = |sight: &&&Sight| {
+            let is_ready = |at| {
+                wanted
+                    .get(&at)
+                    .is_some_and(|endpoint: &Endpoint| endpoint.state.is_ready())
+            };
+            sight.admin == AdminState::Maint && !sight.address.is_some_and(is_ready)
+        };
+        if lacking > 0
+            && let Some(sight) = sights.iter().find(keeps)
+        {
+            return Some(format!(
+                "{} lacks {missing:?}, and {sight:?} is not to serve",
+                service.name
+            ));
+        }
         for sight in &sights {
             let address = sight.address?;
             let holders = sights.iter().filter(|other| other.address == sight.address);
@@ -230,7 +264,11 @@ fn wrong_in(
                     let well = host.is_some_and(|host| host.healthy);
                     let up = !sight.checked || well;
                     let running = sight.weight == 0 || sight.serves == up;
-                    (sight.admin == AdminState::Ready && running) || sight.is_held()
+                    let has_agent = scene.agents && sight.name.starts_with("slot");
+                    let unheard = world.words.contains_key(&address) && sight.agent.is_none();
+                    let ready = sight.admin == AdminState::Ready && running;
+                    let held = sight.is_held() || is_told_held(sight);
+                    (ready || held) && !(has_agent && unheard)
                 }
                 Some(_) => sight.admin == AdminState::Maint,
                 None => sight.admin == AdminState::Maint && is_parked(address),
@@ -252,11 +290,12 @@ fn wrong_in(
                     .any(|route| String::from(route.host.clone()) == service.host),
             )
         });
-        let led = lookup(simulator, &service.host);
+        let led = lookup(simulator, &service.host, "/");
+        let left = routed == Some(false) && world.is_left_to_tenant(simulator, &service.host);
         let expected = routed
             .unwrap_or_default()
             .then(|| scene.backends[place].as_str());
-        if led != expected {
+        if led != expected && !left {
             return Some(format!(
                 "{} is led to {led:?}, expected {expected:?}",
                 service.host
@@ -265,7 +304,9 @@ fn wrong_in(
     }
     for sight in &world.sights {
         let free = sight.admin == AdminState::Maint && sight.address.is_some_and(is_parked);
-        let homeless = !homes.values().any(|place| *place == sight.place);
+        let homeless = !homes.values().any(|place| *place == sight.place)
+            && scene.others != Some(sight.place)
+            && !world.is_in_use_by_tenant(simulator, sight.place);
         if homeless && !free && !sight.is_fixed() {
             return Some(format!(
                 "{}/{} belongs to nobody and is {sight:?}",
@@ -391,6 +432,7 @@ async fn same_slots(play: &mut Play) -> Result<(), String> {
                 .lock()
                 .sights
                 .iter()
+                .filter(|sight| !play.scene.tenant || play.scene.owners[sight.place].is_some())
                 .map(|sight| sight.address)
                 .collect(),
         );

@@ -12,7 +12,8 @@ use lb_haproxy::{
 
 use crate::{
     rules::sessions,
-    scene::DRAIN,
+    scene::{DRAIN, OTHERS},
+    tenant::is_its_payload,
     world::{Sight, World},
 };
 
@@ -20,6 +21,15 @@ impl World {
     /// What a line is about to do to a server as it was seen last.
     pub(crate) fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
+        if words.iter().any(|word| {
+            word.strip_prefix(OTHERS)
+                .is_some_and(|rest| rest.starts_with('/'))
+        }) {
+            self.broken(
+                now,
+                format_args!("P7: {line:?} names another owner's backend"),
+            );
+        }
         match words.as_slice() {
             ["set", "server", at, "addr", ip, "port", port] => {
                 let to = format!("{ip}:{port}")
@@ -47,7 +57,9 @@ impl World {
             | ["enable" | "disable", "agent", _] => {}
             // The lines of a payload: a key and a value.
             [key, _]
-                if key.contains('/') || self.scene.service(&key.parse().unwrap()).is_some() => {}
+                if key.contains('/')
+                    || self.scene.service(&key.parse().unwrap()).is_some()
+                    || (self.scene.tenant && is_its_payload(key)) => {}
             _ => self.broken(now, format_args!("I6: {line:?} is no command of lb's")),
         }
     }
@@ -123,7 +135,7 @@ impl World {
         }
         let (major, minor) = self.scene.version;
         let grace = Capabilities::of(major, minor).reuse_grace(&self.scene.policy);
-        let rested = now - sight.since;
+        let rested = now - sight.maybe_since;
         if rested + Duration::from_millis(1) < grace {
             self.broken(
                 now,
@@ -148,17 +160,19 @@ impl World {
         };
         let wish = self.wish(service, address);
         let known = self.scene.services[service].clone();
+        let desired = self.desired.as_ref();
+        let desired = desired.and_then(|all| all.service(&known.name));
         let another = known.is_exclusive()
             && !matches!(wish, Some((EndpointState::Draining { grace: Some(_) }, _)))
-            && self.scene.pool.iter().any(|other| {
-                *other != address
-                    && self
-                        .wish(service, *other)
-                        .is_some_and(|(state, _)| state.is_ready())
+            && desired.is_some_and(|service| {
+                service
+                    .endpoints()
+                    .any(|(_, other)| other.address != address && other.state.is_ready())
             });
         let dead = known.options.on_down.is_some()
             && !wish.is_some_and(|(state, _)| state != EndpointState::Down);
-        if sight.admin == AdminState::Maint && (another || dead) {
+        // What an empty listing left to the tenant was exclusive if the tenant said so, until all others were out.
+        if sight.admin == AdminState::Maint && (another || dead || self.gave_way()) {
             // They stand in another one's way, or nothing is left of whom they were with.
             return;
         }

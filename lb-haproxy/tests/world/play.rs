@@ -12,10 +12,11 @@ use tokio::time::sleep;
 
 use crate::{
     acts, clock, end,
-    scene::{HOLD, RESYNC, Scene},
+    scene::{self, HOLD, RESYNC, Scene},
     seed::{Kind, Options, Trace},
     source::Store,
     target::Watched,
+    tenant::Tenant,
     world::{Counts, Shared, World},
 };
 
@@ -35,11 +36,15 @@ pub(crate) struct Play {
     pub(crate) network: Network,
     pub(crate) scene: Arc<Scene>,
     pub(crate) stores: Vec<Store>,
+    /// The source of a hostile tenant.
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) random: Random,
     /// What exclusive services draw, so that worlds without any are as they were.
     pub(crate) swaps: Random,
     /// The same for agents and for checks that are pointed elsewhere.
     pub(crate) oddities: Random,
+    /// The same for the tenant, the other owner and the fight.
+    pub(crate) strangers: Random,
     /// Whether a check was pointed elsewhere.
     pub(crate) check_edited: bool,
     pub(crate) life: Option<Life>,
@@ -98,9 +103,21 @@ pub(crate) fn play(options: &Options) -> Played {
     }
 }
 
+/// The version of a seed's HAProxy, and how many of its servers are no slots.
+pub(crate) fn looks_like(options: &Options) -> ((u32, u32), usize) {
+    let (scene, config) = Scene::new(&mut beginning(options), options);
+    let servers = config.backends.iter().flat_map(|backend| &backend.servers);
+    let by_hand = servers.filter(|server| scene::BY_HAND.contains(&server.name.as_str()));
+    (scene.version, by_hand.count())
+}
+
+fn beginning(options: &Options) -> Random {
+    Random::new(options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
+}
+
 impl Play {
     fn new(options: &Options) -> Self {
-        let mut random = Random::new(options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
+        let mut random = beginning(options);
         let (scene, config) = Scene::new(&mut random, options);
         let scene = Arc::new(scene);
         let (major, minor) = scene.version;
@@ -115,8 +132,10 @@ impl Play {
             .map(|at| Store::new(&format!("source{at}"), random.next(), may_lie))
             .collect();
         let network = Network::new(simulator, random.next());
+        let tenant = scene.tenant.then(|| Tenant::new(options.seed));
         let world = Shared::new(World {
             options: options.clone(),
+            tenant: tenant.as_ref().map(|tenant| tenant.store.clone()),
             scene: scene.clone(),
             stores: stores.clone(),
             random: Random::new(random.next()),
@@ -127,8 +146,13 @@ impl Play {
             unwanted: Default::default(),
             worker: None,
             worker_since: Duration::ZERO,
+            looked_at: Duration::ZERO,
             sights: Vec::new(),
             led: vec![None; scene.services.len()],
+            rightly_led: vec![false; scene.services.len()],
+            ceded: vec![false; scene.services.len()],
+            words: Default::default(),
+            theirs: Default::default(),
             armed: None,
             killed: Arc::default(),
             lb_lives: true,
@@ -149,11 +173,13 @@ impl Play {
         Self {
             world,
             network,
+            tenant,
             scene,
             stores,
             random,
             swaps: Random::new(options.seed ^ 0x5_3a95),
             oddities: Random::new(options.seed ^ 0x0dd_ac75),
+            strangers: Random::new(options.seed ^ 0x57_ac75),
             check_edited: false,
             life: None,
             lives: 0,
@@ -161,12 +187,16 @@ impl Play {
     }
 
     async fn run(&mut self) -> Result<(), String> {
+        let by_hand = self.written_by_hand();
         acts::begin(self);
         self.live();
         let options = self.world.lock().options.clone();
         let steps = 10 + self.random.below(30);
         let killed = self.world.lock().killed.clone();
-        for step in 0..steps {
+        for step in 0.. {
+            if step >= steps && clock::elapsed() >= options.lasts {
+                break;
+            }
             let pause = match self.random.below(10) {
                 0 => self.random.below(2500),
                 1..4 => self.random.below(500),
@@ -190,7 +220,30 @@ impl Play {
                 return Err(violation);
             }
         }
-        end::end(self).await
+        end::end(self).await?;
+        let still = self.written_by_hand();
+        if still != by_hand {
+            return Err(format!("P8: {by_hand:?} became {still:?}"));
+        }
+        Ok(())
+    }
+
+    /// The lines of `show servers state` for servers that are no slots, without the time since they changed.
+    fn written_by_hand(&self) -> Vec<String> {
+        const SINCE_CHANGE: usize = 9;
+        let state = self.network.with(|simulator| simulator.state_file());
+        let state = state.unwrap_or_default();
+        let lines = state.lines().map(|line| line.split(' '));
+        lines
+            .filter(|fields| {
+                let name = fields.clone().nth(3);
+                name.is_some_and(|name| scene::BY_HAND.contains(&name))
+            })
+            .map(|fields| {
+                let kept = fields.enumerate().filter(|(at, _)| *at != SINCE_CHANGE);
+                kept.map(|(_, field)| field).collect::<Vec<_>>().join(" ")
+            })
+            .collect()
     }
 
     /// A control plane begins, knowing nothing.
@@ -227,6 +280,9 @@ impl Play {
             .pass_limit(Duration::from_secs(20));
         for store in &self.stores {
             builder = builder.source(store.attach());
+        }
+        if let Some(tenant) = &self.tenant {
+            builder = builder.source(tenant.store.attach());
         }
         let target = Watched::new(&self.scene, self.world.clone(), self.network.clone());
         let plane = builder.target(target).build().unwrap();

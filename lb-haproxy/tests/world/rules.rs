@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use lb_core::EndpointState;
+use lb_core::{EndpointState, PathMatch};
 use lb_haproxy::{
     observed::is_parked,
     proto::AdminState,
-    simulator::{Moment, Simulator},
+    simulator::{AgentWord, Moment, Simulator},
 };
 
 use crate::{
@@ -73,8 +73,16 @@ impl World {
     fn follow_routes(&mut self, sim: &Simulator, now: Duration, ours: bool) {
         let scene = self.scene.clone();
         for (at, service) in scene.services.iter().enumerate() {
-            let led = crate::routes::lookup(sim, &service.host).map(str::to_owned);
+            let led = crate::routes::lookup(sim, &service.host, "/").map(str::to_owned);
             let before = std::mem::replace(&mut self.led[at], led.clone());
+            let leads_there = |led: &Option<String>| {
+                let place = scene
+                    .backends
+                    .iter()
+                    .position(|at| led.as_ref() == Some(at));
+                place.is_some_and(|place| self.service_of(sim, place) == Some(at))
+            };
+            self.rightly_led[at] |= !self.ceded[at] && leads_there(&led);
             if !ours || before.is_none() || before == led {
                 continue;
             }
@@ -83,6 +91,7 @@ impl World {
                 routes.any(|route| {
                     route.service == service.name
                         && String::from(route.host.clone()) == service.host
+                        && route.path == PathMatch::any()
                 })
             });
             let right = scene
@@ -90,7 +99,7 @@ impl World {
                 .iter()
                 .position(|backend| before.as_ref() == Some(backend))
                 .is_some_and(|place| self.service_of(sim, place) == Some(at));
-            if wanted && right {
+            if wanted && right && !self.gave_way() {
                 self.broken(
                     now,
                     format_args!(
@@ -146,7 +155,7 @@ impl World {
     /// Takes HAProxy as it is, whatever it was: somebody else has changed it.
     pub(crate) fn rebase(&mut self, sim: &Simulator, now: Duration) {
         self.follow_routes(sim, now, false);
-        let fresh = self.see(sim, now);
+        let fresh = self.see(sim, now, false);
         let old = std::mem::replace(&mut self.sights, fresh);
         for at in 0..self.sights.len() {
             let Some(old) = same_of(&old, &self.sights[at], at) else {
@@ -164,7 +173,8 @@ impl World {
         }
     }
 
-    fn see(&self, sim: &Simulator, now: Duration) -> Vec<Sight> {
+    fn see(&mut self, sim: &Simulator, now: Duration, ours: bool) -> Vec<Sight> {
+        let looked_at = std::mem::replace(&mut self.looked_at, now);
         let same = self.worker == sim.newest();
         sim.servers()
             .enumerate()
@@ -181,6 +191,12 @@ impl World {
                 let since = old
                     .filter(|old| old.address == server.address && old.admin == server.admin)
                     .map_or(now, |old| old.since);
+                let maybe_since = match old.filter(|old| old.since == since) {
+                    Some(old) => old.maybe_since,
+                    // An agent may have changed it at any time since the last look.
+                    None if !ours && self.scene.agents => looked_at,
+                    None => now,
+                };
                 Sight {
                     place: server.place,
                     name: server.name.to_owned(),
@@ -193,6 +209,7 @@ impl World {
                     sessions: server.sessions,
                     agent: server.agent,
                     since,
+                    maybe_since,
                     tainted: tainting.is_some(),
                     tainted_until: tainting.map_or(Duration::ZERO, |old| old.tainted_until),
                     known: tainting.is_some_and(|old| old.known && same),
@@ -245,10 +262,15 @@ impl World {
         let after = self.primaries(sim, &self.sights);
         for (at, primaries) in after.iter().enumerate() {
             let came = primaries.difference(&before[at]).next();
+            let name = self.scene.services[at].name.clone();
+            // What an empty listing left to the tenant is as exclusive as the tenant says.
+            let desired = self.desired.as_ref().and_then(|all| all.service(&name));
+            let is_tenants =
+                self.gave_way() && desired.is_some_and(|service| !service.is_exclusive());
             if let Some(came) = came
                 && primaries.len() > 1
+                && !is_tenants
             {
-                let name = self.scene.services[at].name.clone();
                 self.broken(
                     now,
                     format_args!("P6: {came} enters {name}, which has {:?}", before[at]),
@@ -259,7 +281,7 @@ impl World {
 
     /// Compares what is with what was. `ours`: a line of `lb` made the difference.
     pub(crate) fn look(&mut self, sim: &Simulator, now: Duration, ours: bool) {
-        let fresh = self.see(sim, now);
+        let fresh = self.see(sim, now, ours);
         if sim.newest().is_none() {
             // What somebody changed may come back with the next one.
             self.worker = None;
@@ -267,6 +289,7 @@ impl World {
         }
         if self.worker != sim.newest() || fresh.len() < self.sights.len() {
             self.follow_routes(sim, now, false);
+            self.note_theirs(sim);
             self.worker = sim.newest();
             self.worker_since = now;
             self.sights = fresh;
@@ -279,6 +302,15 @@ impl World {
                 continue;
             };
             let shown = |sight: &Sight| (sight.address, sight.admin, sight.weight);
+            if self.scene.others == Some(sight.place) {
+                if ours && shown(before) != shown(&sight) {
+                    self.broken(
+                        now,
+                        format_args!("P7: {} is another owner's and changed", self.title(&sight)),
+                    );
+                }
+                continue;
+            }
             if sight.is_fixed() {
                 if ours && shown(before) != shown(&sight) {
                     self.broken(
@@ -316,6 +348,7 @@ impl World {
             self.sights[at].tainted &= !over || !self.is_right(sim, &sight);
         }
         if ours {
+            self.judge_owners(sim, now);
             self.judge_exclusive(sim, now, &old);
             self.judge_services(sim, now, &old);
         }
@@ -348,7 +381,10 @@ impl World {
             return;
         };
         let service = self.service_of(sim, sight.place);
-        let wish = service.and_then(|service| self.wish(service, address));
+        let wish = match self.tenant_of(sim, sight.place) {
+            Some(tenants) => self.tenants_wish(&tenants, address),
+            None => service.and_then(|service| self.wish(service, address)),
+        };
         let title = self.title(sight);
         if before.admin != AdminState::Ready && sight.admin == AdminState::Ready {
             if !wish.is_some_and(|(state, _)| state.is_ready()) {
@@ -360,6 +396,10 @@ impl World {
                 );
             }
             self.enters(sim, now, sight, address);
+        }
+        if self.tenant_of(sim, sight.place).is_some() || self.gave_way() {
+            // How the tenant's own service is served is not looked at, nor how it leaves one that it had for a while.
+            return;
         }
         if !before.serves && sight.serves && sight.checked && !sight.vouched {
             self.broken(
@@ -440,6 +480,7 @@ impl World {
             .filter(|other| {
                 other.place != sight.place && other.address == Some(address) && !other.tainted
             })
+            .filter(|other| !other.is_fixed())
             .cloned()
             .map(|other| Sight {
                 sessions: sessions(sim, &other),
@@ -448,9 +489,12 @@ impl World {
             .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .collect();
         for other in others {
-            let wish = self
-                .service_of(sim, other.place)
-                .and_then(|service| self.wish(service, address));
+            let wish = match self.tenant_of(sim, other.place) {
+                Some(tenants) => self.tenants_wish(&tenants, address),
+                None => self
+                    .service_of(sim, other.place)
+                    .and_then(|service| self.wish(service, address)),
+            };
             // Wished for there but not to serve, it may be there in maintenance.
             let wanted =
                 wish.is_some_and(|(state, _)| state.is_ready() || other.admin == AdminState::Maint);
@@ -466,9 +510,14 @@ impl World {
 
     /// Whether another service wants an address.
     fn is_contested(&self, service: Option<usize>, address: SocketAddr) -> bool {
-        (0..self.scene.services.len())
-            .filter(|other| Some(*other) != service)
-            .any(|other| self.wish(other, address).is_some())
+        let own = service.map(|at| &self.scene.services[at].name);
+        self.desired.as_ref().is_some_and(|desired| {
+            let mut others = desired.services().filter(|(name, _)| Some(*name) != own);
+            others.any(|(_, known)| {
+                let mut endpoints = known.endpoints();
+                endpoints.any(|(_, endpoint)| endpoint.address == address)
+            })
+        })
     }
 
     /// I12: no line leaves a service without a server that stays or could have been let in.
@@ -536,13 +585,27 @@ impl World {
                         .filter(|sight| rests(sight))
                         .any(|sight| has_it(&sight) || sight.address.is_some_and(is_parked)),
                 };
+                // Its agent would take it out at once.
+                let kept_out = self.scene.agents
+                    && matches!(
+                        self.words.get(address),
+                        Some(AgentWord::Drain | AgentWord::Maint)
+                    );
                 let held = self.sights.iter().any(|sight| {
-                    // Half of a weight of 1 is none, and what an agent weighs stays as it says.
-                    let weighed_out = sight.agent.is_some() && sight.weight == 0;
+                    // Half of a weight of 1 is none, and what an agent weighs stays as it says. A worker that begins with
+                    // what the last one saved has the weight that an agent may have given to that one.
+                    let may_be_agents =
+                        sight.agent.is_some() || self.scene.agents && self.scene.restores;
+                    let weighed_out = may_be_agents && sight.weight == 0;
                     let is_at_it = sight.place == place && sight.address == Some(*address);
                     is_at_it && (sight.is_held() || weighed_out)
                 });
-                ready && !held && !left.contains(address) && possible
+                // It may not enter while another service's server still leads to it.
+                let elsewhere = self.sights.iter().any(|sight| {
+                    sight.place != place && sight.address == Some(*address) && !rests(sight)
+                });
+                let free = !held && !kept_out && !elsewhere;
+                ready && free && !left.contains(address) && possible
             });
             // Nobody can know that a check failed while the reply that told of it was under way.
             let deceived = self.sights.iter().any(|sight| {

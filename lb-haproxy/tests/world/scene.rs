@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use lb_core::{Name, OnDown, ServiceOptions};
 use lb_haproxy::{
-    Policy,
+    Policy, Scope,
     policy::{DynamicServers, HttpReuse},
     simulator::{BackendModel, CheckModel, ConfigModel, MapModel, Profile, Random},
 };
@@ -13,6 +13,10 @@ use crate::seed::{Kind, Options};
 
 pub(crate) const ROUTES: &str = "lb-routes.map";
 pub(crate) const SERVICES: &str = "lb-services.map";
+/// The backend that the configuration gives to the first service where a tenant may ask for it.
+pub(crate) const GIVEN: &str = "given-s0";
+/// The backend that another control plane manages.
+pub(crate) const OTHERS: &str = "others-1";
 pub(crate) const SHARED_HOST: &str = "shared.example";
 pub(crate) const ADMISSION: Duration = Duration::from_secs(3);
 pub(crate) const DRAIN: Duration = Duration::from_secs(2);
@@ -40,7 +44,39 @@ pub(crate) struct Scene {
     pub(crate) check_edits: bool,
     /// Services of which a source reports an endpoint that no server can serve.
     pub(crate) poisoned: Vec<(usize, SocketAddr)>,
+    /// Whether a source that shares nothing with the others asks for what is theirs.
+    pub(crate) tenant: bool,
+    /// The place of the backend that another control plane manages.
+    pub(crate) others: Option<usize>,
+    /// Whether another client fights over a server in the end.
+    pub(crate) fight: bool,
 }
+
+/// Which strangers there are: of a seed of its own, as for exclusive services.
+struct Strangers {
+    random: Random,
+    tenant: bool,
+    owner: bool,
+    fight: bool,
+}
+
+impl Strangers {
+    fn new(options: &Options) -> Self {
+        let mut random = Random::new(options.seed ^ 0x57_4a6e);
+        let tenant = random.chance(300) && options.has(Kind::Tenant);
+        let owner = random.chance(250) && options.has(Kind::Owners);
+        let fight = random.chance(60) && options.has(Kind::Fights);
+        Self {
+            random,
+            tenant,
+            owner,
+            fight,
+        }
+    }
+}
+
+/// The servers that are no slots.
+pub(crate) const BY_HAND: [&str; 3] = ["legacy2", "app1", "sorry"];
 
 /// What servers are beside the slots, whether those have agents, and which records are poison: of a seed of its own, as for
 /// exclusive services.
@@ -76,7 +112,7 @@ impl Oddities {
         if !self.fixed {
             return;
         }
-        for (number, name) in (1..).zip(["legacy2", "app1", "sorry"]) {
+        for (number, name) in (1..).zip(BY_HAND) {
             if !self.random.chance(500) {
                 continue;
             }
@@ -104,6 +140,8 @@ impl Oddities {
 pub(crate) struct Service {
     pub(crate) name: Name,
     pub(crate) host: String,
+    /// The backend that is its own, where it has one.
+    pub(crate) backend: String,
     /// Whether it has a backend of its own.
     pub(crate) housed: bool,
     /// Whether at most one endpoint may get traffic, and the fate of sessions to those that are down.
@@ -148,10 +186,16 @@ impl Scene {
             false => 0,
         };
         let mut fences = Fences::new(options);
+        let mut strangers = Strangers::new(options);
         let services: Vec<Service> = (0..count)
             .map(|at| Service {
                 name: format!("s{at}").parse().unwrap(),
                 host: format!("s{at}.example"),
+                backend: match at {
+                    // The configuration gives the first one another name.
+                    0 if strangers.tenant => GIVEN.to_owned(),
+                    _ => format!("s{at}"),
+                },
                 housed: at + homeless < count,
                 options: fences.options(),
             })
@@ -192,11 +236,20 @@ impl Scene {
             .enumerate()
             .filter(|(_, known)| known.housed)
         {
-            backend(service.name.as_str(), random);
+            backend(&service.backend, random);
             owners.push(Some(at));
         }
         for number in 1..=spares {
             backend(&format!("spare-http-{number}"), random);
+            owners.push(None);
+        }
+        if strangers.tenant {
+            backend(&format!("spare-http-{}", spares + 1), &mut strangers.random);
+            owners.push(None);
+        }
+        let others = strangers.owner.then_some(backends.len());
+        if strangers.owner {
+            backends.push(BackendModel::slots(OTHERS, 4, None).with_reuse(reuse));
             owners.push(None);
         }
         let pool = (0..5 + random.below(6))
@@ -214,6 +267,10 @@ impl Scene {
         policy.keep_alive_timeout = KEEP_ALIVE;
         policy.dynamic_servers = dynamic;
         policy.resync = RESYNC;
+        if strangers.tenant {
+            let first = services[0].name.clone();
+            policy.backends.insert(first, GIVEN.parse().unwrap());
+        }
         let map = |id: u32, file: &str| MapModel {
             id,
             file: file.to_owned(),
@@ -242,6 +299,9 @@ impl Scene {
             agents,
             check_edits,
             poisoned,
+            tenant: strangers.tenant,
+            others,
+            fight: strangers.fight,
             sources: 1 + random.below(3) as usize,
             settle: Duration::from_millis(match random.chance(700) {
                 true => 0,
@@ -249,6 +309,14 @@ impl Scene {
             }),
         };
         (scene, config)
+    }
+
+    /// The backends that are managed, where another control plane manages the rest.
+    pub(crate) fn manage(&self) -> Option<Scope> {
+        let others = self.others?;
+        let own = self.backends.iter().enumerate();
+        let own = own.filter(|(place, _)| *place != others);
+        Some(Scope::only(own.map(|(_, name)| name.parse().unwrap())))
     }
 
     pub(crate) fn service(&self, name: &Name) -> Option<usize> {

@@ -28,9 +28,12 @@ pub(crate) enum Kind {
     Poison,
     Agents,
     CheckEdits,
+    Tenant,
+    Owners,
+    Fights,
 }
 
-pub(crate) const KINDS: [Kind; 23] = [
+pub(crate) const KINDS: [Kind; 26] = [
     Kind::Churn,
     Kind::Crashes,
     Kind::Checks,
@@ -54,6 +57,9 @@ pub(crate) const KINDS: [Kind; 23] = [
     Kind::Poison,
     Kind::Agents,
     Kind::CheckEdits,
+    Kind::Tenant,
+    Kind::Owners,
+    Kind::Fights,
 ];
 
 /// What is to be played.
@@ -64,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) without: u32,
     /// The world is disturbed for no more steps than this.
     pub(crate) steps: u64,
+    /// The world is played for at least this long.
+    pub(crate) lasts: Duration,
     pub(crate) keep_trace: bool,
     /// Without a trace a seed is played faster.
     pub(crate) trace: bool,
@@ -75,6 +83,7 @@ impl Options {
             seed,
             without: 0,
             steps: u64::MAX,
+            lasts: Duration::ZERO,
             keep_trace: false,
             trace: true,
         }

@@ -8,7 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use lb_core::{
-    Cursor, Descriptor, Endpoint, Name, Record, RecordKey, Sink, Source, SourceError, Update,
+    Cursor, Descriptor, Endpoint, Limits, Name, Record, RecordKey, Sink, Source, SourceError,
+    Update,
 };
 use lb_haproxy::simulator::Random;
 use tokio::{sync::Notify, time::sleep};
@@ -34,9 +35,15 @@ struct State {
     life: u64,
     /// What this life was told, and when: the revision.
     told: Vec<(Duration, u64)>,
+    /// In how many updates each of them was said.
+    updates: Vec<usize>,
     /// It has said that there is nothing, which is not true.
     lying: bool,
     may_lie: bool,
+    /// It did so once.
+    ever_lied: bool,
+    /// What it shares services with, if not with all others, and what it may ask for.
+    restricted: Option<(Name, Limits)>,
     /// The next attempt must tell everything.
     must_list: bool,
     late: u64,
@@ -73,14 +80,27 @@ impl Store {
                 mode: Mode::Up,
                 life: 0,
                 told: Vec::new(),
+                updates: Vec::new(),
                 lying: false,
                 may_lie,
+                ever_lied: false,
+                restricted: None,
                 must_list: false,
                 late: 30,
                 doubt: false,
             })),
             changed: Arc::default(),
         }
+    }
+
+    /// The same, sharing services with sources of this trust alone.
+    pub(crate) fn restricted(self, trust: &str, limits: Limits) -> Self {
+        self.state().restricted = Some((trust.parse().unwrap(), limits));
+        self
+    }
+
+    pub(crate) fn ever_lied(&self) -> bool {
+        self.state().ever_lied
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,6 +165,7 @@ impl Store {
         let mut state = self.state();
         state.life += 1;
         state.told.clear();
+        state.updates.clear();
         state.lying = false;
         WorldSource {
             store: self.clone(),
@@ -154,14 +175,14 @@ impl Store {
         }
     }
 
-    /// The revision that this life of the control plane has surely heard at `now`; `None` before it heard any.
+    /// The revision that this life of the control plane has surely heard and published at `now`; `None` before it heard any.
     pub(crate) fn heard(&self, now: Duration) -> Option<u64> {
         let state = self.state();
         let before = state
             .told
             .iter()
             .rev()
-            .find(|(at, _)| *at + Duration::from_millis(1) < now);
+            .find(|(at, _)| *at + state.delay(now) < now);
         before.map(|(_, revision)| *revision)
     }
 
@@ -194,7 +215,20 @@ impl Store {
     pub(crate) fn is_in_doubt(&self, now: Duration) -> bool {
         let state = self.state();
         let told = state.told.last();
-        state.doubt || told.is_some_and(|(at, _)| *at + Duration::from_millis(1) >= now)
+        state.doubt || told.is_some_and(|(at, _)| *at + state.delay(now) >= now)
+    }
+}
+
+/// What a source may say in two seconds without a wait: see the pace of sources in the engine.
+const BURST: usize = 20;
+
+impl State {
+    /// How long it may take until what is said is published. What a source that never pauses says is kept for a moment.
+    fn delay(&self, now: Duration) -> Duration {
+        let lately = self.told.iter().zip(&self.updates).rev();
+        let lately = lately.take_while(|((at, _), _)| *at + Duration::from_secs(2) >= now);
+        let updates: usize = lately.map(|(_, updates)| updates).sum();
+        Duration::from_millis(if updates > BURST { 51 } else { 1 })
     }
 }
 
@@ -227,6 +261,7 @@ impl WorldSource {
         let at = |revision| Cursor::new(format!("e{epoch}"), revision);
         if state.may_lie && !state.lying && state.random.chance(25) {
             state.lying = true;
+            state.ever_lied = true;
             state.must_list = true;
             return Next::Lie(Update::Reset {
                 at: at(position),
@@ -290,12 +325,13 @@ impl WorldSource {
         Next::Say(updates, newest)
     }
 
-    fn told(&self, revision: u64) {
+    fn told(&self, revision: u64, updates: usize) {
         let now = crate::clock::elapsed();
         let mut state = self.store.state();
         if state.life == self.life {
             state.doubt = false;
             state.told.push((now, revision));
+            state.updates.push(updates);
         }
     }
 }
@@ -303,7 +339,12 @@ impl WorldSource {
 #[async_trait]
 impl Source for WorldSource {
     fn describe(&self) -> Descriptor {
-        let mut descriptor = Descriptor::new(self.store.state().name.clone(), "world");
+        let state = self.store.state();
+        let mut descriptor = Descriptor::new(state.name.clone(), "world");
+        if let Some((trust, limits)) = state.restricted.clone() {
+            descriptor = descriptor.with_trust(trust).with_limits(limits).yielding();
+        }
+        drop(state);
         if let Some(bound) = self.liveness {
             descriptor = descriptor.with_liveness(bound);
         }
@@ -351,7 +392,7 @@ impl Source for WorldSource {
             return Err(SourceError::transient("it took too long"));
         };
         sink.send(first).await?;
-        self.told(place);
+        self.told(place, 1);
         loop {
             match self.next(place, epoch) {
                 Next::Say(updates, to) => {
@@ -360,11 +401,12 @@ impl Source for WorldSource {
                         let late = state.late;
                         state.random.below(late + 1)
                     };
+                    let count = updates.len();
                     for update in updates {
                         sink.send(update).await?;
                     }
                     place = to;
-                    self.told(place);
+                    self.told(place, count);
                     sleep(Duration::from_millis(late + 1)).await;
                 }
                 Next::Lie(update) => {
@@ -384,7 +426,7 @@ impl Source for WorldSource {
                     };
                     sink.send(Update::Reset { at, records }).await?;
                     place = revision;
-                    self.told(place);
+                    self.told(place, 2);
                 }
                 Next::End(error) => return Err(error),
                 Next::Hang => self.store.changed.notified().await,

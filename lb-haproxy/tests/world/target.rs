@@ -8,7 +8,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lb_core::{DriveError, Driver, EndpointState, Name, Preview, Report, Route, Snapshot, Unmet};
+use lb_core::{
+    DriveError, Driver, EndpointState, Name, PathMatch, Preview, Report, Route, Snapshot, Unmet,
+};
 use lb_haproxy::{
     HaproxyDriver, TargetConfig,
     proto::AdminState,
@@ -36,6 +38,9 @@ impl Watched {
         let name = "edge".parse().unwrap();
         let mut config = TargetConfig::new(name, "/simulated.sock".parse().unwrap())
             .with_policy(scene.policy.clone());
+        if let Some(manage) = scene.manage() {
+            config = config.managing(manage);
+        }
         config.files.maps = false;
         config.timeout = Duration::from_secs(2);
         Self {
@@ -70,6 +75,7 @@ impl Driver for Watched {
             self.generation = generation;
             world.check_wish(now, desired);
             world.check_reuse(now, desired);
+            world.check_tenant(now, desired);
             let unwanted = world.unwanted.clone();
             world.take_wish(now, desired);
             (world.worker, unwanted, world.counts.lines)
@@ -307,7 +313,9 @@ impl World {
         let scene = self.scene.clone();
         for (at, service) in scene.services.iter().enumerate() {
             let is_its = |route: &&Route| {
-                route.service == service.name && String::from(route.host.clone()) == service.host
+                route.service == service.name
+                    && String::from(route.host.clone()) == service.host
+                    && route.path == PathMatch::any()
             };
             let is_unmet = |unmet: &Unmet| unmet.service == service.name;
             if !desired.routes().any(|route| is_its(&route)) || report.unmet.iter().any(is_unmet) {

@@ -110,7 +110,7 @@ pub(crate) fn meddle(play: &mut Play) {
             return;
         };
         let title = format!("{}/{}", play.scene.backends[sight.place], sight.name);
-        if sight.is_fixed() {
+        if sight.is_fixed() || play.scene.others == Some(sight.place) {
             // What an operator does with those is none of lb's business.
             return;
         }
@@ -134,6 +134,12 @@ pub(crate) fn meddle(play: &mut Play) {
             8 => format!("del map {ROUTES} s0.example/"),
             _ => {
                 let spare = play.random.pick(&["s0", "s1", "nobody"]).unwrap();
+                // Entries that lead to what is not managed are another owner's.
+                let managed = play.scene.backends[0].as_str();
+                let spare = match play.scene.others {
+                    Some(_) => &managed,
+                    None => spare,
+                };
                 let key = play
                     .random
                     .pick(&["s0.example/", "s1.example/", "x.example/"])
@@ -142,7 +148,7 @@ pub(crate) fn meddle(play: &mut Play) {
             }
         }
     };
-    if play.scene.agents && line.contains(" state ") {
+    if play.scene.agents && (line.contains(" state ") || line.contains(" health down")) {
         // Nobody can tell it from the word of an agent, so it is left as it is.
         return;
     }
@@ -183,7 +189,7 @@ pub(crate) fn meddle_with_check(play: &mut Play) {
     let Some(sight) = play
         .oddities
         .pick(&sights)
-        .filter(|sight| !sight.is_fixed())
+        .filter(|sight| !sight.is_fixed() && play.scene.others != Some(sight.place))
     else {
         return;
     };
@@ -209,7 +215,7 @@ pub(crate) fn meddle_with_check(play: &mut Play) {
     });
 }
 
-fn taint(world: &mut crate::world::World, line: &str) {
+pub(crate) fn taint(world: &mut crate::world::World, line: &str) {
     let title = line
         .split(' ')
         .find(|word| word.contains('/'))
@@ -225,7 +231,7 @@ fn taint(world: &mut crate::world::World, line: &str) {
     }
 }
 
-fn say(simulator: &mut Simulator, id: ConnectionId, line: &str) {
+pub(crate) fn say(simulator: &mut Simulator, id: ConnectionId, line: &str) {
     simulator.send(id, format!("{line}\n").as_bytes());
     simulator.disconnect(id);
 }

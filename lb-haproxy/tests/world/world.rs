@@ -1,7 +1,7 @@
 //! The world as everybody in the simulation shares it: what is true, what HAProxy was last seen with, and what broke.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) scene: Arc<Scene>,
     pub(crate) stores: Vec<Store>,
+    /// The source of the tenant.
+    pub(crate) tenant: Option<Store>,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<String>,
@@ -51,9 +53,19 @@ pub(crate) struct World {
     /// The newest worker's servers as last seen.
     pub(crate) worker: Option<u32>,
     pub(crate) worker_since: Duration,
+    /// When the servers were last seen.
+    pub(crate) looked_at: Duration,
     pub(crate) sights: Vec<Sight>,
     /// The backend to which each service's host is led.
     pub(crate) led: Vec<Option<String>>,
+    /// Whether the host of each service that asks for it was led to the service, and nothing ended that since.
+    pub(crate) rightly_led: Vec<bool>,
+    /// Services that once did not ask for their host, so that another could have it.
+    pub(crate) ceded: Vec<bool>,
+    /// What the agent at each address said last.
+    pub(crate) words: BTreeMap<SocketAddr, AgentWord>,
+    /// The entries of the map of routes that are of another control plane.
+    pub(crate) theirs: BTreeSet<(String, String)>,
     /// What happens after so many more lines.
     pub(crate) armed: Option<(u64, Trigger)>,
     pub(crate) killed: Arc<Notify>,
@@ -109,6 +121,8 @@ pub(crate) struct Sight {
     pub(crate) agent: Option<AgentWord>,
     /// Since when its address and administrative state are what they are.
     pub(crate) since: Duration,
+    /// The same, or the earliest time at which that may have begun without being seen.
+    pub(crate) maybe_since: Duration,
     /// Somebody else changed it, and `lb` has not put it right yet.
     pub(crate) tainted: bool,
     /// What was changed takes effect until then.
@@ -250,9 +264,13 @@ impl World {
         let Some(known) = scene.services.get(service) else {
             return;
         };
-        let backend = match crate::routes::lookup(sim, &known.host) {
+        let path = match scene.tenant && self.random.chance(300) {
+            true => "/api",
+            false => "/",
+        };
+        let backend = match crate::routes::lookup(sim, &known.host, path) {
             Some(backend) => backend.to_owned(),
-            None if known.housed => known.name.as_str().to_owned(),
+            None if known.housed => known.backend.clone(),
             None => return,
         };
         let Some(place) = scene.backends.iter().position(|name| *name == backend) else {
@@ -260,7 +278,9 @@ impl World {
         };
         let bound = self.service_of(sim, place);
         if bound != Some(service) {
-            if !self.is_meddled(now) {
+            let astray = self.is_led_astray(sim, service, &backend);
+            let excused = self.is_meddled(now) || self.gave_way();
+            if !excused && (astray || !self.is_tenants(sim, &backend)) {
                 let to = bound.map(|at| scene.services[at].name.clone());
                 self.broken(
                     now,

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use crate::{
     cli::{AgentArgs, Common},
-    failure::Failure,
+    failure::{Failure, chain},
 };
 
 /// How long an answer may take.
@@ -55,7 +55,10 @@ fn socket(common: &Common, args: &AgentArgs) -> Result<PathBuf, Failure> {
         {
             Ok(AgentSpec::default().socket)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failure::new(format!(
+            "{}\nan agent that was started before goes on as it was: name its socket with --socket",
+            chain(&error)
+        ))),
     }
 }
 

@@ -33,13 +33,13 @@ The smallest configuration file:
   socket = \"/run/haproxy/admin.sock\"
 
 Exit status: 0 done; 1 it failed, and standard error says why; 2 the command line is wrong, or
-`plan --exit-code` found something to do; `lint` ends with 1 when it found something; 3 `status --healthy` found something wrong.";
+`plan --exit-code` found something to do; `lint` ends with 1 when it found more than notes; 3 `status --healthy` found something wrong.";
 
 /// Keeps HAProxy in step with containers, registry keys or a file, without a reload and without a lost request.
 ///
 /// Ending it changes nothing: HAProxy goes on serving what it serves, and the next run adopts what it finds.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "lb-agent", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -102,8 +102,8 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     /// Say what in HAProxy's own configuration breaks which guarantee, and what to write instead
     ///
-    /// Ends with 0 when nothing was found, with 1 when something was, with 2 when it could not look. Where HAProxy is
-    /// installed, it is asked too (haproxy -c), and only what concerns its version is said.
+    /// Ends with 0 when nothing was found or notes alone, with 1 when something else was, with 2 when it could not look.
+    /// Where HAProxy is installed, it is asked too (haproxy -c), and only what concerns its version is said.
     Lint(LintArgs),
 }
 

@@ -28,22 +28,27 @@ mod status;
 mod table;
 mod watch;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use crate::{
     cli::{Cli, Command},
     failure::Failure,
 };
 
+/// How many threads do the work: more than there are sources that can be busy with what others write, mostly, so that one
+/// is left for each source that is not.
+const WORKERS: usize = 8;
+
+/// The most threads that wait for files. A file that hangs holds up to four of them, and must not hold up other files.
+const MOST_FOR_FILES: usize = 64;
+
 fn main() -> ExitCode {
+    lb::memory::share();
     let cli = Cli::parse();
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("lb-agent")
-        .enable_all()
-        .build()
+    let outcome = runtime()
         .map_err(|cause| Failure::with("the runtime cannot be started", cause))
         .and_then(|runtime| {
             let outcome = runtime.block_on(dispatch(cli));
@@ -60,6 +65,15 @@ fn main() -> ExitCode {
     }
 }
 
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(MOST_FOR_FILES)
+        .thread_name("lb-agent")
+        .enable_all()
+        .build()
+}
+
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&cli.common).await,
@@ -70,5 +84,44 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::explain(&cli.common, &args).await,
         Command::Config(args) => config::config(&cli.common, &args).await,
         Command::Lint(args) => Ok(lint::lint(&cli.common, &args).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Condvar, Mutex, mpsc},
+        time::Duration,
+    };
+
+    use super::*;
+
+    #[test]
+    fn case_h05_at_most_64_threads_wait_for_files_and_the_work_goes_on() {
+        let runtime = runtime().unwrap();
+        let (begun, first) = mpsc::channel();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        for _ in 0..MOST_FOR_FILES + 36 {
+            let (begun, gate) = (begun.clone(), Arc::clone(&gate));
+            runtime.spawn_blocking(move || {
+                begun.send(()).unwrap();
+                let open = gate.0.lock().unwrap();
+                drop(gate.1.wait_while(open, |open| !*open).unwrap());
+            });
+        }
+        for _ in 0..64 {
+            first.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+        let more = first.recv_timeout(Duration::from_millis(500));
+        let works = runtime.block_on(async { tokio::spawn(async { 7 }).await });
+        // Before anything is said of it: what hangs would keep the runtime from its end.
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        assert!(more.is_err(), "a 65th thread waits");
+        assert_eq!(works.unwrap(), 7);
+        // What waited for a thread gets one.
+        for _ in 0..36 {
+            first.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
     }
 }

@@ -1,7 +1,15 @@
 //! Serves HTTP/1 on the agent's unix socket and, where configured, on a TCP port.
 
 use std::{
-    collections::VecDeque, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration,
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use http_body_util::Full;
@@ -22,8 +30,12 @@ use crate::{
     socket::Listening,
 };
 
-/// The most connections that one listener serves at once. The oldest is closed for a newer one.
-const CONNECTIONS: usize = 32;
+/// The most connections that one listener serves at once. For a newer one the oldest of those that have asked for nothing
+/// is closed, else the oldest.
+const CONNECTIONS: usize = 256;
+
+/// How long a connection is kept at least, so that its client has the time to ask. Newer ones wait until then.
+const YOUNG: Duration = Duration::from_millis(250);
 
 /// How long a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(5);
@@ -38,19 +50,50 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    order: VecDeque<AbortHandle>,
+    order: VecDeque<Served>,
 }
 
+struct Served {
+    task: AbortHandle,
+    since: Instant,
+    asked: Asked,
+}
+
+/// Whether a client has asked for something.
+type Asked = Arc<AtomicBool>;
+
 impl Connections {
-    fn serve(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        while self.tasks.try_join_next().is_some() {}
-        self.order.retain(|task| !task.is_finished());
-        while self.order.len() >= CONNECTIONS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            oldest.abort();
+    /// Waits until there is room for one more connection.
+    async fn room(&mut self) {
+        loop {
+            while self.tasks.try_join_next().is_some() {}
+            self.order.retain(|served| !served.task.is_finished());
+            if self.order.len() < CONNECTIONS {
+                return;
+            }
+            let idle = |served: &Served| !served.asked.load(Ordering::Relaxed);
+            let oldest = self.order.iter().position(idle).unwrap_or(0);
+            let Some(served) = self.order.get(oldest) else {
+                return;
+            };
+            let old = served.since + YOUNG;
+            if old > now() {
+                // Meanwhile it may end, or ask.
+                tokio::time::sleep(PAUSE.min(old.saturating_duration_since(now()))).await;
+            } else if let Some(oldest) = self.order.remove(oldest) {
+                oldest.task.abort();
+            }
         }
-        self.order.push_back(self.tasks.spawn(connection));
+    }
+
+    fn serve<C>(&mut self, connection: impl FnOnce(Asked) -> C)
+    where
+        C: Future<Output = ()> + Send + 'static,
+    {
+        let asked = Asked::default();
+        let task = self.tasks.spawn(connection(Arc::clone(&asked)));
+        let since = now();
+        self.order.push_back(Served { task, since, asked });
     }
 }
 
@@ -58,10 +101,12 @@ impl Connections {
 pub(crate) async fn unix(listening: Listening, pages: Arc<Pages>) {
     let mut connections = Connections::default();
     loop {
+        connections.room().await;
         match listening.accept().await {
             Ok(stream) => {
                 let pages = Arc::clone(&pages);
-                connections.serve(connection(stream, pages, Rights::Owner, Arc::default()));
+                let hosts = Arc::default();
+                connections.serve(|asked| connection(stream, pages, Rights::Owner, hosts, asked));
             }
             Err(error) => refused(&error).await,
         }
@@ -72,15 +117,24 @@ pub(crate) async fn unix(listening: Listening, pages: Arc<Pages>) {
 pub(crate) async fn tcp(listener: TcpListener, pages: Arc<Pages>, hosts: Arc<Hosts>) {
     let mut connections = Connections::default();
     loop {
+        connections.room().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 let pages = Arc::clone(&pages);
                 let hosts = Arc::clone(&hosts);
-                connections.serve(connection(stream, pages, Rights::Reader, hosts));
+                connections.serve(|asked| connection(stream, pages, Rights::Reader, hosts, asked));
             }
             Err(error) => refused(&error).await,
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: connections have an age"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Takes the port for metrics.
@@ -100,9 +154,12 @@ async fn connection(
     pages: Arc<Pages>,
     rights: Rights,
     hosts: Arc<Hosts>,
+    asked: Asked,
 ) {
-    let service =
-        service_fn(move |request| answer(Arc::clone(&pages), rights, Arc::clone(&hosts), request));
+    let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        answer(Arc::clone(&pages), rights, Arc::clone(&hosts), request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -65,8 +65,56 @@ impl Histogram {
 struct Said {
     /// The generation up to which endpoints were logged.
     upto: u64,
-    /// Endpoints that were left out then.
-    waiting: BTreeSet<(Name, Name)>,
+    /// Endpoints that were left out then, by service.
+    waiting: ByService,
+}
+
+/// Endpoints by service.
+type ByService = BTreeMap<Name, BTreeSet<Name>>;
+
+impl Said {
+    /// Takes in which endpoints changed and what is left out; returns the endpoints that are in effect now. Those that
+    /// wait with the whole of their service cost nothing while it is left out, however many they are.
+    fn take(
+        &mut self,
+        mut changed: ByService,
+        unmet: &[Unmet],
+        is_there: impl Fn(&Name, &Name) -> bool,
+    ) -> BTreeSet<(Name, Name)> {
+        let (mut wholes, mut ones) = (BTreeSet::new(), BTreeSet::new());
+        for unmet in unmet {
+            match &unmet.endpoint {
+                Some(endpoint) => ones.insert((&unmet.service, endpoint)),
+                None => wholes.insert(&unmet.service),
+            };
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        for (service, mut ids) in waiting {
+            if wholes.contains(&service) {
+                self.waiting.insert(service, ids);
+            } else {
+                changed.entry(service).or_default().append(&mut ids);
+            }
+        }
+        let mut in_effect = BTreeSet::new();
+        for (service, ids) in changed {
+            let whole = wholes.contains(&service);
+            for id in ids {
+                if !whole && !ones.contains(&(&service, &id)) {
+                    in_effect.insert((service.clone(), id));
+                    continue;
+                }
+                let waiting = self.waiting.entry(service.clone()).or_default();
+                // No event tells of an endpoint that is gone before it was in effect.
+                let is_over = waiting.remove(&id) && !is_there(&service, &id);
+                if !is_over {
+                    waiting.insert(id);
+                }
+            }
+        }
+        self.waiting.retain(|_, ids| !ids.is_empty());
+        in_effect
+    }
 }
 
 /// The fields that every endpoint of one verification is logged with.
@@ -167,18 +215,15 @@ fn log_endpoints(
     if snapshot.generation() != generation {
         return;
     }
-    let mut changed = changed(&snapshot, said.upto);
+    let changed = changed(&snapshot, said.upto);
     said.upto = generation;
-    changed.append(&mut said.waiting);
-    if changed.is_empty() {
+    if changed.is_empty() && said.waiting.is_empty() {
         return;
     }
-    let all = handle.unmet(target);
-    let unmet = left_out(&all);
-    let (left_out, in_effect): (BTreeSet<_>, BTreeSet<_>) = changed
-        .into_iter()
-        .partition(|(service, endpoint)| is_unmet(&unmet, service, endpoint));
-    said.waiting = left_out;
+    let in_effect = said.take(changed, &handle.unmet(target), |service, endpoint| {
+        let found = snapshot.service(service);
+        found.is_some_and(|found| found.endpoint(endpoint).is_some())
+    });
     for (service, endpoint) in in_effect.iter().take(MOST_LOGGED) {
         let found = snapshot.service(service);
         let now = found.and_then(|found| found.endpoint(endpoint));
@@ -202,34 +247,20 @@ fn log_endpoints(
 }
 
 /// The endpoints that changed since a generation; all, if that is too long ago to tell.
-fn changed(snapshot: &Snapshot, before: u64) -> BTreeSet<(Name, Name)> {
+fn changed(snapshot: &Snapshot, before: u64) -> ByService {
     match snapshot.changes_since(before) {
-        Changes::Only { endpoints, .. } => endpoints
-            .into_iter()
-            .flat_map(|(service, ids)| ids.into_iter().map(move |id| (service.clone(), id)))
-            .collect(),
+        Changes::Only { endpoints, .. } => {
+            let all = endpoints.into_iter();
+            all.filter(|(_, ids)| !ids.is_empty()).collect()
+        }
         Changes::Everything => snapshot
             .services()
-            .flat_map(|(service, found)| {
+            .map(|(service, found)| {
                 let ids = found.endpoints().map(|(id, _)| id.clone());
-                ids.map(move |id| (service.clone(), id))
+                (service.clone(), ids.collect())
             })
             .collect(),
     }
-}
-
-/// What is left out: endpoints, and services as a whole.
-type LeftOut<'a> = BTreeSet<(&'a Name, Option<&'a Name>)>;
-
-fn left_out(unmet: &[Unmet]) -> LeftOut<'_> {
-    let all = unmet.iter();
-    all.map(|unmet| (&unmet.service, unmet.endpoint.as_ref()))
-        .collect()
-}
-
-/// Returns `true` if an endpoint is left out, on its own or with its service.
-fn is_unmet(unmet: &LeftOut<'_>, service: &Name, endpoint: &Name) -> bool {
-    unmet.contains(&(service, Some(endpoint))) || unmet.contains(&(service, None))
 }
 
 /// `docker=4f1c@17 etcd=9a0b@112`.
@@ -244,25 +275,54 @@ fn cursors(causes: &[Cause]) -> String {
 mod tests {
     use super::*;
 
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn unmet(service: &str, endpoint: Option<&str>) -> Unmet {
+        let reason = lb_core::UnmetReason::NoCapacity;
+        Unmet::new(name(service), endpoint.map(name), reason, String::new())
+    }
+
+    fn changed(service: &str, ids: &[&str]) -> ByService {
+        let ids = ids.iter().map(|id| name(id)).collect();
+        ByService::from([(name(service), ids)])
+    }
+
+    fn take(said: &mut Said, changed: ByService, unmet: &[Unmet], gone: &[&str]) -> Vec<String> {
+        let gone: Vec<Name> = gone.iter().map(|id| name(id)).collect();
+        let in_effect = said.take(changed, unmet, |_, id| !gone.contains(id));
+        let in_effect = in_effect.into_iter();
+        in_effect.map(|(_, id)| id.to_string()).collect()
+    }
+
     #[test]
     fn case_p03_an_endpoint_is_left_out_on_its_own_or_with_its_service() {
-        let name = |text: &str| text.parse::<Name>().unwrap();
-        let unmet = |endpoint: Option<&str>| {
-            let reason = lb_core::UnmetReason::NoCapacity;
-            vec![Unmet::new(
-                name("web"),
-                endpoint.map(name),
-                reason,
-                String::new(),
-            )]
-        };
-        let is_unmet = |unmet: Vec<Unmet>, service: &str, endpoint: &str| {
-            is_unmet(&left_out(&unmet), &name(service), &name(endpoint))
-        };
-        assert!(is_unmet(unmet(Some("a")), "web", "a"));
-        assert!(!is_unmet(unmet(Some("a")), "web", "b"));
-        assert!(is_unmet(unmet(None), "web", "b"));
-        assert!(!is_unmet(unmet(None), "db", "b"));
+        let mut said = Said::default();
+        let one = [unmet("web", Some("a"))];
+        assert_eq!(
+            take(&mut said, changed("web", &["a", "b"]), &one, &[]),
+            ["b"]
+        );
+        let whole = [unmet("web", None)];
+        assert!(take(&mut said, changed("web", &["c"]), &whole, &[]).is_empty());
+        assert!(take(&mut said, ByService::new(), &whole, &[]).is_empty());
+        assert_eq!(take(&mut said, changed("db", &["b"]), &whole, &[]), ["b"]);
+        assert_eq!(take(&mut said, ByService::new(), &one, &[]), ["c"]);
+        assert_eq!(take(&mut said, ByService::new(), &[], &[]), ["a"]);
+        assert!(said.waiting.is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_that_waits_with_its_service_and_goes_is_forgotten() {
+        let mut said = Said::default();
+        let whole = [unmet("web", None)];
+        for turn in 0..1000 {
+            let id = format!("e{turn}");
+            take(&mut said, changed("web", &[&id]), &whole, &[]);
+            take(&mut said, changed("web", &[&id]), &whole, &[&id]);
+        }
+        assert!(said.waiting.is_empty(), "{:?}", said.waiting);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! One destination of a service: a port with hosts and paths.
 
-use lb_core::{Mode, Name, PathMatch, Route, RouteHost, model::withheld};
+use lb_core::{
+    Mode, Name, PathMatch, RouteHost,
+    model::{Rank, withheld},
+};
 
 use super::{KEYS, Labels, PREFIX, base};
 use crate::{
     Diagnostics, Options, ServiceSpec,
     keys::{Effect, find},
     labels::flag,
-    spec::paths_of_routes,
+    spec::{Rewrite, routes_of_place},
+    widen,
 };
 
 /// What a destination comes to.
@@ -16,6 +20,8 @@ pub(super) struct Destination {
     pub(super) spec: Option<ServiceSpec>,
     /// If `true`, it is protected and a place of it is not known: no route of the service may be served.
     pub(super) bars: bool,
+    /// Where it bars, withheld routes for all that it may match.
+    pub(super) cover: Option<ServiceSpec>,
 }
 
 /// The destination with this index.
@@ -42,13 +48,95 @@ pub(super) fn read(
         spec.without_endpoint |= spec.mode == Mode::Tcp;
     }
     let bars = protected && (lost || spec.is_none());
-    if bars {
-        diagnostics.refuse_masked(
+    let cover = bars.then(|| cover(labels, index, service));
+    if let Some((_, complete)) = &cover {
+        let beyond = match complete {
+            false => {
+                "it may be for any host and path, so requests that routes of other services take are served, though it may match them"
+            }
+            true => "all that it may match is answered with 503 (TCP: closed)",
+        };
+        diagnostics.withhold(
             &format!("{PREFIX}{}", super::indexed("servicePath", index)),
-            "the destination is protected and cannot be read as a whole: no route of the service is served",
+            format!("the destination is protected and cannot be read as a whole: no route of the service is served; {beyond}"),
         );
     }
-    Destination { spec, bars }
+    let cover = cover.map(|(cover, _)| cover);
+    Destination { spec, bars, cover }
+}
+
+/// Withheld routes for all that a destination may match: its domains with the beginnings of its paths that can be read.
+/// With `false` where that would be every host and path: that is left out.
+fn cover(labels: &Labels<'_>, index: u8, service: &Name) -> (ServiceSpec, bool) {
+    let mode = labels.of("reqMode", index).map(|(_, mode)| mode);
+    let is_tcp = mode.is_some_and(|mode| {
+        ["tcp", "sni"]
+            .iter()
+            .any(|tcp| mode.eq_ignore_ascii_case(tcp))
+    });
+    let kind = labels.of("pathType", index).map(|(_, kind)| kind);
+    let read = |path: &str| match kind {
+        None | Some("path" | "path_beg") => widen::beginning(path),
+        Some("path_reg") => widen::path_of_pattern(path),
+        Some(_) => None,
+    };
+    let listed = labels.of("servicePath", index).filter(|_| !is_tcp);
+    let mut paths: Vec<PathMatch> = listed
+        .iter()
+        // A comma may be within an expression.
+        .filter(|(_, list)| kind != Some("path_reg") || !list.contains(','))
+        .flat_map(|(_, list)| items(list))
+        .map(|path| read(path).unwrap_or_else(PathMatch::any))
+        .collect();
+    let ends = algorithm(labels, &mut Diagnostics::new("")) == Algorithm::End;
+    let mut hosts: Vec<RouteHost> = Vec::new();
+    for domain in labels
+        .of("serviceDomain", index)
+        .iter()
+        .flat_map(|(_, list)| items(list))
+    {
+        match host(domain) {
+            Ok(found) => {
+                if ends && let RouteHost::Exact(domain) = &found {
+                    hosts.extend(format!("*.{domain}").parse());
+                }
+                hosts.push(found);
+            }
+            Err(_) => {
+                let wider = widen::hosts_ending_in(domain);
+                let any = wider.is_empty().then_some(RouteHost::Any);
+                hosts.extend(wider.into_iter().chain(any));
+            }
+        }
+    }
+    if hosts.is_empty() {
+        hosts.push(RouteHost::Any);
+    }
+    if paths.is_empty() || hosts.len().saturating_mul(paths.len()) > MAX_ROUTES {
+        paths = vec![PathMatch::any()];
+    }
+    let rank = rank(labels, index, service);
+    let mut spec = ServiceSpec::new(service.clone());
+    spec.without_endpoint = true;
+    if is_tcp {
+        spec.mode = Mode::Tcp;
+    }
+    let mut complete = true;
+    for host in &hosts {
+        for path in &paths {
+            if *host == RouteHost::Any && *path == PathMatch::any() {
+                complete = false;
+                continue;
+            }
+            let routes = routes_of_place(host, path, None, Rewrite::Keep);
+            spec.routes.extend(
+                routes
+                    .into_iter()
+                    .map(|route| route.with_rank(rank.clone())),
+            );
+        }
+    }
+    (spec, complete)
 }
 
 /// The service of a destination, as far as it can be used. `lost` becomes `true` where a place of it is not known.
@@ -116,25 +204,16 @@ fn usable(
         *lost = true;
         return Some(spec);
     }
-    let (strip, rewritten) = rewrite(options, labels, index, &places, diagnostics);
+    let (rewrite, rewritten) = rewrite(options, labels, index, &places, diagnostics);
     let protected = protected || rewritten;
     let https = labels.is_true("httpsOnly", index) && spec.mode == Mode::Http;
-    let priority = rank(labels, spec.mode);
-    let strip = strip && !protected;
-    let places = places.into_iter().flat_map(|(host, path)| {
-        paths_of_routes(path, strip, protected).map(move |path| (host.clone(), path))
-    });
-    for (host, path) in places {
-        let name = match protected {
-            true => withheld(),
-            false => service.clone(),
-        };
-        spec.routes.push(
-            Route::new(host, path, name)
-                .with_priority(priority)
-                .with_strip_prefix(strip)
-                .with_redirect_https(https && !protected),
-        );
+    let rank = rank(labels, index, service);
+    for (host, path) in &places {
+        let routes = routes_of_place(host, path, (!protected).then_some(service), rewrite);
+        spec.routes.extend(routes.into_iter().map(|route| {
+            let https = https && route.service != withheld();
+            route.with_rank(rank.clone()).with_redirect_https(https)
+        }));
     }
     Some(spec)
 }
@@ -158,9 +237,16 @@ fn protection(
     let mut protected = false;
     for (key, value) in &labels.values {
         let name = base(key);
-        let Some(entry) = find(KEYS, name).filter(|entry| entry.effect == Effect::Withheld) else {
+        let Some(entry) = find(KEYS, name) else {
             continue;
         };
+        // In another letter case it is no label: what it was to narrow must not be served whole.
+        let misspelt = entry.key != name
+            && NARROWING.contains(&entry.key)
+            && labels.of(entry.key, index).is_none();
+        if !misspelt && entry.effect != Effect::Withheld {
+            continue;
+        }
         let off = matches!(entry.key, "denyHttp" | "verifyClientSsl") && flag(value) == Some(false);
         if value.is_empty() || off {
             continue;
@@ -179,7 +265,14 @@ fn protection(
         {
             continue;
         }
-        protected |= withhold(options, key, entry.key, entry.note, diagnostics);
+        let note = match misspelt {
+            true => &format!(
+                "unknown label, expected {PREFIX}{}, which narrows what is served",
+                entry.key
+            ),
+            false => entry.note,
+        };
+        protected |= withhold(options, key, entry.key, note, diagnostics);
     }
     protected
 }
@@ -199,7 +292,7 @@ fn withhold(
         );
         return false;
     }
-    diagnostics.refuse_masked(
+    diagnostics.withhold(
         &full,
         format!("cannot be honoured: {note}; its requests are answered with 503, and over TCP it has no endpoint here, unless allow_unprotected has {name:?}"),
     );
@@ -255,9 +348,16 @@ fn places(
         }
     };
     let mut hosts: Vec<RouteHost> = Vec::new();
-    let below = below_too(labels, diagnostics);
+    let algorithm = algorithm(labels, diagnostics);
     if let Some((key, list)) = &domains {
         for domain in items(list) {
+            if algorithm == Algorithm::Beginning && !domain.contains(['.', '*']) {
+                diagnostics.warn(
+                    &full(key),
+                    domain,
+                    "hosts that begin with it are not served, hosts are compared as a whole: expected a whole host or *.domain",
+                );
+            }
             match host(domain) {
                 Ok(RouteHost::Any) => diagnostics.refuse(
                     &full(key),
@@ -265,7 +365,9 @@ fn places(
                     "expected a host; a service without serviceDomain has every host",
                 ),
                 Ok(host) => {
-                    if below && let RouteHost::Exact(domain) = &host {
+                    if algorithm == Algorithm::End
+                        && let RouteHost::Exact(domain) = &host
+                    {
                         hosts.extend(format!("*.{domain}").parse());
                     }
                     hosts.push(host);
@@ -275,6 +377,16 @@ fn places(
         }
     }
     let mut found: Vec<PathMatch> = Vec::new();
+    if by_segments && mode == Mode::Http && paths.is_some() {
+        // A directory may be anywhere in a path.
+        *lost = true;
+        let key = path_type.as_ref().map_or("pathType", |(key, _)| key);
+        diagnostics.warn(
+            &full(key),
+            "path_dir",
+            "taken at the beginning of the path only: the destination is not served where the directory is elsewhere (/x/dir)",
+        );
+    }
     if mode == Mode::Http
         && let Some((key, list)) = &paths
     {
@@ -341,60 +453,80 @@ fn host(text: &str) -> Result<RouteHost, String> {
         .map_err(|error: lb_core::model::InvalidRoute| error.to_string())
 }
 
-/// Returns `true` if what is below a host counts too.
-fn below_too(labels: &Labels<'_>, diagnostics: &mut Diagnostics<'_>) -> bool {
+/// How hosts are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    Whole,
+    /// The program takes every host that begins with the domain, lb the domain alone.
+    Beginning,
+    /// What is below a domain counts too.
+    End,
+}
+
+fn algorithm(labels: &Labels<'_>, diagnostics: &mut Diagnostics<'_>) -> Algorithm {
+    const KEY: &str = "com.df.serviceDomainAlgo";
     if labels.is_true("serviceDomainMatchAll", 0) {
-        return true;
+        return Algorithm::End;
     }
+    // One domain with a star makes the program compare the ends of all domains of the service.
+    let starred = labels.values.iter().any(|(key, list)| {
+        base(key) == "serviceDomain" && items(list).any(|its| its.starts_with('*'))
+    });
     match labels.get("serviceDomainAlgo") {
-        None | Some("hdr(host)" | "hdr_beg(host)" | "req.ssl_sni") => false,
-        Some("hdr_dom(host)" | "hdr_end(host)") => true,
+        _ if starred => Algorithm::End,
+        None => Algorithm::Beginning,
+        Some("hdr(host)" | "req.ssl_sni") => Algorithm::Whole,
+        Some("hdr_dom(host)" | "hdr_end(host)") => Algorithm::End,
+        Some(text @ "hdr_beg(host)") => {
+            let note =
+                "hosts that begin with a domain are not served: hosts are compared as a whole";
+            diagnostics.warn(KEY, text, note);
+            Algorithm::Whole
+        }
         Some(other) => {
-            diagnostics.warn(
-                "com.df.serviceDomainAlgo",
-                other,
-                "not honoured: hosts are compared as a whole",
-            );
-            false
+            diagnostics.warn(KEY, other, "not honoured: hosts are compared as a whole");
+            Algorithm::Whole
         }
     }
 }
 
-/// How a path is rewritten: whether the destination's own path is taken off, and whether something else is asked for.
+/// How a path is rewritten, and whether something else is asked for.
+///
+/// Without an anchor the expression is looked for anywhere, but finds the destination's own path first.
 fn rewrite(
     options: &Options,
     labels: &Labels<'_>,
     index: u8,
     places: &[(RouteHost, PathMatch)],
     diagnostics: &mut Diagnostics<'_>,
-) -> (bool, bool) {
+) -> (Rewrite, bool) {
     let Some((key, rewrite)) = labels.of("reqPathSearchReplace", index) else {
-        return (false, false);
+        return (Rewrite::Keep, false);
     };
-    let own = |path: &PathMatch| {
-        let exact = matches!(path, PathMatch::Exact(_));
-        let path = path.text();
-        let (search, replace) = rewrite.split_once(',').unwrap_or((rewrite, ""));
-        let search = search.trim_start_matches('^');
-        !exact
-            && path != "/"
-            && !rewrite.contains(':')
-            && ((search == format!("{path}/") && replace == "/")
-                || (search == path && replace.is_empty()))
+    let (search, replace) = rewrite.split_once(',').unwrap_or((rewrite, ""));
+    let search = search.trim_start_matches('^');
+    let simple = |path: &PathMatch| {
+        !matches!(path, PathMatch::Exact(_)) && path.text() != "/" && !rewrite.contains(':')
     };
-    if places.iter().all(|(_, path)| own(path)) {
-        return (true, false);
+    let all = |fits: &dyn Fn(&str) -> bool| {
+        places
+            .iter()
+            .all(|(_, path)| simple(path) && fits(path.text()))
+    };
+    if all(&|path| search == format!("{path}/") && replace == "/") {
+        return (Rewrite::StripBelow, false);
+    }
+    if all(&|path| search == path && replace.is_empty()) {
+        return (Rewrite::Strip, false);
     }
     let note = "paths are not rewritten by expressions";
     let withheld = withhold(options, &key, "reqPathSearchReplace", note, diagnostics);
-    (false, withheld)
+    (Rewrite::Keep, withheld)
 }
 
-/// Services with `/.well-known` go first and those with `/` last, whatever their hosts.
-fn rank(labels: &Labels<'_>, mode: Mode) -> i32 {
-    if mode == Mode::Tcp {
-        return 0;
-    }
+/// The place of a destination among all: services with `/.well-known` go first and those with `/` last; within these they
+/// go by `aclName`, as bytes, and the destinations of one service by their indexes.
+fn rank(labels: &Labels<'_>, index: u8, service: &Name) -> Rank {
     let paths = || {
         labels
             .values
@@ -402,13 +534,26 @@ fn rank(labels: &Labels<'_>, mode: Mode) -> i32 {
             .filter(|(key, _)| base(key) == "servicePath")
             .flat_map(|(_, list)| items(list))
     };
-    if paths().any(|path| path.to_ascii_lowercase().starts_with("/.well-known")) {
+    let number = if paths().any(|path| path.to_ascii_lowercase().starts_with("/.well-known")) {
         2
     } else if paths().any(|path| path == "/") || paths().next().is_none() {
         0
     } else {
         1
-    }
+    };
+    let name = labels.get("aclName").unwrap_or(service.as_str());
+    // No name has a space, which goes before all that names have.
+    let order = format!("{} {index:02}", name.replace(' ', "-"));
+    Rank::new(scheme(), number).with_order(order)
+}
+
+/// The place after all others.
+pub(super) fn last() -> Rank {
+    Rank::new(scheme(), i32::MIN)
+}
+
+fn scheme() -> Name {
+    Name::from_text("docker-flow")
 }
 
 fn items(list: &str) -> impl Iterator<Item = &str> {
@@ -416,5 +561,16 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
         .map(str::trim)
         .filter(|item| !item.is_empty())
 }
+
+/// The keys that narrow what a destination serves.
+const NARROWING: [&str; 7] = [
+    "httpsOnly",
+    "pathType",
+    "serviceDomain",
+    "serviceHeader",
+    "servicePath",
+    "srcPort",
+    "userAgent",
+];
 
 const MAX_ROUTES: usize = 1024;

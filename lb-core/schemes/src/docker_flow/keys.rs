@@ -24,6 +24,10 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     // Destinations.
     Key::honoured("serviceName", "the service's name"),
+    Key::honoured(
+        "aclName",
+        "the name by which services are ordered: the first that matches a request gets it. `serviceName` without it",
+    ),
     Key::honoured("port", "the service's port; may have an index"),
     Key::honoured(
         "servicePath",
@@ -35,7 +39,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "serviceDomainAlgo",
-        "`hdr(host)`, `hdr_beg(host)` and `req.ssl_sni` compare whole hosts; `hdr_dom(host)` and `hdr_end(host)` add what is below them",
+        "`hdr(host)` and `req.ssl_sni` compare whole hosts; `hdr_dom(host)`, `hdr_end(host)` and a domain with `*` add what is below all of them. `hdr_beg(host)` is reported: whole hosts are compared. So is a domain without a dot where it is not set",
     ),
     Key::honoured(
         "serviceDomainMatchAll",
@@ -43,7 +47,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "pathType",
-        "`path_beg` (the default) and `path`; `path_dir` is taken at the beginning of the path only. With another the destination has no route; may have an index",
+        "`path_beg` (the default) and `path`; `path_dir` is taken at the beginning of the path only, which is reported; a protected destination of it is withheld on its domains. With another the destination has no route; may have an index",
     ),
     Key::honoured("reqMode", "`http`, `tcp` or `sni`; may have an index"),
     Key::honoured(
@@ -155,10 +159,6 @@ pub(crate) const KEYS: &[Key] = &[
         "raw configuration is never taken from labels, and it may restrict who is served",
     ),
     // What has no effect.
-    Key::reported(
-        "aclName",
-        "routes are ordered by hosts and paths: the longer first",
-    ),
     Key::reported(
         "addHeader",
         "requests are passed on with their own headers; deprecated there",

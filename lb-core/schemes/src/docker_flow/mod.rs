@@ -12,7 +12,7 @@ pub(crate) use keys::KEYS;
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Spread, Subject,
     keys::{Effect, find},
-    labels::flag,
+    labels::{flag, misspelt_prefixes},
 };
 
 pub(crate) const PREFIX: &str = "com.df.";
@@ -21,6 +21,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     let labels = Labels::new(subject);
     let mut reading = Reading::default();
+    misspelt_prefixes(subject.labels, PREFIX, &mut diagnostics);
     if !labels.values.is_empty() {
         match labels.get("notify").and_then(flag) {
             Some(true) => reading.services = services(options, subject, &labels, &mut diagnostics),
@@ -120,9 +121,11 @@ fn services(
     report(labels, &indexes, diagnostics);
     let mut services: Vec<ServiceSpec> = Vec::new();
     let (mut barred, mut first_index) = (false, 0);
+    let mut covers: Vec<ServiceSpec> = Vec::new();
     for index in &indexes {
         let found = destination::read(options, labels, *index, &service, diagnostics);
         barred |= found.bars;
+        covers.extend(found.cover.filter(|cover| !cover.routes.is_empty()));
         let Some(mut spec) = found.spec else {
             continue;
         };
@@ -156,7 +159,8 @@ fn services(
     {
         let mut route =
             lb_core::Route::new(RouteHost::Any, PathMatch::any(), first.service.clone())
-                .with_priority(-1);
+                .with_priority(-1)
+                .with_rank(destination::last());
         if destination::is_protected(options, labels, first_index) {
             route.service = lb_core::model::withheld();
         }
@@ -164,6 +168,13 @@ fn services(
     }
     if barred {
         services.iter_mut().for_each(ServiceSpec::withhold);
+    }
+    // They lead to no service: any of their mode may state them.
+    for cover in covers {
+        match services.iter_mut().find(|spec| spec.mode == cover.mode) {
+            Some(spec) => spec.routes.extend(cover.routes),
+            None => services.push(cover),
+        }
     }
     services
 }
@@ -199,6 +210,10 @@ fn report(labels: &Labels<'_>, indexes: &[u8], diagnostics: &mut Diagnostics<'_>
         let index = key.rsplit_once('.').map(|(_, index)| index);
         match find(KEYS, base(key)) {
             None => diagnostics.warn_masked(&full, "unknown label"),
+            // Those of other letter case that withhold are reported so.
+            Some(entry) if entry.key != base(key) && entry.effect != Effect::Withheld => {
+                diagnostics.warn_masked(&full, format!("unknown label, expected {PREFIX}{}: letter case counts", entry.key));
+            }
             Some(_) if index.is_some_and(|index| !known.contains(index)) => diagnostics.warn_masked(
                 &full,
                 "not used: indexes count from 1 without a gap up to 10, each with a port, a path or a domain",

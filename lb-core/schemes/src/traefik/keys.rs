@@ -25,7 +25,7 @@ pub const KEYS: &[Key] = &[
     Key::honoured("http.routers.*.ruleSyntax", "both syntaxes are understood"),
     Key::honoured(
         "http.routers.*.service",
-        "a service that the same object defines, with or without the provider's own suffix (`web@docker`)",
+        "a service that the same object defines, with or without the provider's own suffix (`web@docker`). With another (`api@internal`, `noop@internal`, `web@file`, one of another object) the router is withheld: no wider route has its requests",
     ),
     Key::honoured(
         "http.routers.*.priority",
@@ -33,15 +33,19 @@ pub const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "http.routers.*.entryPoints",
-        "names that the option `entrypoints` maps; a router with none of these is left out",
+        "names that the option `entrypoints` maps; a router with none of these is left out. Where all of them are of TLS, requests without TLS are redirected to https; `allow_unprotected = [\"tls\"]` serves them",
     ),
     Key::withheld(
         "http.routers.*.middlewares",
-        "honoured: `stripPrefix` of the router's own prefix, `redirectScheme` to https; reported: the middlewares that change nothing about who is served what",
+        "honoured: `stripPrefix` of the router's own prefix, `redirectScheme` to https, for good (301, 308), which is reported where it is not `permanent`; reported: the middlewares that change nothing about who is served what, also `buffering` without `maxRequestBodyBytes`; an empty item of the list is a middleware that there is not",
     ),
     Key::withheld(
         "http.routers.*.tls.options",
         "TLS options may ask for client certificates",
+    ),
+    Key::honoured(
+        "http.routers.*.tls",
+        "the router is for requests with TLS: those without are redirected to https, and never served; `allow_unprotected = [\"tls\"]` serves them",
     ),
     Key::reported(
         "http.routers.*.tls.**",
@@ -60,7 +64,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "http.services.*.loadbalancer.server.weight",
-        "0 to 256; a server without weight has 1",
+        "0 to 256; a server without weight has 1. More counts as 256, which does not keep the proportion, and less as 0; both are reported",
     ),
     Key::honoured(
         "http.services.*.loadbalancer.server.scheme",
@@ -90,7 +94,10 @@ pub const KEYS: &[Key] = &[
         "http.services.*.loadbalancer.**",
         "it is the target's configuration",
     ),
-    Key::reported("http.services.**", "unknown or unsupported kind of service"),
+    Key::reported(
+        "http.services.**",
+        "unknown or unsupported kind of service; one named as what restricts (`middlewares`, `auth`) withholds the routes of the service",
+    ),
     Key::reported(
         "http.middlewares.**",
         "middlewares count through the routers that name them",

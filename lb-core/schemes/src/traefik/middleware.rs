@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::labels::go_bool;
+
 /// What a middleware means for a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Middleware {
@@ -13,10 +15,13 @@ pub enum Middleware {
         kind: String,
     },
     /// It redirects requests without TLS to https.
-    RedirectHttps,
+    RedirectHttps {
+        /// If `false`, clients ask again the next time.
+        permanent: bool,
+    },
     /// It restricts who is served, or changes what the service is sent, and cannot be honoured.
     Restricts {
-        /// Its kind, if it is known.
+        /// Its kind. Empty: it has none or several, and Traefik refuses it.
         kind: String,
     },
     /// It takes these prefixes off the path.
@@ -67,7 +72,7 @@ impl<'a> Middlewares<'a> {
         let (Some(kind), None) = (kinds.next(), kinds.next()) else {
             // Traefik refuses a middleware of two kinds.
             return Some(Middleware::Restricts {
-                kind: "several kinds at once".to_owned(),
+                kind: String::new(),
             });
         };
         let restricts = || Middleware::Restricts {
@@ -82,13 +87,16 @@ impl<'a> Middlewares<'a> {
             {
                 restricts()
             }
-            "chain" => Middleware::Chain(list("chain.middlewares")),
+            "chain" => Middleware::Chain(references(keys, "chain.middlewares")),
             "redirectscheme" => {
                 let https = value("redirectscheme.scheme")
                     .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
                 let port = value("redirectscheme.port").is_none_or(|port| port.trim() == "443");
                 match https && port {
-                    true => Middleware::RedirectHttps,
+                    true => Middleware::RedirectHttps {
+                        permanent: value("redirectscheme.permanent").and_then(go_bool)
+                            == Some(true),
+                    },
                     false => restricts(),
                 }
             }
@@ -97,6 +105,13 @@ impl<'a> Middlewares<'a> {
                 Middleware::Harmless {
                     kind: kind.to_owned(),
                 }
+            }
+            // Longer requests are refused there.
+            "buffering"
+                if value("buffering.maxrequestbodybytes")
+                    .is_some_and(|most| most.parse::<i64>() != Ok(0)) =>
+            {
+                restricts()
             }
             kind if HARMLESS.contains(&kind) => Middleware::Harmless {
                 kind: kind.to_owned(),
@@ -154,4 +169,15 @@ pub(super) fn list(keys: &[(String, &str)], wanted: &str) -> Vec<String> {
         }
     }
     all
+}
+
+/// The references in a list of middlewares. Where a value is split by commas or has an item of its own, an empty item is
+/// a reference too, to a middleware that there cannot be: an unset variable leaves it, and Traefik does not serve such a
+/// router. An empty list names none.
+pub(super) fn references(keys: &[(String, &str)], wanted: &str) -> Vec<String> {
+    keys.iter()
+        .filter(|(key, value)| is_item(key, wanted) && !(key == wanted && value.is_empty()))
+        .flat_map(|(_, value)| value.split(','))
+        .map(|item| item.trim().to_owned())
+        .collect()
 }

@@ -6,21 +6,32 @@
 mod default_rule;
 mod keys;
 mod middleware;
+mod misspelt;
 mod object;
 mod regexp;
 mod router;
 mod rule;
 mod service;
+mod typed;
 
 use std::fmt;
 
+use lb_core::{Name, model::Rank};
+
 pub use keys::KEYS;
 pub use middleware::{Middleware, Middlewares};
+pub use misspelt::{Misspelt, misspelt, restricts_service};
 pub(crate) use object::{PREFIX, read};
 pub(crate) use regexp::hosts as regexp_hosts;
 pub use router::{Naming, Outcome, Router, RouterKeys};
-pub use rule::{Alternative, InvalidRule, Rule, default_priority, parse as parse_rule};
-pub use service::{DEFAULT_WEIGHT, own_service, weight};
+pub use rule::{Alternative, InvalidRule, Rule, default_priority, may_match, parse as parse_rule};
+pub use service::{DEFAULT_WEIGHT, own_service, restricted_service, weight};
+
+/// The place of a router among all routers: the greater priority goes first.
+#[must_use]
+pub fn rank(priority: i32) -> Rank {
+    Rank::new(Name::from_text("traefik"), priority)
+}
 
 /// What a router or service is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use lb_core::{Mode, Name};
 
 use super::{
-    Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, default_rule, keys::KEYS, service,
+    Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, default_rule, keys::KEYS, misspelt,
+    service, typed,
 };
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Spread, Subject,
@@ -28,10 +29,14 @@ type Keys<'a> = Vec<(String, &'a str)>;
 #[derive(Default)]
 struct Sorted<'a> {
     enable: Option<bool>,
-    /// If `true`, Traefik cannot read the object's labels and leaves it out.
+    /// If `true`, Traefik cannot read the object's switch and leaves it out.
     unreadable: bool,
+    /// If `true`, Traefik cannot decode a value and leaves the object out.
+    undecodable: bool,
     network: Option<&'a str>,
     vip: bool,
+    /// Keys that may be meant to restrict a router, and say none that there is.
+    suspect: Vec<(&'a str, String)>,
     http: Section<'a>,
     tcp: Section<'a>,
 }
@@ -72,6 +77,12 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         };
         part.read(&mut reading, &mut diagnostics);
     }
+    for (whole, key) in &sorted.suspect {
+        withhold_all(options, whole, key, &mut reading, &mut diagnostics);
+    }
+    if sorted.undecodable {
+        leave_out(&mut reading);
+    }
     for spec in &mut reading.services {
         spec.network = sorted.network.map(str::to_owned);
         spec.spread = sorted.vip.then_some(Spread::Vip);
@@ -83,6 +94,43 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     reading.malformed = diagnostics.is_only_invalid();
     reading.diagnostics = diagnostics.into_inner();
     reading
+}
+
+/// Leaves an object out as Traefik does. What it asks to be protected is withheld all the same.
+fn leave_out(reading: &mut Reading) {
+    let withheld = lb_core::model::withheld();
+    reading.definitions.clear();
+    reading.services.retain_mut(|spec| {
+        spec.routes.retain(|route| route.service == withheld);
+        spec.without_endpoint = true;
+        !spec.routes.is_empty()
+    });
+}
+
+/// Withholds all that an object asks for, as it is not known which router a key is meant to restrict.
+fn withhold_all(
+    options: &Options,
+    whole: &str,
+    key: &str,
+    reading: &mut Reading,
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    const NOTE: &str = "unknown label that may be meant to restrict a router";
+    if options.allow_unprotected.allows(&[key, whole]) {
+        diagnostics.warn_masked(
+            whole,
+            format!("not honoured: {NOTE}; allow_unprotected names it, so the object is served without it"),
+        );
+        return;
+    }
+    diagnostics.withhold(
+        whole,
+        format!("cannot be honoured: {NOTE}; requests of the object are answered with 503 (TCP: closed) unless allow_unprotected has {key:?}"),
+    );
+    reading.services.iter_mut().for_each(ServiceSpec::withhold);
+    for definition in &mut reading.definitions {
+        definition.routes.clear();
+    }
 }
 
 fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<Sorted<'a>> {
@@ -99,6 +147,15 @@ fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<
         };
         any = true;
         let key = key.to_ascii_lowercase();
+        if let Some(expected) = typed::undecodable(&key, value) {
+            sorted.undecodable = true;
+            let message = format!("{expected}: the object is left out, as Traefik leaves it out");
+            match key.contains(".middlewares.") {
+                true => diagnostics.invalid_masked(whole, message),
+                false => diagnostics.invalid(whole, value, message),
+            }
+            continue;
+        }
         let mut parts = key.splitn(4, '.');
         let (first, kind, name) = (parts.next(), parts.next(), parts.next());
         let rest = parts.next().unwrap_or_default().to_owned();
@@ -121,6 +178,15 @@ fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<
                     "docker.network" | "swarm.network" => sorted.network = Some(value),
                     "docker.lbswarm" | "swarm.lbswarm" => {
                         sorted.vip = flag(value) == Some(true);
+                    }
+                    // It is no key there either; what was to be left out must not be served.
+                    "enabled" | "disable" | "disabled" => {
+                        sorted.undecodable = true;
+                        diagnostics.refuse(
+                            whole,
+                            value,
+                            "no such label, expected traefik.enable: the object is left out, as Traefik leaves it out",
+                        );
                     }
                     _ => others.push((whole, key)),
                 }
@@ -147,8 +213,20 @@ fn sort<'a>(subject: &Subject<'a>, diagnostics: &mut Diagnostics<'_>) -> Option<
         return None;
     }
     for (whole, key) in others {
-        let note = find(KEYS, &key).map_or("unknown label", |entry| entry.note);
-        diagnostics.warn_masked(whole, format!("not honoured: {note}"));
+        let Some(found) = misspelt(&key) else {
+            let note = find(KEYS, &key).map_or("unknown key", |entry| entry.note);
+            diagnostics.warn_masked(whole, format!("not honoured: {note}"));
+            continue;
+        };
+        let section = match found.protocol {
+            Protocol::Http => &mut sorted.http,
+            Protocol::Tcp => &mut sorted.tcp,
+        };
+        let router = found.router.and_then(|name| section.routers.get_mut(&name));
+        match router {
+            Some(keys) => keys.push((format!("@{key}"), "")),
+            None => sorted.suspect.push((whole, key)),
+        }
     }
     Some(sorted)
 }
@@ -164,26 +242,25 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn read(&self, reading: &mut Reading, diagnostics: &mut Diagnostics<'_>) {
-        let mut services: BTreeMap<String, ServiceSpec> = self
-            .section
-            .services
-            .iter()
-            .map(|(name, keys)| {
-                let spec = service::read(self.protocol, name, keys, NAMING, diagnostics);
-                (name.clone(), spec)
-            })
-            .collect();
+        let mut services: BTreeMap<String, ServiceSpec> = BTreeMap::new();
+        // The services of which no route may be served.
+        let mut unreachable: Vec<Name> = Vec::new();
+        for (name, keys) in &self.section.services {
+            let read = service::read(self.options, self.protocol, name, keys, NAMING, diagnostics);
+            if read.restricted {
+                unreachable.push(read.spec.service.clone());
+            }
+            services.insert(name.clone(), read.spec);
+        }
         if services.is_empty() {
             let name = default_rule::name(self.subject).to_lowercase();
-            let spec = service::read(self.protocol, &name, &[], NAMING, diagnostics);
-            services.insert(name, spec);
+            services.insert(name.clone(), service::unnamed(self.protocol, &name));
         }
         let only = match services.len() {
             1 => services.keys().next().cloned(),
             _ => None,
         };
         let default_rule = self.default_rule(diagnostics);
-        let mut unreachable: Vec<Name> = Vec::new();
         for (name, keys) in &self.section.routers {
             let router = RouterKeys {
                 protocol: self.protocol,
@@ -231,7 +308,7 @@ impl Part<'_> {
         &self,
         name: &str,
         keys: &Keys<'_>,
-        router: Router,
+        mut router: Router,
         only: Option<&str>,
         services: &mut BTreeMap<String, ServiceSpec>,
         reading: &mut Reading,
@@ -250,11 +327,18 @@ impl Part<'_> {
         let defined = services.contains_key(&service);
         // That of another provider is reported already.
         if !defined && !service.is_empty() && !service.contains('@') {
-            diagnostics.refuse(
+            let closed = match self.protocol {
+                Protocol::Http => "requests of the router are answered with 503",
+                Protocol::Tcp => "connections of the router are closed",
+            };
+            diagnostics.withhold(
                 &key,
-                &service,
-                "expected a service that the same object defines",
+                format!("expected a service that the same object defines: {closed}, as no other service may have them"),
             );
+            // A wider route would have them.
+            if let Outcome::Served(ways) = router.outcome {
+                router.outcome = Outcome::Withheld(ways);
+            }
         }
         let withholds = matches!(
             router.outcome,
@@ -285,7 +369,7 @@ impl Part<'_> {
         content.extend(
             routes
                 .iter()
-                .map(|route| format!("route={}{}@{}", route.host, route.path, route.priority)),
+                .map(|route| format!("route={}{}@{:?}", route.host, route.path, route.rank)),
         );
         content.sort();
         content.dedup();

@@ -6,8 +6,13 @@ use super::rule::MAX_ALTERNATIVES;
 
 /// The hosts that a pattern of `HostRegexp` matches, where routes can express them: every host, what is below a
 /// domain, and literal hosts, each with groups of literal alternatives.
+///
+/// Hosts are compared in lower case: upper case matches none, but for an expression of any case.
 pub(crate) fn hosts(pattern: &str) -> Option<Vec<RouteHost>> {
-    let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
+    let (pattern, any_case) = match pattern.strip_prefix("(?i)") {
+        Some(pattern) => (pattern, true),
+        None => (pattern, false),
+    };
     if matches!(pattern, ".+" | ".*" | "^.+$" | "^.*$") {
         return Some(vec![RouteHost::Any]);
     }
@@ -25,6 +30,9 @@ pub(crate) fn hosts(pattern: &str) -> Option<Vec<RouteHost>> {
     expand(rest)?
         .into_iter()
         .map(|text| {
+            if !any_case && text.contains(|c: char| c.is_ascii_uppercase()) {
+                return None;
+            }
             let written = match below {
                 true => format!("*.{text}"),
                 false => text,
@@ -49,7 +57,7 @@ fn placeholder(pattern: &str) -> Option<Vec<RouteHost>> {
     format!("*.{domain}").parse().ok().map(|host| vec![host])
 }
 
-/// The texts that a pattern of literals and groups of literals stands for.
+/// The texts that a pattern of literals, classes of characters and groups of literals stands for.
 fn expand(pattern: &str) -> Option<Vec<String>> {
     let mut all = vec![String::new()];
     let mut rest = pattern;
@@ -60,8 +68,12 @@ fn expand(pattern: &str) -> Option<Vec<String>> {
             let inside = inside.strip_prefix("?:").unwrap_or(inside);
             pieces = inside.split('|').map(literal).collect::<Option<_>>()?;
             rest = after;
+        } else if c == '[' {
+            let (inside, after) = rest.get(1..)?.split_once(']')?;
+            pieces = class(inside)?;
+            rest = after;
         } else {
-            let end = rest.find('(').unwrap_or(rest.len());
+            let end = rest.find(['(', '[']).unwrap_or(rest.len());
             let (piece, after) = rest.split_at_checked(end)?;
             pieces = vec![literal(piece)?];
             rest = after;
@@ -75,6 +87,31 @@ fn expand(pattern: &str) -> Option<Vec<String>> {
             .collect();
     }
     Some(all)
+}
+
+/// The characters of a class of letters, digits and ranges of them.
+fn class(inside: &str) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    let mut chars = inside.chars().peekable();
+    while let Some(first) = chars.next() {
+        let is_range = chars.peek() == Some(&'-');
+        let last = match is_range {
+            true => {
+                chars.next();
+                chars.next()?
+            }
+            false => first,
+        };
+        let same_kind = |is: fn(&char) -> bool| is(&first) && is(&last);
+        let fits = same_kind(char::is_ascii_digit)
+            || same_kind(char::is_ascii_lowercase)
+            || same_kind(char::is_ascii_uppercase);
+        if !fits || first > last {
+            return None;
+        }
+        all.extend((first..=last).map(String::from));
+    }
+    (!all.is_empty()).then_some(all)
 }
 
 /// A text without anything that means something in an expression.
@@ -113,6 +150,17 @@ mod tests {
             ("^a.example$", None),
             ("^[^.]+\\.example$", None),
             ("^(a|)$", None),
+            ("^k1[45]\\.ex$", Some("k14.ex k15.ex")),
+            ("^[a-c0]\\.ex$", Some("a.ex b.ex c.ex 0.ex")),
+            ("^[^a]\\.ex$", None),
+            ("^[a-]\\.ex$", None),
+            ("^[]a]\\.ex$", None),
+            ("^[c-a]\\.ex$", None),
+            ("^[a-c]+\\.ex$", None),
+            ("^([ab]|c)\\.ex$", None),
+            ("^[a-z][a-z]\\.ex$", None),
+            ("^A\\.ex$", None),
+            ("(?i)^A\\.ex$", Some("a.ex")),
             ("^.+\\.$", None),
         ] {
             let found = hosts(pattern).map(|hosts| {

@@ -5,16 +5,16 @@ use lb_core::{Name, PathMatch, Route, RouteHost, model::withheld};
 use super::{
     Middleware, Middlewares, Protocol,
     keys::KEYS,
-    middleware::{is_item, list},
+    middleware::{is_item, list, references},
     rule::{self, Alternative, Rule},
     service::own_service,
+    typed::undecodable,
 };
 use crate::{
-    Diagnostics, Options,
+    Diagnostics, EntryPoint, Options,
     keys::{Effect, find},
     labels::flag,
-    options::EntryPoint,
-    spec::paths_of_routes,
+    spec::{Rewrite, routes_of_place},
 };
 
 /// The keys of one router, with what they need to be read.
@@ -24,7 +24,8 @@ pub struct RouterKeys<'a> {
     pub protocol: Protocol,
     /// Its name.
     pub name: &'a str,
-    /// Its keys without what names the router, in lower case (`rule`, `entrypoints`, `tls.options`), and their values.
+    /// Its keys without what names the router, in lower case (`rule`, `entrypoints`, `tls.options`), and their values. One
+    /// that may be meant for the router, and that is [`misspelt`](super::misspelt), is whole below the root, after `@`.
     pub keys: &'a [(String, &'a str)],
     /// How the whole key is written: labels have dots, etcd keys have slashes.
     pub naming: Naming<'a>,
@@ -47,7 +48,7 @@ pub struct Router {
     /// The service it names, in lower case and without the provider's own suffix. None: it names none. That of another
     /// provider has its suffix: `web@file`.
     pub service: Option<String>,
-    /// Its priority.
+    /// Its priority among the routers.
     pub priority: i32,
     /// What becomes of its requests.
     pub outcome: Outcome,
@@ -65,10 +66,10 @@ pub enum Outcome {
     LeftOut,
     /// These are served.
     Served(Vec<Alternative>),
-    /// What protects these cannot be honoured: they are answered with 503, never by a wider route.
+    /// What protects these cannot be honoured, or their service is another provider's: they are answered with 503, never
+    /// by a wider route.
     Withheld(Vec<Alternative>),
-    /// The same, and what the router may match beside these is not known well enough: no route of its service may be
-    /// served.
+    /// The same, and what the router may match beside these may be everything: no route of its service may be served.
     WithheldService(Vec<Alternative>),
 }
 
@@ -105,37 +106,52 @@ impl RouterKeys<'_> {
             strip_prefix: false,
             redirect_https: false,
         };
-        if !self.entrypoints(options, diagnostics) {
+        let Some(tls_only) = self.entrypoints(options, diagnostics) else {
             return router;
+        };
+        let foreign = self.service(options, &mut router);
+        let decodable = self.is_decodable(diagnostics);
+        let restricted = self.protection(options, middlewares, &mut router, diagnostics);
+        // Where all its requests are redirected there, none reaches its service.
+        let closed = foreign && decodable && !(router.redirect_https && self.is_plain(options));
+        if foreign {
+            self.report_foreign(closed || restricted, options, diagnostics);
         }
-        let foreign = self.service(options, &mut router, diagnostics);
-        let protected = self.protection(options, middlewares, &mut router, diagnostics);
+        let protected = restricted || closed;
+        if !protected {
+            self.tls(tls_only, options, &mut router, diagnostics);
+        }
         let rule = self.value("rule").filter(|rule| !rule.is_empty());
         let parsed = match rule.or(self.default_rule) {
             Some(found) => {
                 router.priority = self.priority(found, diagnostics);
-                self.parse(found, rule.is_none(), protected, diagnostics)
+                self.parse(found, rule.is_none(), (restricted, closed), diagnostics)
             }
             None => {
                 diagnostics.refuse(
                     &self.full("rule"),
                     "",
-                    match protected {
+                    match restricted {
                         true => "not set, expected a rule; the option default_rule gives one. The router is protected: no route of its service is served",
                         false => "not set, expected a rule; the option default_rule gives one",
                     },
                 );
-                protected.then(Rule::unknown)
+                restricted.then(Rule::unknown)
             }
         };
-        let Some(parsed) = parsed.filter(|_| protected || !foreign) else {
+        let usable = decodable && !foreign;
+        let Some(parsed) = parsed.filter(|_| protected || usable) else {
             return router;
         };
         router.outcome = match (protected, parsed.beyond) {
-            // To withhold more than the rule must not reach other hosts.
-            (true, Some(_)) if parsed.alternatives.iter().any(|way| way.host.is_none()) => {
+            // To withhold more than the rule must not take down all there is.
+            (true, Some(_)) if parsed.alternatives.iter().any(is_everything) => {
                 let mut known = parsed.alternatives;
-                known.retain(|way| way.host.is_some());
+                known.retain(|way| !is_everything(way));
+                diagnostics.withhold(
+                    &self.full("rule"),
+                    "the rule may match any host and path: all requests of the router's service are withheld; those that other routers take are served, though the rule may match them",
+                );
                 Outcome::WithheldService(known)
             }
             (true, _) => Outcome::Withheld(parsed.alternatives),
@@ -157,9 +173,10 @@ impl RouterKeys<'_> {
         &self,
         rule: &str,
         of_default: bool,
-        protected: bool,
+        (restricted, closed): (bool, bool),
         diagnostics: &mut Diagnostics<'_>,
     ) -> Option<Rule> {
+        let protected = restricted || closed;
         let parsed = match rule::parse(self.protocol, rule) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -167,7 +184,20 @@ impl RouterKeys<'_> {
                     true => format!("default_rule: {error}"),
                     false => error.to_string(),
                 };
-                if !protected {
+                // Traefik refuses most of these rules: only the places that are known are closed.
+                let known = match closed && !restricted {
+                    true => rule::may_match(self.protocol, rule).map(|mut rule| {
+                        rule.alternatives.retain(|way| !is_everything(way));
+                        rule
+                    }),
+                    false => None,
+                };
+                if let Some(known) = known.filter(|rule| !rule.alternatives.is_empty()) {
+                    message.push_str("; what it may match of known places is withheld");
+                    diagnostics.refuse_masked(&self.full("rule"), message);
+                    return Some(known);
+                }
+                if !restricted {
                     diagnostics.invalid_masked(&self.full("rule"), message);
                     return None;
                 }
@@ -177,9 +207,10 @@ impl RouterKeys<'_> {
             }
         };
         if let Some(beyond) = &parsed.beyond {
-            let what = match protected {
-                true => "the requests that it may match are answered with 503",
-                false => "the router is left out",
+            let what = match (protected, self.protocol) {
+                (true, Protocol::Http) => "the requests that it may match are answered with 503",
+                (true, Protocol::Tcp) => "the connections that it may match are closed",
+                (false, _) => "the router is left out",
             };
             diagnostics.refuse_masked(
                 &self.full("rule"),
@@ -191,12 +222,43 @@ impl RouterKeys<'_> {
 
     /// Returns `true` if Traefik refuses the rule: a host is only known of connections with TLS.
     fn needs_tls(&self, ways: &[Alternative]) -> bool {
-        let has_tls = self.keys.iter().any(|(key, value)| match key.as_str() {
+        let any = |way: &Alternative| matches!(way.host, None | Some(RouteHost::Any));
+        self.protocol == Protocol::Tcp && !self.has_tls() && !ways.iter().all(any)
+    }
+
+    fn has_tls(&self) -> bool {
+        self.keys.iter().any(|(key, value)| match key.as_str() {
             "tls" => flag(value) != Some(false),
             key => key.starts_with("tls."),
-        });
-        let any = |way: &Alternative| matches!(way.host, None | Some(RouteHost::Any));
-        self.protocol == Protocol::Tcp && !has_tls && !ways.iter().all(any)
+        })
+    }
+
+    /// A router of HTTP with TLS is for requests with TLS: those without are redirected there, and never served.
+    fn tls(
+        &self,
+        tls_only: bool,
+        options: &Options,
+        router: &mut Router,
+        diagnostics: &mut Diagnostics<'_>,
+    ) {
+        if self.protocol == Protocol::Tcp || !(tls_only || self.has_tls()) {
+            return;
+        }
+        let mut keys = self.keys.iter().map(|(key, _)| key.as_str());
+        let key = match self.has_tls() {
+            true => keys.find(|key| *key == "tls" || key.starts_with("tls.")),
+            false => keys.find(|key| is_item(key, "entrypoints")),
+        };
+        let key = key.unwrap_or("entrypoints");
+        let given_up = options.allow_unprotected.allows(&["tls"]);
+        router.redirect_https |= !given_up;
+        diagnostics.warn_masked(
+            &self.full(key),
+            match given_up {
+                true => "the router is for requests with TLS; allow_unprotected names tls, so those without are served too",
+                false => "the router is for requests with TLS: those without are redirected to https; where TLS ends before the target, allow_unprotected = [\"tls\"] serves them",
+            },
+        );
     }
 
     fn value(&self, key: &str) -> Option<&str> {
@@ -206,7 +268,11 @@ impl RouterKeys<'_> {
             .map(|(_, value)| *value)
     }
 
+    /// The whole key. One that begins with `@` is whole below the root: no section of the grammar takes it.
     fn full(&self, key: &str) -> String {
+        if let Some(whole) = key.strip_prefix('@') {
+            return format!("{}{whole}", self.naming.prefix);
+        }
         self.naming.full(self.protocol, "routers", self.name, key)
     }
 
@@ -215,8 +281,9 @@ impl RouterKeys<'_> {
         let Some(text) = self.value("priority") else {
             return default;
         };
-        match text.trim().parse::<i64>() {
-            Ok(0) => default,
+        match text.parse::<i64>() {
+            // One that cannot be decoded is told before.
+            Ok(0) | Err(_) => default,
             Ok(number) => i32::try_from(number).unwrap_or_else(|_| {
                 diagnostics.warn(
                     &self.full("priority"),
@@ -228,24 +295,26 @@ impl RouterKeys<'_> {
                     false => i32::MIN,
                 }
             }),
-            Err(_) => {
-                diagnostics.warn(
-                    &self.full("priority"),
-                    text,
-                    "expected a whole number, the length of the rule is used",
-                );
-                default
-            }
         }
     }
 
+    /// Returns `true` if Traefik can decode all values of the router.
+    fn is_decodable(&self, diagnostics: &mut Diagnostics<'_>) -> bool {
+        let mut all = true;
+        for (key, value) in self.keys {
+            let whole = format!("{}.routers.*.{key}", self.protocol);
+            if let Some(expected) = undecodable(&whole, value) {
+                all = false;
+                let message =
+                    format!("{expected}: the router is left out, or withheld if it is protected");
+                diagnostics.invalid(&self.full(key), value, message);
+            }
+        }
+        all
+    }
+
     /// Notes the service that it names; returns `true` if that is another provider's.
-    fn service(
-        &self,
-        options: &Options,
-        router: &mut Router,
-        diagnostics: &mut Diagnostics<'_>,
-    ) -> bool {
+    fn service(&self, options: &Options, router: &mut Router) -> bool {
         let named = self.value("service").map(str::trim);
         let Some(text) = named.filter(|text| !text.is_empty()) else {
             return false;
@@ -255,37 +324,65 @@ impl RouterKeys<'_> {
             return false;
         }
         router.service = Some(text.to_ascii_lowercase());
-        diagnostics.refuse(
-            &self.full("service"),
-            text,
-            format!(
-                "it belongs to another provider, expected a service of @{}: the router has no route here; one that is protected is withheld",
-                options.providers.first().copied().unwrap_or_default()
-            ),
-        );
         true
     }
 
-    /// Returns `true` if one of its entry points is served here.
-    fn entrypoints(&self, options: &Options, diagnostics: &mut Diagnostics<'_>) -> bool {
-        let named = list(self.keys, "entrypoints");
-        if named.is_empty() {
-            return true;
+    /// Reports the service of another provider: what the router has in Traefik must not go to a wider one.
+    fn report_foreign(&self, closed: bool, options: &Options, diagnostics: &mut Diagnostics<'_>) {
+        let expected = options.providers.first().copied().unwrap_or_default();
+        let message =
+            format!("it belongs to another provider, expected a service of @{expected}: ");
+        let key = self.full("service");
+        match (closed, self.protocol) {
+            (true, Protocol::Http) => diagnostics.withhold(
+                &key,
+                message + "requests of the router are answered with 503, as no other service may have them",
+            ),
+            (true, Protocol::Tcp) => diagnostics.withhold(
+                &key,
+                message + "connections of the router are closed, as no other service may have them",
+            ),
+            (false, _) => {
+                let text = self.value("service").unwrap_or_default();
+                diagnostics.refuse(&key, text, message + "the router has no route here");
+            }
         }
-        let fits = |point: EntryPoint| match self.protocol {
-            Protocol::Http => matches!(point, EntryPoint::Http | EntryPoint::Both),
-            Protocol::Tcp => matches!(point, EntryPoint::Tcp | EntryPoint::Both),
-        };
-        let (mapped, unmapped): (Vec<&String>, Vec<&String>) = named
+    }
+
+    /// Returns `true` if all of its requests come without TLS.
+    fn is_plain(&self, options: &Options) -> bool {
+        let named = list(self.keys, "entrypoints");
+        let mut served = named
             .iter()
-            .partition(|name| options.entrypoints.get(name).is_some_and(fits));
-        if let Some(first) = unmapped.first() {
+            .filter_map(|name| options.entrypoints.get(name));
+        !named.is_empty() && !self.has_tls() && served.all(|point| !point.is_tls())
+    }
+
+    /// Returns `Some` if one of its entry points is served here, with `true` if all of these are of TLS.
+    fn entrypoints(&self, options: &Options, diagnostics: &mut Diagnostics<'_>) -> Option<bool> {
+        let named = list(self.keys, "entrypoints");
+        let fits = |point: EntryPoint| match self.protocol {
+            Protocol::Http => point.is_http(),
+            Protocol::Tcp => point.is_tcp(),
+        };
+        let mapped = |name: &str| options.entrypoints.get(name).filter(|point| fits(*point));
+        if named.is_empty() {
+            // It is on all of them.
+            let mut all = options.entrypoints.iter().filter(|(_, point)| fits(*point));
+            let first = all.next();
+            return Some(
+                first.is_some_and(|(_, point)| point.is_tls())
+                    && all.all(|(_, point)| point.is_tls()),
+            );
+        }
+        let served: Vec<EntryPoint> = named.iter().filter_map(|name| mapped(name)).collect();
+        if let Some(first) = named.iter().find(|name| mapped(name).is_none()) {
             let help = format!(
                 "the option entrypoints = {{ {} = \"{}\" }} would serve it here",
                 plain(first),
                 self.protocol
             );
-            match mapped.is_empty() {
+            match served.is_empty() {
                 true => diagnostics.refuse(
                     &self.full("entrypoints"),
                     &named.join(","),
@@ -298,7 +395,7 @@ impl RouterKeys<'_> {
                 ),
             }
         }
-        !mapped.is_empty()
+        (!served.is_empty()).then(|| served.iter().all(|point| point.is_tls()))
     }
 
     /// Returns `true` if something protects it that cannot be honoured and is not given up. Reports every key that has
@@ -313,6 +410,14 @@ impl RouterKeys<'_> {
         let mut protected = false;
         let passthrough = self.value("tls.passthrough").and_then(flag) == Some(true);
         for (key, value) in self.keys {
+            if let Some(whole) = key.strip_prefix('@') {
+                let name = whole.replace('/', ".");
+                let note = "unknown key that may be meant to restrict the router";
+                let named = format!("{name:?}");
+                protected |= self.withhold(key, note, &named, &[&name], options, diagnostics);
+                continue;
+            }
+            let quoted = format!("{key:?}");
             let base = key.split(['[', '.']).next().unwrap_or(key);
             match base {
                 "rule" | "service" | "priority" | "rulesyntax" if key == base => continue,
@@ -320,15 +425,18 @@ impl RouterKeys<'_> {
                 // A list that cannot be read may restrict, and so may options that cannot.
                 "entrypoints" | "middlewares" => {
                     let note = "unknown key of a router";
-                    protected |= self.withhold(key, note, &[key, base], options, diagnostics);
+                    protected |=
+                        self.withhold(key, note, &quoted, &[key, base], options, diagnostics);
                     continue;
                 }
                 "tls" if key.starts_with("tls.options") && key != "tls.options" => {
                     let note = "unknown key of a router";
                     let names = [key, "tls.options", base];
-                    protected |= self.withhold(key, note, &names, options, diagnostics);
+                    protected |= self.withhold(key, note, &quoted, &names, options, diagnostics);
                     continue;
                 }
+                // What it means for requests is said once.
+                "tls" if self.protocol == Protocol::Http && key == "tls" => continue,
                 "tls" if self.protocol == Protocol::Tcp && passthrough => continue,
                 // `tls=false` is no TLS.
                 "tls" if key == "tls" && flag(value) == Some(false) => continue,
@@ -350,18 +458,22 @@ impl RouterKeys<'_> {
                 Effect::Reported => diagnostics
                     .warn_masked(&self.full(key), format!("not honoured: {}", entry.note)),
                 Effect::Withheld => {
-                    protected |= self.withhold(key, entry.note, &[key, base], options, diagnostics);
+                    let names = [key.as_str(), base];
+                    protected |=
+                        self.withhold(key, entry.note, &quoted, &names, options, diagnostics);
                 }
             }
         }
         protected | self.middlewares(options, middlewares, router, diagnostics)
     }
 
-    /// Reports a key that protects the router; returns `false` if it is given up.
+    /// Reports a key that protects the router; returns `false` if it is given up by one of `names`. `named` is what
+    /// `allow_unprotected` must have for that, as it is shown.
     fn withhold(
         &self,
         key: &str,
         note: &str,
+        named: &str,
         names: &[&str],
         options: &Options,
         diagnostics: &mut Diagnostics<'_>,
@@ -373,11 +485,14 @@ impl RouterKeys<'_> {
             );
             return false;
         }
-        diagnostics.refuse_masked(
+        let consequence = match self.protocol {
+            Protocol::Http => "requests of the router are answered with 503",
+            Protocol::Tcp => "connections of the router are closed",
+        };
+        diagnostics.withhold(
             &self.full(key),
             format!(
-                "cannot be honoured: {note}; requests of the router are answered with 503 unless allow_unprotected has {:?}",
-                names.first().copied().unwrap_or_default()
+                "cannot be honoured: {note}; {consequence} unless allow_unprotected has {named}"
             ),
         );
         true
@@ -391,8 +506,14 @@ impl RouterKeys<'_> {
         diagnostics: &mut Diagnostics<'_>,
     ) -> bool {
         let mut protected = false;
-        let mut left = list(self.keys, "middlewares");
+        let mut left = references(self.keys, "middlewares");
         left.reverse();
+        if self.value("middlewares").is_some_and(str::is_empty) {
+            diagnostics.warn_masked(
+                &self.full("middlewares"),
+                "the list is empty, as an unset variable leaves it: the router is served without it",
+            );
+        }
         let key = self
             .keys
             .iter()
@@ -414,10 +535,12 @@ impl RouterKeys<'_> {
                     });
             let bare = reference.split('@').next().unwrap_or_default();
             let found = match own {
-                Some(name) if self.protocol == Protocol::Http => known.get(name),
+                Some(name) if self.protocol == Protocol::Http && !name.is_empty() => {
+                    known.get(name)
+                }
                 _ => None,
             };
-            let kind = match found {
+            let kind = match found.clone() {
                 Some(Middleware::Chain(inner)) if steps <= MAX_CHAIN && !inner.is_empty() => {
                     left.extend(inner.into_iter().rev());
                     continue;
@@ -429,44 +552,82 @@ impl RouterKeys<'_> {
                     );
                     continue;
                 }
-                Some(Middleware::RedirectHttps) => {
+                Some(Middleware::RedirectHttps { permanent }) => {
                     router.redirect_https = true;
+                    if !permanent {
+                        diagnostics.warn_masked(
+                            &self.full(key),
+                            "redirectscheme is not permanent there; here clients are redirected for good (301, 308)",
+                        );
+                    }
                     continue;
                 }
                 Some(Middleware::StripPrefix(prefixes)) => {
-                    if self.strips_its_own(&prefixes) {
+                    // A second one takes more off.
+                    if !router.strip_prefix && self.strips_its_own(&prefixes) {
                         router.strip_prefix = true;
+                        diagnostics.warn_masked(
+                            &self.full(key),
+                            "stripprefix takes the prefix off at the border of a segment: requests that continue its last segment (/apix of /api) are answered with 503",
+                        );
                         continue;
                     }
                     "stripprefix".to_owned()
                 }
                 Some(Middleware::Chain(_)) => "chain".to_owned(),
                 Some(Middleware::Restricts { kind }) => kind,
-                None if own.is_none() => "a middleware of another provider".to_owned(),
-                None => "a middleware that the object does not define".to_owned(),
+                None => String::new(),
             };
-            let names = [kind.as_str(), "middlewares", reference.as_str(), bare];
-            protected |= self.withhold(key, &kind, &names, options, diagnostics);
+            // What a reference is, is not shown: it is the value of a key that restricts.
+            let (note, named) = match (own, kind.as_str()) {
+                (None, _) => ("a middleware of another provider", None),
+                (Some(""), _) => (
+                    "an empty item of the list of middlewares, as an unset variable leaves it",
+                    None,
+                ),
+                (Some(_), "") => match found.is_some() {
+                    true => ("a middleware that cannot be read", None),
+                    false => ("a middleware that the object does not define", None),
+                },
+                (Some(_), kind) => (kind, Some(kind)),
+            };
+            let shown = match named {
+                Some(kind) => format!("{kind:?}"),
+                None if bare.is_empty() => "\"middlewares\"".to_owned(),
+                None => "the name of the middleware, or \"middlewares\"".to_owned(),
+            };
+            let mut names = vec!["middlewares", reference.as_str(), bare];
+            names.extend(named);
+            names.retain(|name| !name.is_empty());
+            protected |= self.withhold(key, note, &shown, &names, options, diagnostics);
         }
         protected
     }
 
-    /// Returns `true` if every alternative of the rule is a prefix that is among these.
+    /// Returns `true` if of every alternative of the rule the middleware takes off exactly its prefix: of several prefixes
+    /// the first that fits counts.
     fn strips_its_own(&self, prefixes: &[String]) -> bool {
         let rule = self.value("rule").unwrap_or_default();
         let Ok(rule) = rule::parse(self.protocol, rule) else {
             return false;
         };
-        !prefixes.is_empty()
-            && rule.alternatives.iter().all(|way| {
-                way.path.as_ref().is_some_and(|path| {
-                    let own = path.text();
-                    !matches!(path, PathMatch::Exact(_))
-                        && prefixes
-                            .iter()
-                            .any(|prefix| prefix.trim_end_matches('/') == own)
-                })
+        rule.alternatives.iter().all(|way| {
+            let Some(path) = &way.path else {
+                return false;
+            };
+            let own = path.text();
+            let first = prefixes
+                .iter()
+                .find(|prefix| own.starts_with(prefix.as_str()) || prefix.starts_with(own));
+            first.is_some_and(|first| match path {
+                PathMatch::Exact(_) => false,
+                // Of `/api` it takes nothing off with `/api/`.
+                PathMatch::Beginning(_) if !own.ends_with('/') => first == own,
+                PathMatch::Beginning(_) | PathMatch::Prefix(_) => {
+                    first.trim_end_matches('/') == own.trim_end_matches('/')
+                }
             })
+        })
     }
 }
 
@@ -479,20 +640,35 @@ impl Router {
             Outcome::Served(ways) => (ways, service.clone(), true),
             Outcome::Withheld(ways) | Outcome::WithheldService(ways) => (ways, withheld(), false),
         };
-        let strip = served && self.strip_prefix;
+        let rewrite = match self.strip_prefix {
+            true => Rewrite::Strip,
+            false => Rewrite::Keep,
+        };
         ways.iter()
             .flat_map(|way| {
-                let paths = paths_of_routes(way.path.clone().unwrap_or_default(), strip, !served);
-                paths.map(|path| (way.host.clone().unwrap_or_default(), path))
+                let (host, path) = (way.host.clone(), way.path.clone());
+                let service = served.then_some(&service);
+                routes_of_place(
+                    &host.unwrap_or_default(),
+                    &path.unwrap_or_default(),
+                    service,
+                    rewrite,
+                )
             })
-            .map(|(host, path)| {
-                Route::new(host, path, service.clone())
-                    .with_priority(self.priority)
-                    .with_strip_prefix(strip)
-                    .with_redirect_https(served && self.redirect_https)
+            .map(|route| {
+                let https = self.redirect_https && route.service != withheld();
+                route
+                    .with_rank(super::rank(self.priority))
+                    .with_redirect_https(https)
             })
             .collect()
     }
+}
+
+/// Returns `true` if a way has every request.
+fn is_everything(way: &Alternative) -> bool {
+    let every_path = |path: &PathMatch| *path == PathMatch::any();
+    way.host.is_none() && way.path.as_ref().is_none_or(every_path)
 }
 
 /// A name as it is shown in a sentence: nothing that is not of a name.

@@ -2,11 +2,12 @@
 //!
 //! A rule becomes alternatives of a host and a path. Where an alternative stands for more requests than the rule has,
 //! because a matcher such as `Method` or a `!` cannot be expressed, it says so: such a rule is never served, but what it
-//! may match is known.
+//! may match is known. Of a pattern that is the domain that it ends in, or the path that it begins with.
 
 use lb_core::{PathMatch, RouteHost};
 
 use super::{Protocol, regexp};
+use crate::widen;
 
 /// One way to fulfil a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,7 +53,8 @@ pub fn parse(protocol: Protocol, rule: &str) -> Result<Rule, InvalidRule> {
 
 /// What `rule` may match where [`parse`] refuses it: a matcher whose value cannot be read may match anything. `None` where
 /// not even its parts are known.
-pub(super) fn may_match(protocol: Protocol, rule: &str) -> Option<Rule> {
+#[must_use]
+pub fn may_match(protocol: Protocol, rule: &str) -> Option<Rule> {
     read(protocol, rule, true).ok()
 }
 
@@ -177,6 +179,10 @@ impl Parser<'_> {
         if name.is_empty() {
             return Err(self.unexpected("a matcher such as Host(`a`)"));
         }
+        // A text that is no matcher is not repeated: it may be anything that got here by mistake.
+        if !self.tolerant && !rest.trim_start().starts_with('(') {
+            return Err(self.unexpected("a matcher such as Host(`a`)"));
+        }
         let matcher = match Matcher::of(self.protocol, name) {
             Some(matcher) => matcher,
             None if self.tolerant => Matcher {
@@ -241,13 +247,23 @@ impl Parser<'_> {
         vec![Alternative::default()]
     }
 
+    /// The ways that have all requests of a matcher that cannot be expressed; without one, any request.
+    fn wider(&mut self, what: &str, ways: impl Iterator<Item = Alternative>) -> Vec<Alternative> {
+        let anything = self.anything(what);
+        let ways: Vec<Alternative> = ways.collect();
+        match ways.is_empty() {
+            true => anything,
+            false => ways,
+        }
+    }
+
     fn apply(
         &mut self,
         matcher: Matcher,
         values: &[String],
     ) -> Result<Vec<Alternative>, InvalidRule> {
         if let Some(empty) = values.iter().find(|value| value.is_empty())
-            && matcher.kind != Kind::Beyond
+            && !matches!(matcher.kind, Kind::Beyond | Kind::PathRegexp)
         {
             return Err(InvalidRule(format!(
                 "{}({empty:?}) has an empty value, as an unset variable leaves behind",
@@ -262,10 +278,21 @@ impl Parser<'_> {
                 Kind::Sni => all.push(Alternative::of_host(exact_host(matcher.name, value)?)),
                 Kind::HostRegexp => match regexp::hosts(value) {
                     Some(hosts) => all.extend(hosts.into_iter().map(Alternative::of_host)),
-                    None => all.extend(self.anything(&format!("the pattern of {}", matcher.name))),
+                    None => {
+                        let what = format!("the pattern of {}", matcher.name);
+                        let hosts = widen::hosts_of_pattern(value).into_iter();
+                        all.extend(self.wider(&what, hosts.map(Alternative::of_host)));
+                    }
                 },
                 Kind::Path | Kind::PathPrefix if value.contains(['{', '}']) => {
-                    all.extend(self.anything(&format!("the pattern of {}", matcher.name)));
+                    let what = format!("the pattern of {}", matcher.name);
+                    let begin = value.split(['{', '}']).next().unwrap_or_default();
+                    let path = widen::beginning(begin).into_iter();
+                    all.extend(self.wider(&what, path.map(Alternative::of_path)));
+                }
+                Kind::PathRegexp => {
+                    let path = widen::path_of_pattern(value).into_iter();
+                    all.extend(self.wider(matcher.name, path.map(Alternative::of_path)));
                 }
                 Kind::Path => all.push(Alternative::of_path(path(matcher.name, value, true)?)),
                 Kind::PathPrefix => {
@@ -346,6 +373,7 @@ enum Kind {
     HostRegexp,
     Path,
     PathPrefix,
+    PathRegexp,
     Sni,
 }
 
@@ -361,7 +389,7 @@ const HTTP: [(&str, Kind); 15] = [
     ("Method", Kind::Beyond),
     ("Path", Kind::Path),
     ("PathPrefix", Kind::PathPrefix),
-    ("PathRegexp", Kind::Beyond),
+    ("PathRegexp", Kind::PathRegexp),
     ("Query", Kind::Beyond),
     ("QueryRegexp", Kind::Beyond),
     ("Methods", Kind::Beyond),
@@ -524,6 +552,9 @@ mod tests {
                 &["h^/a/b"],
             ),
             ("PathPrefix(`/a`) && PathPrefix(`/ab`)", &["^/ab"]),
+            ("PathPrefix(`/a/`)", &["^/a/"]),
+            ("PathPrefix(`/a/`) && PathPrefix(`/a`)", &["^/a/"]),
+            ("PathPrefix(`/`)", &["/"]),
         ] {
             let found = parse(Protocol::Http, rule).unwrap();
             assert_eq!(ways(&found), expected, "{rule}");
@@ -581,10 +612,30 @@ mod tests {
             ("Query(`k`, ``)", &[""], "Query"),
             (
                 "HostRegexp(`^[a-z]+\\.example$`) && PathPrefix(`/x`)",
-                &["^/x"],
+                &["*.example^/x"],
                 "the pattern of HostRegexp",
             ),
-            ("Path(`/p/{id}`)", &[""], "the pattern of Path"),
+            ("Path(`/p/{id}`)", &["^/p/"], "the pattern of Path"),
+            ("PathPrefix(`/{id}`)", &[""], "the pattern of PathPrefix"),
+            (
+                "HostRegexp(`^k1[45]+\\.ex$`) && PathPrefix(`/admin`)",
+                &["*.ex^/admin"],
+                "the pattern of HostRegexp",
+            ),
+            (
+                "HostRegexp(`{sub:[a-z]+}.m2.ex`)",
+                &["*.m2.ex"],
+                "the pattern of HostRegexp",
+            ),
+            (
+                "HostRegexp(`^(.+\\.)?m21\\.ex$`)",
+                &["m21.ex", "*.m21.ex"],
+                "the pattern of HostRegexp",
+            ),
+            ("HostRegexp(`a`)", &[""], "the pattern of HostRegexp"),
+            ("PathRegexp(`^/m6(admin|secret)`)", &["^/m6"], "PathRegexp"),
+            ("PathRegexp(`/m6`)", &[""], "PathRegexp"),
+            ("!Host(`public.ex`) && PathPrefix(`/m25`)", &["^/m25"], "!"),
         ] {
             let found = parse(Protocol::Http, rule).unwrap();
             assert_eq!(ways(&found), expected, "{rule}");

@@ -2,9 +2,9 @@
 
 use lb_core::{Mode, Name, Weight};
 
-use super::{Naming, Protocol, keys::KEYS};
+use super::{Naming, Protocol, keys::KEYS, misspelt::restricts_service};
 use crate::{
-    Diagnostics, ServiceSpec,
+    Diagnostics, Options, ServiceSpec,
     keys::{Effect, find},
     labels::flag,
 };
@@ -12,16 +12,30 @@ use crate::{
 /// The weight of a server that names none: 1, as there.
 pub const DEFAULT_WEIGHT: u16 = 1;
 
-/// The weight that a server's key says, or what is expected there.
+/// The weight that a server's key says, with a note where another one is used than it says.
 ///
 /// # Errors
 /// What was expected.
-pub fn weight(text: &str) -> Result<Weight, &'static str> {
-    text.trim()
-        .parse::<u16>()
+pub fn weight(text: &str) -> Result<(Weight, Option<&'static str>), &'static str> {
+    let number = text.trim().parse::<i64>();
+    let number = number.map_err(|_| "expected a weight of 0 to 256")?;
+    let (nearest, note) = match number {
+        ..0 => (
+            0,
+            Some("expected a weight of 0 to 256, 0 is used: the server gets no traffic"),
+        ),
+        0..=256 => (number, None),
+        257.. => (
+            256,
+            Some(
+                "expected a weight of 0 to 256, 256 is used: the proportion to other servers is not kept",
+            ),
+        ),
+    };
+    let weight = u16::try_from(nearest)
         .ok()
-        .and_then(|number| Weight::new(number).ok())
-        .ok_or("expected a weight of 0 to 256")
+        .and_then(|n| Weight::new(n).ok());
+    Ok((weight.unwrap_or_default(), note))
 }
 
 /// The name of a service that a key refers to, in lower case; `None` where it is another provider's.
@@ -36,21 +50,49 @@ pub fn own_service(text: &str, providers: &[&str]) -> Option<String> {
     }
 }
 
-/// The service `name` out of its keys, in lower case.
-pub(super) fn read(
-    protocol: Protocol,
-    name: &str,
-    keys: &[(String, &str)],
-    naming: Naming<'_>,
-    diagnostics: &mut Diagnostics<'_>,
-) -> ServiceSpec {
+/// A service out of its keys.
+pub(super) struct Service {
+    pub(super) spec: ServiceSpec,
+    /// If `true`, a key may restrict who is served: no route of it may be served.
+    pub(super) restricted: bool,
+}
+
+/// The service of an object that names none.
+pub(super) fn unnamed(protocol: Protocol, name: &str) -> ServiceSpec {
     let mut spec = ServiceSpec::new(Name::from_text(name));
     spec.weight = Weight::new(DEFAULT_WEIGHT).unwrap_or_default();
     if protocol == Protocol::Tcp {
         spec.mode = Mode::Tcp;
     }
+    spec
+}
+
+/// The diagnostic of an unknown key of a service that may restrict who is served.
+#[must_use]
+pub fn restricted_service(key: &str) -> String {
+    format!(
+        "cannot be honoured: unknown key that may be meant to restrict who is served; no route of the service is served unless allow_unprotected has {key:?}"
+    )
+}
+
+/// The service `name` out of its keys, in lower case.
+pub(super) fn read(
+    options: &Options,
+    protocol: Protocol,
+    name: &str,
+    keys: &[(String, &str)],
+    naming: Naming<'_>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Service {
+    let mut spec = unnamed(protocol, name);
+    let mut restricted = false;
     let full = |key: &str| naming.full(protocol, "services", name, key);
     for (key, value) in keys {
+        if restricts_service(protocol, key) && !options.allow_unprotected.allows(&[key]) {
+            diagnostics.withhold(&full(key), restricted_service(key));
+            restricted = true;
+            continue;
+        }
         let Some(own) = key.strip_prefix("loadbalancer.") else {
             let message = "not honoured: unknown or unsupported kind of service";
             diagnostics.refuse_masked(&full(key), message);
@@ -66,7 +108,12 @@ pub(super) fn read(
                 }
             },
             "server.weight" => match weight(value) {
-                Ok(weight) => spec.weight = weight,
+                Ok((weight, note)) => {
+                    spec.weight = weight;
+                    if let Some(note) = note {
+                        diagnostics.warn(&full(key), value, note);
+                    }
+                }
                 Err(expected) => {
                     diagnostics.warn(&full(key), value, format!("{expected}, 1 is used"))
                 }
@@ -105,7 +152,7 @@ pub(super) fn read(
             }
         }
     }
-    spec
+    Service { spec, restricted }
 }
 
 fn port(text: &str) -> Option<u16> {

@@ -11,6 +11,9 @@ use crate::source::{Diagnostic, Record, RecordKey, Severity};
 /// What one file held when it was read: its bytes, or why they could not be read.
 pub(super) type Content = Result<Vec<u8>, String>;
 
+/// What all files held, by their names.
+pub(super) type Contents = BTreeMap<String, Content>;
+
 /// The files of a source, over all readings.
 #[derive(Debug, Default)]
 pub(super) struct Files {
@@ -34,7 +37,7 @@ struct Known {
     seen: Option<Print>,
     records: Option<Vec<Record>>,
     broken: Option<Broken>,
-    /// What of the last good records is left out.
+    /// What of the last good records is left out, while the file still says so.
     unservable: Vec<Broken>,
     /// Broken content that was seen once.
     suspect: Option<Print>,
@@ -45,7 +48,7 @@ type Print = (usize, u64);
 
 impl Files {
     /// Takes in what all files hold now. Only what is broken twice in the same way is broken.
-    pub(super) fn read(&mut self, contents: BTreeMap<String, Content>) -> Reading {
+    pub(super) fn read(&mut self, contents: Contents) -> Reading {
         let mut reading = Reading::default();
         self.known.retain(|file, known| {
             let stays = contents.contains_key(file);
@@ -75,6 +78,8 @@ impl Files {
                 }
                 Err(broken) if known.suspect == Some(print) => {
                     known.broken = Some(broken);
+                    // Its lines are those of a text that is no longer there.
+                    known.unservable.clear();
                     known.suspect = None;
                     known.seen = Some(print);
                     reading.newly_broken = true;

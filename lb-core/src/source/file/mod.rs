@@ -6,6 +6,7 @@ mod parse;
 mod read;
 mod schema;
 mod source;
+mod told;
 
 pub use source::FileSource;
 

@@ -4,7 +4,10 @@ use serde::Deserialize;
 use serde_path_to_error::{Deserializer, Path, Segment, Track};
 
 use super::schema::Document;
-use crate::source::{Diagnostic, Record, Severity};
+use crate::{
+    credentials::without_quoted,
+    source::{Diagnostic, Record, Severity},
+};
 
 /// The longest value that is shown of a file that is wrong.
 const SHOWN: usize = 80;
@@ -63,8 +66,13 @@ impl Broken {
         if !of_services {
             self.field = self.field.filter(|field| field == "services");
             self.value = None;
-            self.message = without_values(&self.message);
+            self.message = without_quoted(&self.message);
         }
+        // What an unknown field or a whole table has in it may be anything.
+        let is_unknown = self.message.starts_with("unknown field");
+        self.value = self
+            .value
+            .filter(|value| !is_unknown && !value.starts_with(['{', '[']));
         self
     }
 
@@ -215,30 +223,6 @@ fn yaml(text: &str) -> Result<Document, Broken> {
     })
 }
 
-/// A parser's message without the values that it found. What it expected stays.
-fn without_values(message: &str) -> String {
-    let (found, expected) = match message.find(", expected") {
-        Some(at) => message.split_at(at),
-        None => (message, ""),
-    };
-    let shown = found.starts_with("missing field");
-    let mut safe = String::new();
-    let mut rest = found;
-    while let Some(at) = rest.find(['"', '`', '\'']).filter(|_| !shown) {
-        let (before, quoted) = rest.split_at(at);
-        safe.push_str(before.trim_end());
-        // An opening quote without its other end hides the rest.
-        let quote = quoted.chars().next().unwrap_or('"');
-        rest = quoted
-            .get(1..)
-            .and_then(|inside| inside.rsplit_once(quote))
-            .map_or("", |(_, after)| after);
-    }
-    safe.push_str(rest);
-    safe.push_str(expected);
-    safe
-}
-
 fn field(path: &Path) -> Option<String> {
     let known = path
         .iter()
@@ -287,7 +271,7 @@ mod tests {
     const TOML: &str = r#"
         [services.web]
         endpoints = ["10.0.0.7:80", { id = "b", address = "[fd00::1]:81", weight = 7, state = "draining", check_port = 9 }]
-        routes = ["shop.example/api", "*.shop.example", "/x", "a=/only"]
+        routes = ["shop.example/api", "*.shop.example", "*/x", "a=/only"]
         [services.db]
         mode = "tcp"
         [[services.db.routes]]
@@ -301,7 +285,7 @@ services:
     endpoints:
       - 10.0.0.7:80
       - {id: b, address: "[fd00::1]:81", weight: 7, state: draining, check_port: 9}
-    routes: [shop.example/api, "*.shop.example", /x, a=/only]
+    routes: [shop.example/api, "*.shop.example", "*/x", a=/only]
   db:
     mode: tcp
     routes:
@@ -312,7 +296,7 @@ services:
     const JSON: &str = r#"{"services": {
         "web": {"endpoints": ["10.0.0.7:80",
             {"id": "b", "address": "[fd00::1]:81", "weight": 7, "state": "draining", "check_port": 9}],
-            "routes": ["shop.example/api", "*.shop.example", "/x", "a=/only"]},
+            "routes": ["shop.example/api", "*.shop.example", "*/x", "a=/only"]},
         "db": {"mode": "tcp", "routes": [{"host": "db.example", "priority": 3}]}}}"#;
 
     #[test]
@@ -393,7 +377,7 @@ services:
             (
                 "a.toml",
                 "[services.web]\nendpoint = []",
-                "d/a.toml:2:1: services.web.endpoint = \"endpoint\": unknown field `endpoint`, expected one of `mode`, `exclusive`, `on_down`, `endpoints`, `routes`",
+                "d/a.toml:2:1: services.web.endpoint: unknown field `endpoint`, expected one of `mode`, `exclusive`, `on_down`, `endpoints`, `routes`",
             ),
             (
                 "a.toml",
@@ -404,6 +388,27 @@ services:
                 "a.yml",
                 "services:\n  web:\n    routes: [\"a b/x\"]",
                 "d/a.yml:3:14: services.web.routes[0] = \"a b/x",
+            ),
+            // S3: a host that is not set, or an unset variable, is never every host.
+            (
+                "a.json",
+                r#"{"services": {"web": {"routes": [{"path": "/x"}]}}}"#,
+                "services.web.routes[0]: host is not set, expected a host name such as shop.example, *.example, or * for every host",
+            ),
+            (
+                "a.toml",
+                "[[services.web.routes]]\nhost = \"\"",
+                "services.web.routes[0].host",
+            ),
+            (
+                "a.yaml",
+                "services:\n  web:\n    routes: [{host: , path: /x}]",
+                "host is not set",
+            ),
+            (
+                "a.yaml",
+                "services:\n  web:\n    routes: [/x]",
+                "expected a host first",
             ),
             (
                 "a.yml",
@@ -453,6 +458,13 @@ services:
             ("a.json", "{\"password\": \"hunter2\"}"),
             ("a.json", "{\"services\": \"hunter2\"}"),
             ("a.json", "hunter2"),
+            (
+                "a.json",
+                "{\"services\": {\"web\": {\"password\": \"hunter2\"}}}",
+            ),
+            ("a.yaml", "services: {web: {token: hunter2}}"),
+            ("a.toml", "[services.web]\nauth = \"hunter2\""),
+            ("a.yaml", "services: {web: {endpoints: {token: hunter2}}}"),
             ("a.yaml", "-----BEGIN hunter2-----\nhunter2: hunter2"),
         ] {
             let broken = parse(file, text.as_bytes()).unwrap_err();

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_folder_only_files_of_ours_are_read_and_none_beyond_its_bound() {
+    fn case_h11_of_a_folder_only_files_of_ours_are_read_and_none_beyond_its_bound() {
         let folder = tempfile::tempdir().unwrap();
         for name in [
             "b.toml",

@@ -15,7 +15,7 @@ use serde::{
 use crate::{
     model::{
         Endpoint, EndpointState, Mode, Name, OnDown, PathMatch, Route, RouteHost, ServiceOptions,
-        Weight,
+        Weight, parse_route,
     },
     source::{Record, RecordKey},
 };
@@ -67,10 +67,19 @@ struct EndpointEntry {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "RouteFields")]
 struct RouteEntry {
-    #[serde(default)]
     host: RouteHost,
+    path: PathMatch,
+    priority: i32,
+    strip_prefix: bool,
+    redirect_https: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteFields {
+    host: Option<RouteHost>,
     #[serde(default)]
     path: PathMatch,
     #[serde(default)]
@@ -176,16 +185,32 @@ impl FromShort for EndpointEntry {
     }
 }
 
+impl TryFrom<RouteFields> for RouteEntry {
+    type Error = &'static str;
+
+    fn try_from(fields: RouteFields) -> Result<Self, Self::Error> {
+        // Nothing is published on every host because a host was forgotten.
+        let host = fields.host.ok_or(
+            "host is not set, expected a host name such as shop.example, *.example, or * for every host",
+        )?;
+        Ok(Self {
+            host,
+            path: fields.path,
+            priority: fields.priority,
+            strip_prefix: fields.strip_prefix,
+            redirect_https: fields.redirect_https,
+        })
+    }
+}
+
 impl FromShort for RouteEntry {
     const EXPECTED: &'static str = "a route such as shop.example/api, or a table with `host`, `path`, `priority`, `strip_prefix`, `redirect_https`";
 
     fn from_short(text: &str) -> Result<Self, String> {
-        let border = text.find(['/', '=']).unwrap_or(text.len());
-        let (host, path) = text.split_at(border);
-        let path = if path.is_empty() { "/" } else { path };
+        let (host, path) = parse_route(text).map_err(|error| error.to_string())?;
         Ok(Self {
-            host: host.parse().map_err(|error| format!("{error}"))?,
-            path: path.parse().map_err(|error| format!("{error}"))?,
+            host,
+            path,
             priority: 0,
             strip_prefix: false,
             redirect_https: false,

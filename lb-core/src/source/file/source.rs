@@ -9,9 +9,10 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    files::{Files, Reading},
+    files::{Contents, Files, Reading},
     notice::{Notice, Noticed},
     read::{Bounds, Found, parent, read},
+    told::Told,
 };
 use crate::{
     files::{Job, Links},
@@ -24,6 +25,9 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// How long one reading may take.
 const HANGS: Duration = Duration::from_secs(30);
+
+/// How long it may take to understand what was read.
+const PARSES: Duration = Duration::from_secs(300);
 
 /// After how long a file that seems broken is read again before it is believed to be.
 const SECOND_LOOK: Duration = Duration::from_millis(250);
@@ -48,7 +52,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(250);
 /// - Renaming a file into place, writing in place and swapping a link are seen at once where the system tells of
 ///   them, and by looking now and then where it does not.
 /// - A broken file changes nothing: its last good records stay, and a diagnostic says file, line, column, field and
-///   value. A file that is there no longer leaves the source stale with everything it said; one of a folder is
+///   value. The next reading of the file replaces it. A file that is there no longer leaves the source stale with everything it said; one of a folder is
 ///   gone with its records, within what the guard lets through.
 ///
 /// ```
@@ -65,6 +69,9 @@ pub struct FileSource {
     bounds: Bounds,
     looking: Job<io::Result<Found>>,
     files: Files,
+    /// Has the files while what was read is being understood.
+    parsing: Job<(Files, Reading)>,
+    told: Told,
     revision: u64,
     /// The last look found nothing there.
     missing: bool,
@@ -85,6 +92,8 @@ impl FileSource {
             },
             looking: Job::default(),
             files: Files::default(),
+            parsing: Job::default(),
+            told: Told::default(),
             revision: 0,
             missing: false,
         }
@@ -145,6 +154,36 @@ impl FileSource {
         }
     }
 
+    /// Takes in what all files hold. Many megabytes take long, so it is done beside this task, which is alive meanwhile.
+    async fn take_in(&mut self, contents: Contents, sink: &Sink) -> Result<Reading, SourceError> {
+        let mut files = std::mem::take(&mut self.files);
+        self.parsing.begin(move || {
+            let reading = files.read(contents);
+            (files, reading)
+        });
+        self.parsed(sink).await
+    }
+
+    async fn parsed(&mut self, sink: &Sink) -> Result<Reading, SourceError> {
+        let at = self.cursor();
+        let parsed = async {
+            loop {
+                if let Some(parsed) = self.parsing.result(self.poll).await {
+                    return parsed.map_err(|error| unreadable(&self.path, error));
+                }
+                sink.send(Update::Progress { at: at.clone() }).await?;
+            }
+        };
+        match tokio::time::timeout(PARSES, parsed).await {
+            Ok(parsed) => {
+                let (files, reading) = parsed?;
+                self.files = files;
+                Ok(reading)
+            }
+            Err(_) => Err(unreadable(&self.path, io::ErrorKind::TimedOut.into())),
+        }
+    }
+
     fn cursor(&self) -> Cursor {
         Cursor::new("file", self.revision)
     }
@@ -157,8 +196,9 @@ impl FileSource {
             at: self.cursor(),
             records,
         };
-        let diagnostics = diagnostics.into_iter().map(Update::Diagnostic);
-        diagnostics.chain([reset]).collect()
+        let mut updates = self.told.replace(diagnostics);
+        updates.push(reset);
+        updates
     }
 
     /// What a reading leads to.
@@ -168,13 +208,12 @@ impl FileSource {
             *opened = true;
             return self.everything(prefix);
         }
-        let progress = Update::Progress { at: self.cursor() };
-        if reading.newly_broken {
-            let (_, diagnostics) = self.files.tell(prefix);
-            let diagnostics = diagnostics.into_iter().map(Update::Diagnostic);
-            return diagnostics.chain([progress]).collect();
+        let mut updates = Vec::new();
+        if reading.newly_broken || reading.changed {
+            updates = self.told.replace(self.files.tell(prefix).1);
         }
-        vec![progress]
+        updates.push(Update::Progress { at: self.cursor() });
+        updates
     }
 }
 
@@ -190,6 +229,10 @@ impl Source for FileSource {
     async fn watch(&mut self, _resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError> {
         let mut notice = Notice::new();
         let mut opened = false;
+        if self.parsing.is_running() {
+            // What an attempt that was given up has begun has the files.
+            self.parsed(sink).await?;
+        }
         // Where the file was missing already, this attempt first waits for it, so that it is seen when it comes.
         let mut patience = if self.missing { 2 } else { 0 };
         notice.aim([parent(&self.path)].into());
@@ -211,7 +254,7 @@ impl Source for FileSource {
             if notice.aim(found.folders) {
                 continue;
             }
-            let reading = self.files.read(found.contents);
+            let reading = self.take_in(found.contents, sink).await?;
             for update in self.updates(&reading, &mut opened, &found.prefix) {
                 sink.send(update).await?;
             }

@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lb_core::{Diagnostic, Severity};
-
-use super::super::{
-    fact::Complaint,
-    protection::{may_hold_secret, without_credentials},
-    rules::Subject,
+use lb_core::{
+    Diagnostic, Severity,
+    credentials::{hidden, hidden_in_value, is_secret},
 };
+
+use super::super::{fact::Complaint, protection::is_place, rules::Subject};
 
 /// The most keys whose diagnostics are told.
 const MAX_KEYS: usize = 1024;
@@ -142,16 +141,20 @@ impl Trouble {
 fn diagnostic(key: &[u8], value: Option<&[u8]>, complaint: Complaint) -> Diagnostic {
     let value = match complaint.found {
         Some(found) => Some(found),
-        // The whole value: what was wrong in it may not be all that is in it.
-        None => value.map(shown).filter(|value| !may_hold_secret(value)),
+        // The whole value: what is no address, host or path may be anything that got here by mistake.
+        None => value.map(shown).filter(|value| is_place(value)),
     };
+    let mut names = String::from_utf8_lossy(key).into_owned();
+    names.extend(complaint.field.as_deref());
+    let found = value.as_deref().unwrap_or_default();
+    let hides = complaint.secret || is_secret(&names) || is_secret(found);
     Diagnostic {
         object: shown_key(key),
         field: complaint.field,
         value: value
-            .filter(|_| !complaint.secret)
-            .map(|value| without_credentials(&value)),
-        message: complaint.message,
+            .filter(|_| !hides)
+            .map(|value| hidden_in_value(&value).into_owned()),
+        message: hidden(&complaint.message).into_owned(),
         severity: complaint.severity,
     }
 }

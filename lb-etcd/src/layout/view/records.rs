@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use lb_core::{
-    Endpoint, EndpointState, Name, PathMatch, Record, RecordKey, Route, RouteHost, Weight,
+    Endpoint, EndpointState, Mode, Name, PathMatch, Record, RecordKey, Route, RouteHost, Weight,
     model::withheld,
 };
-use lb_schemes::traefik::DEFAULT_WEIGHT;
+use lb_schemes::traefik::{DEFAULT_WEIGHT, rank};
 
 use super::{
     super::{
@@ -29,7 +29,15 @@ impl View {
                 if entity.keys.is_empty() {
                     return Made::default();
                 }
-                self.endpoint_record(service, id)
+                let made = self.endpoint_record(service, id);
+                if made.is_ok() && self.lacks_leader(service, id) {
+                    let message = "no key names a leader of the service, so the endpoint is down";
+                    return Made {
+                        wrong: vec![Complaint::value(message).tolerated()],
+                        ..made.map_or_else(Made::incomplete, Made::record)
+                    };
+                }
+                made
             }
             Subject::Middleware { .. } => return Made::default(),
             Subject::Route { id } => {
@@ -84,6 +92,7 @@ impl View {
                 | Fact::RouteEdits { .. }
                 | Fact::RouteHost(_)
                 | Fact::RouteMatches(_)
+                | Fact::RouteMayMatch(_)
                 | Fact::RoutePath(_)
                 | Fact::RoutePriority(_)
                 | Fact::RouteService(_)
@@ -95,7 +104,13 @@ impl View {
         }
         if unusable {
             return Err(Complaint::value(
-                "the endpoint is left out, as it cannot be reached as it is meant",
+                "the endpoint is left out, as what its keys ask for cannot be done",
+            ));
+        }
+        let mode = mode.or_else(|| self.mode_of(service)).unwrap_or_default();
+        if mode == Mode::Tcp && self.is_barred(service) {
+            return Err(Complaint::value(
+                "the endpoint is left out: its service is restricted, and a listener of TCP may lead to it without a route",
             ));
         }
         let address = match (address, ip, port.or(default_port)) {
@@ -110,7 +125,7 @@ impl View {
         };
         let address = usable(address)?;
         let mut state = state.unwrap_or(EndpointState::Ready);
-        if elected && !self.leads(view, id) {
+        if elected && self.leader_of(view) != Some(id) {
             state = EndpointState::Down;
         }
         let default_weight = Weight::new(DEFAULT_WEIGHT).ok().filter(|_| tree_server);
@@ -130,7 +145,7 @@ impl View {
             .map(|wish| wish.route(service, self.is_barred(service)))
             .collect();
         let record = Record::new(key, endpoint)
-            .with_mode(mode.or_else(|| self.mode_of(service)).unwrap_or_default())
+            .with_mode(mode)
             .with_options(options.unwrap_or_default());
         Ok(if routes.is_empty() {
             record
@@ -139,19 +154,20 @@ impl View {
         })
     }
 
-    /// Returns `true` if the leader of the service is this endpoint, or, without a leader, if there is no other.
-    fn leads(&self, view: &ServiceView, id: &Name) -> bool {
-        let leader = self.facts_of(&view.own).find_map(|fact| match fact {
+    /// Returns the endpoint that leads the service. Without a key that names one, none does: its lock may have expired.
+    fn leader_of<'v>(&'v self, view: &'v ServiceView) -> Option<&'v Name> {
+        self.facts_of(&view.own).find_map(|fact| match fact {
             Fact::Leader(leader) => Some(leader),
             _ => None,
-        });
-        match leader {
-            Some(leader) => leader == id,
-            None => view
-                .endpoints
-                .iter()
-                .all(|(other, entity)| other == id || entity.keys.is_empty()),
-        }
+        })
+    }
+
+    /// Returns `true` if the endpoint serves only while it leads, and no key names a leader.
+    fn lacks_leader(&self, service: &Name, id: &Name) -> bool {
+        self.services.get(service).is_some_and(|view| {
+            let entity = view.endpoints.get(id);
+            self.leader_of(view).is_none() && entity.is_some_and(|entity| self.is_elected(entity))
+        })
     }
 
     fn service_record(&self, service: &Name) -> Result<Record, Complaint> {
@@ -169,7 +185,7 @@ impl View {
             .flat_map(|wishes| wishes.iter())
             .map(|wish| wish.route(service, self.is_barred(service)))
             .collect();
-        let key = RecordKey::new(service.clone(), Name::from_text("service:"));
+        let key = RecordKey::new(self.tree_name(service), Name::from_text("service:"));
         let options = self.facts_of(&view.own).find_map(|fact| match fact {
             Fact::Options(options) => Some(*options),
             _ => None,
@@ -189,7 +205,13 @@ impl View {
             return Made::default();
         };
         let has = |wanted: &Fact| self.facts_of(entity).any(|fact| fact == wanted);
-        if !has(&Fact::RuleUnusable) {
+        let may_match = self.facts_of(entity).find_map(|fact| match fact {
+            Fact::RouteMayMatch(matches) => Some(matches),
+            _ => None,
+        });
+        // What is restricted is more than the route is for.
+        let beyond_route = may_match.is_some() && has(&Fact::Withheld);
+        if !has(&Fact::RuleUnusable) && !beyond_route {
             return self
                 .route_record(id)
                 .map_or_else(Made::incomplete, Made::record);
@@ -200,17 +222,58 @@ impl View {
             Fact::RouteService(service) => Some(service.clone()),
             _ => None,
         });
-        let bars = service.filter(|_| has(&Fact::Withheld));
-        let wrong = bars.iter().map(|service| {
-            Complaint::value(format!(
-                "the route is restricted, and its rule cannot be used: all requests of the service {service} are answered with 503"
-            ))
+        if !has(&Fact::Withheld) {
+            return Made::default();
+        }
+        let matches = match may_match {
+            Some(matches) => Some(matches).filter(|matches| !matches.is_empty()),
+            None => self.facts_of(entity).find_map(|fact| match fact {
+                Fact::RouteMatches(matches) => Some(matches),
+                _ => None,
+            }),
+        };
+        let beyond = match matches {
+            Some(_) => "all that the rule may match is answered with 503 (TCP: closed)",
+            None => {
+                "what else it may match is not known, so requests that routes of other services take are served, though it may match them"
+            }
+        };
+        // All of it is withheld before what is narrower: nothing else of the service has to be.
+        let barred = service
+            .clone()
+            .filter(|_| !beyond_route || matches.is_none());
+        let own = barred.iter().map(|service| {
+            format!("all requests of the service {service} are answered with 503 (TCP: closed); ")
         });
+        let wrong = Complaint::value(format!(
+            "the route is restricted, and its rule cannot be used as it is: {}{beyond}",
+            own.collect::<String>()
+        ));
         Made {
-            wrong: wrong.collect(),
-            bars,
+            record: matches.map(|matches| self.cover(id, service.as_ref(), matches)),
+            wrong: vec![wrong.withheld()],
+            bars: barred,
             ..Made::default()
         }
+    }
+
+    /// The record of a restricted route whose rule cannot be used: all that it may match is withheld, before what is
+    /// narrower.
+    fn cover(
+        &self,
+        id: &Name,
+        service: Option<&Name>,
+        matches: &[(RouteHost, PathMatch)],
+    ) -> Record {
+        let service = service.unwrap_or(id).clone();
+        let mode = self.mode_of(&service).unwrap_or_default();
+        let routes = matches.iter().map(|(host, path)| {
+            Route::new(host.clone(), path.clone(), withheld()).with_priority(i32::MAX)
+        });
+        let key = RecordKey::new(service, Name::from_text(&format!("route:{id}")));
+        Record::declare(key)
+            .with_mode(mode)
+            .with_routes(routes.collect::<Vec<_>>())
     }
 
     fn route_record(&self, id: &Name) -> Result<Record, Complaint> {
@@ -247,6 +310,7 @@ impl View {
                 | Fact::Options(_)
                 | Fact::Port(_)
                 | Fact::Router(_)
+                | Fact::RouteMayMatch(_)
                 | Fact::Routes(_)
                 | Fact::RuleUnusable
                 | Fact::State(_)
@@ -256,14 +320,22 @@ impl View {
                 | Fact::Weight(_) => {}
             }
         }
-        let service = service.ok_or_else(incomplete)?;
-        let priority = priority.or(default_priority).unwrap_or_default();
+        // A route that is withheld needs no service: it leads to none.
+        let unnamed = withheld.then(|| id.clone());
+        let service = service.or(unnamed.as_ref()).ok_or_else(incomplete)?;
+        // The number of a rule counts among rules only.
+        let rank = default_priority.map(|length| rank(priority.unwrap_or(length)));
+        let priority = match rank {
+            Some(_) => 0,
+            None => priority.unwrap_or_default(),
+        };
         let (strip_prefix, redirect_https) = edits;
         let wish = |host: &RouteHost, path: &PathMatch| {
             let wish = RouteWish {
                 host: host.clone(),
                 path: path.clone(),
                 priority,
+                rank: rank.clone(),
                 strip_prefix,
                 redirect_https,
                 withheld,
@@ -276,12 +348,13 @@ impl View {
                 .iter()
                 .map(|(host, path)| wish(host, path))
                 .collect(),
-            None if host.is_none() && host_expected => {
+            None if host.is_none() && path.is_none() && !host_expected => return Err(incomplete()),
+            // It is not for every host because its host is not there yet.
+            None if host.is_none() && !withheld => {
                 return Err(Complaint::value(
                     "the route has no host yet, expected one, or * for every host",
                 ));
             }
-            None if host.is_none() && path.is_none() => return Err(incomplete()),
             None => vec![wish(
                 host.unwrap_or(&RouteHost::Any),
                 path.unwrap_or(&every_path),
@@ -302,7 +375,9 @@ impl RouteWish {
         } else {
             service.clone()
         };
-        Route::new(self.host.clone(), self.path.clone(), service)
+        let mut route = Route::new(self.host.clone(), self.path.clone(), service);
+        route.rank.clone_from(&self.rank);
+        route
             .with_priority(self.priority)
             .with_strip_prefix(self.strip_prefix && !withholds)
             .with_redirect_https(self.redirect_https && !withholds)

@@ -12,7 +12,7 @@ use super::{
     super::{
         fact::{Complaint, Fact},
         rules::Subject,
-        traefik::{RouterName, TCP, Tree, TreeKey, tree_service},
+        traefik::{RouterName, TCP, Tree, TreeKey, UNKNOWN_ROUTER, tree_service},
     },
     Entity, Made, ServiceView, View,
 };
@@ -48,14 +48,24 @@ impl View {
             let mut values = keys.iter().filter(|(key, _)| key == wanted);
             values.any(|(_, value)| !value.is_empty())
         };
-        if !has("rule") || !has("service") {
-            // Keys come one by one.
-            let message = "the route is not complete yet, expected its rule and its service";
+        if keys.iter().all(|(key, _)| key.starts_with('@')) {
             return Made {
-                wrong: vec![Complaint::value(message).tolerated()],
-                object,
+                wrong: vec![Complaint::value(UNKNOWN_ROUTER).secret()],
                 ..Made::default()
             };
+        }
+        let is_named = has("service");
+        let incomplete = || {
+            // Keys come one by one.
+            let message = "the route is not complete yet, expected its rule and its service";
+            Made {
+                wrong: vec![Complaint::value(message).tolerated()],
+                object: object.clone(),
+                ..Made::default()
+            }
+        };
+        if !has("rule") {
+            return incomplete();
         }
         let mut diagnostics = Diagnostics::new("");
         let router = RouterKeys {
@@ -70,8 +80,16 @@ impl View {
             &self.middlewares_of(tree, &keys),
             &mut diagnostics,
         );
-        let service = router.service.as_deref();
-        let service = service.map(|service| tree_service(name.protocol, service));
+        // One that is withheld needs no service: it leads to none.
+        let withholds = matches!(
+            router.outcome,
+            Outcome::Withheld(_) | Outcome::WithheldService(_)
+        );
+        if !is_named && !withholds {
+            return incomplete();
+        }
+        let service = router.service.as_deref().unwrap_or(&name.name);
+        let service = Some(tree_service(name.protocol, service));
         let service = service.filter(|_| router.outcome != Outcome::LeftOut);
         let wrong = diagnostics.into_inner().into_iter().map(|found| Complaint {
             field: found.field,
@@ -86,7 +104,8 @@ impl View {
                 .and_then(|service| self.router_record(id, service, name.protocol, &router)),
             wrong: wrong.collect(),
             object,
-            bars: service.filter(|_| matches!(router.outcome, Outcome::WithheldService(_))),
+            bars: service
+                .filter(|_| is_named && matches!(router.outcome, Outcome::WithheldService(_))),
         }
     }
 

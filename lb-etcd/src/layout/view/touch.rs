@@ -148,7 +148,7 @@ impl View {
         touched.extend(more);
     }
 
-    fn is_elected(&self, entity: &Entity) -> bool {
+    pub(super) fn is_elected(&self, entity: &Entity) -> bool {
         self.facts_of(entity).any(|fact| *fact == Fact::Elected)
     }
 }

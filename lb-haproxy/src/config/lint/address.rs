@@ -1,6 +1,6 @@
 //! The spellings of an address, of a socket or of a server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Where an address leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(super) enum Place<'a> {
     Inherited,
     /// The path of a Unix socket.
     Path(&'a str),
+    /// What an environment variable says. HAProxy looks it up in addresses also outside of quotes.
+    Variable,
 }
 
 /// The words before `@` that name a family of IP addresses.
@@ -31,27 +33,67 @@ impl<'a> Place<'a> {
             Some(("unix" | "uxst" | "uxdg", path)) => Self::Path(path),
             Some(("abns" | "abnsz", _)) => Self::Abstract,
             Some(("fd" | "sockpair" | "rev" | "rhttp", _)) => Self::Inherited,
-            Some((family, rest)) if IP.contains(&family) => Self::Host(host(rest)),
+            Some((family, rest)) if IP.contains(&family) => Self::host(rest),
             _ if plain.starts_with('/') => Self::Path(plain),
-            _ => Self::Host(host(plain)),
+            _ => Self::host(plain),
         }
     }
 
-    /// Returns `true` if only this machine reaches it.
-    pub(super) fn is_local(self) -> bool {
-        match self {
-            Self::Host(host) => host
-                .parse::<IpAddr>()
-                .map_or(host == "localhost", |ip| ip.is_loopback()),
-            Self::Abstract | Self::Inherited | Self::Path(_) => true,
+    fn host(address: &'a str) -> Self {
+        match host(address) {
+            host if host.contains('$') => Self::Variable,
+            host => Self::Host(host),
         }
     }
+
+    /// Returns `true` if only this machine reaches it, or what reaches it cannot be read here.
+    pub(super) fn is_local(self) -> bool {
+        match self {
+            Self::Host(host) => ip(host).map_or(host == "localhost", |ip| ip.is_loopback()),
+            Self::Abstract | Self::Inherited | Self::Path(_) | Self::Variable => true,
+        }
+    }
+}
+
+/// An IP address in one of the spellings that HAProxy takes: `127.1` is one, as for `inet_aton`.
+pub(super) fn ip(text: &str) -> Option<IpAddr> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Some(ip.to_canonical()),
+        Err(_) => short(text).map(IpAddr::V4),
+    }
+}
+
+/// Up to four numbers, decimal, octal or hexadecimal, of which the last one fills what is left.
+fn short(text: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    if first.len() > 3 || first.iter().any(|part| *part > 255) {
+        return None;
+    }
+    let room = 32 - 8 * u32::try_from(first.len()).ok()?;
+    if room < 32 && last.checked_shr(room)? != 0 {
+        return None;
+    }
+    let high = first.iter().zip([24, 16, 8]);
+    let high: u32 = high.map(|(part, shift)| part << shift).sum();
+    Some(Ipv4Addr::from_bits(high | last))
+}
+
+fn number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    let plain = digits.chars().all(|c| c.is_ascii_alphanumeric());
+    plain.then(|| u32::from_str_radix(digits, radix).ok())?
 }
 
 /// Takes the port off, or a range of ports.
 fn host(address: &str) -> &str {
     let host = match address.rsplit_once(':') {
         Some((host, port)) if port.chars().all(|c| c.is_ascii_digit() || "+-".contains(c)) => host,
+        Some((host, port)) if port.starts_with("${") && port.ends_with('}') => host,
         _ => address,
     };
     host.trim_start_matches('[').trim_end_matches(']')
@@ -95,6 +137,28 @@ mod tests {
             ("*:9999", Place::Host("*"), false),
             ("ipv4@*:9999-9999", Place::Host("*"), false),
             ("10.0.0.1:9999", Place::Host("10.0.0.1"), false),
+            ("127.1:9999", Place::Host("127.1"), true),
+            ("0x7f.1:9999", Place::Host("0x7f.1"), true),
+            ("0177.0.1:9999", Place::Host("0177.0.1"), true),
+            ("2130706433:9999", Place::Host("2130706433"), true),
+            ("10.1:9999", Place::Host("10.1"), false),
+            ("127.16777216:9999", Place::Host("127.16777216"), false),
+            ("127.0.0.0.1:9999", Place::Host("127.0.0.0.1"), false),
+            (
+                "[::ffff:127.0.0.1]:9999",
+                Place::Host("::ffff:127.0.0.1"),
+                true,
+            ),
+            (
+                "[::ffff:10.0.0.1]:9999",
+                Place::Host("::ffff:10.0.0.1"),
+                false,
+            ),
+            ("127.0.0.1:${PORT}", Place::Host("127.0.0.1"), true),
+            ("0.0.0.0:${PORT}", Place::Host("0.0.0.0"), false),
+            ("${SOCKET}", Place::Variable, true),
+            ("${HOST}:9999", Place::Variable, true),
+            ("ipv4@${HOST}:${PORT}", Place::Variable, true),
         ] {
             let place = Place::of(address);
             assert_eq!(place, expected, "{address}");

@@ -108,9 +108,13 @@ pub enum Code {
     NoSocket,
     /// More open files are needed than there may be.
     OpenFiles,
+    /// Lines of a frontend that look routes up by paths as they were sent only.
+    PathReadings,
     /// Lines of a frontend that look routes up, and know nothing of their options.
     RouteLines,
-    /// Slots that serve before they are filled.
+    /// Slots that get no traffic while other servers serve.
+    SlotBackup,
+    /// Slots, or servers named like them, that serve before lb fills them.
     SlotEnabled,
     /// Servers that would be slots if they were named like them.
     SlotPrefix,
@@ -126,12 +130,16 @@ pub enum Code {
     SocketLevel,
     /// An admin socket that every user of the machine may use.
     SocketMode,
+    /// Connections to servers that may take long.
+    SlowConnect,
     /// A reload forgets all endpoints.
     StateNotKept,
     /// An algorithm that takes no weights at run time.
     StaticBalance,
     /// Stick table entries name slots, not endpoints.
     StickTableOfSlot,
+    /// What leads to no backend goes to a default one.
+    UnavailableMissing,
 }
 
 impl fmt::Display for Code {
@@ -158,7 +166,9 @@ impl fmt::Display for Code {
             Self::NoSlots => "no-slots",
             Self::NoSocket => "no-socket",
             Self::OpenFiles => "open-files",
+            Self::PathReadings => "path-readings",
             Self::RouteLines => "route-lines",
+            Self::SlotBackup => "slot-backup",
             Self::SlotEnabled => "slot-enabled",
             Self::SlotPrefix => "slot-prefix",
             Self::SlotTracks => "slot-tracks",
@@ -167,9 +177,11 @@ impl fmt::Display for Code {
             Self::SocketAddress => "socket-address",
             Self::SocketLevel => "socket-level",
             Self::SocketMode => "socket-mode",
+            Self::SlowConnect => "slow-connect",
             Self::StateNotKept => "state-not-kept",
             Self::StaticBalance => "static-balance",
             Self::StickTableOfSlot => "stick-table-of-slot",
+            Self::UnavailableMissing => "unavailable-missing",
         })
     }
 }

@@ -18,6 +18,8 @@ pub(super) fn check(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
             if !server.has_slot_name(policy) {
                 misnamed(server, rules);
             }
+        } else if server.has_slot_name(policy) {
+            named_like_a_slot(server, rules);
         } else if filled {
             fixed(server, rules);
         } else if !server.template
@@ -57,6 +59,28 @@ fn misnamed(server: &ServerLine<'_>, rules: &mut Rules<'_>) {
             ),
             false => format!("slot_prefix = \"{prefix}\" in the target's policy, or {known}N as its name"),
         },
+    );
+}
+
+/// Servers that are written as something else and named like slots: by their name lb takes them for slots.
+fn named_like_a_slot(server: &ServerLine<'_>, rules: &mut Rules<'_>) {
+    let name = match server.template {
+        true => format!("the servers of template {} are", server.name),
+        false => format!("server {} is", server.name),
+    };
+    let other = match server.is_resolved() {
+        true => "filled by DNS",
+        false => "not `disabled`",
+    };
+    rules.warning(
+        server.line.at,
+        Code::SlotEnabled,
+        Guarantee::Changes,
+        format!(
+            "{name} named like a slot, and {other}: in a backend that lb fills, lb takes it for a slot, puts it into \
+             maintenance while no source reports its address, and gives it the address of an endpoint"
+        ),
+        "another name, if lb is not to change it; or write it as a slot: `disabled`, without `resolvers`",
     );
 }
 

@@ -32,6 +32,12 @@ pub(crate) use restore::forgets;
 use document::Document;
 use rules::Rules;
 
+/// The files of the maps in which these files look routes up, as `lb-agent config` writes such lines.
+#[must_use]
+pub fn route_map_files(files: &[ConfigFile<'_>]) -> Vec<String> {
+    names::route_files(&Document::parse(files))
+}
+
 /// Everything found in these files, read as several `-f` are: in their order, as one configuration.
 ///
 /// ```

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    document::{At, Document, Kind},
+    document::{At, Document, Kind, Line},
     finding::{Code, Guarantee},
     proxy::Proxy,
     rules::Rules,
@@ -93,6 +93,29 @@ pub(super) fn map_files(document: &Document) -> Vec<(At, String)> {
             }
         }
     }
+    found
+}
+
+/// The files of the maps that lines for routes look up, as `lb-agent config` writes them, each once.
+pub(super) fn route_files(document: &Document) -> Vec<String> {
+    let lines = document.sections.iter().flat_map(|section| &section.lines);
+    let words = |line: &'_ Line| -> Vec<String> {
+        let plain = line.words.iter().filter(|word| !word.open);
+        plain.map(|word| word.text.clone()).collect()
+    };
+    let mut found = Vec::new();
+    for words in lines.map(words) {
+        if words.iter().any(|word| word.contains("txn.lb_")) {
+            found.extend(
+                words
+                    .iter()
+                    .flat_map(|word| maps_in(word))
+                    .map(str::to_owned),
+            );
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
     found
 }
 

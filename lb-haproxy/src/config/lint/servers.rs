@@ -1,8 +1,11 @@
 //! `server` and `server-template` lines with what `default-server` gives them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
-use super::{address::Place, document::Line};
+use super::{
+    address::{Place, ip},
+    document::Line,
+};
 use crate::policy::Policy;
 
 /// One such line.
@@ -21,7 +24,8 @@ pub(super) struct ServerLine<'d> {
 }
 
 impl ServerLine<'_> {
-    /// Returns `true` if it declares slots: servers in advance, which lb fills at run time.
+    /// Returns `true` if it is written as slots: servers in advance, which lb fills at run time. By its name alone lb
+    /// takes a server for a slot, also where it is written as something else.
     ///
     /// Those of a template are slots whatever their prefix, so that lint can name the prefix that is to be configured. A
     /// single server is one if it is named like a slot and disabled. A server that HAProxy itself fills by DNS is none.
@@ -71,12 +75,17 @@ impl ServerLine<'_> {
 
     /// Returns `true` if its address is an IP address.
     pub(super) fn is_literal(&self) -> bool {
-        self.host() == "*" || self.host().parse::<IpAddr>().is_ok()
+        self.host() == "*" || ip(self.host()).is_some()
     }
 
     /// Returns `true` if it is something without a port, such as the path of a socket.
     pub(super) fn is_path(&self) -> bool {
-        !matches!(Place::of(self.address), Place::Host(_))
+        !matches!(Place::of(self.address), Place::Host(_) | Place::Variable)
+    }
+
+    /// Returns `true` if an environment variable says where it is, also outside of quotes.
+    pub(super) fn is_variable(&self) -> bool {
+        Place::of(self.address) == Place::Variable
     }
 }
 

@@ -85,6 +85,9 @@ fn local_file(proxy: &Proxy<'_>, rules: &Rules<'_>) -> String {
 
 fn address(slot: &ServerLine<'_>, state: &State, rules: &mut Rules<'_>) {
     let at = slot.line.at;
+    if slot.is_variable() {
+        return;
+    }
     if slot.is_path() {
         rules.error(
             at,
@@ -157,6 +160,16 @@ fn settings(slot: &ServerLine<'_>, rules: &mut Rules<'_>) {
                 slot.address
             ),
             "disabled on the line",
+        );
+    }
+    if slot.has("backup") {
+        rules.warning(
+            at,
+            Code::SlotBackup,
+            Guarantee::Changes,
+            "the slots are backups: an endpoint in one gets no traffic while another server serves, and of several \
+             backups only the first does, without option allbackups",
+            "the line without backup",
         );
     }
     if slot.has("track") {

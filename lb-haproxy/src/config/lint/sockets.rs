@@ -69,8 +69,19 @@ fn reachable(line: &Line, rules: &mut Rules<'_>) {
     // Several addresses of one line share its settings.
     for address in line.word(2).split(',') {
         let place = Place::of(address);
-        if let Place::Path(_) = place {
+        if let Place::Path(_) | Place::Variable = place {
+            // Only the file of a socket has a mode.
             mode(line, rules);
+        } else if place == Place::Abstract {
+            rules.error(
+                line.at,
+                Code::SocketMode,
+                Guarantee::Access,
+                format!(
+                    "every user of this machine may change everything: {address} has no file, so a mode means nothing"
+                ),
+                "a path with mode 600",
+            );
         } else if !place.is_local() {
             rules.error(
                 line.at,

@@ -13,11 +13,54 @@ pub(super) fn check(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     }
     balance(proxy, rules);
     redispatch(proxy, rules);
+    connect(proxy, rules);
     if proxy.is_http() {
         reuse(proxy, rules);
         cookie(proxy, rules);
     }
     stick_table(proxy, rules);
+}
+
+/// A connection that waits for an endpoint that is gone may reach the next one at its address.
+fn connect(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
+    let line = proxy.last(&["timeout", "connect"]);
+    if line
+        .is_some_and(|line| line.is_open() || micros(line.word(2)).is_none_or(|us| us <= 1_000_000))
+    {
+        return;
+    }
+    let message = match line {
+        Some(line) => format!("a connection may take {}", line.word(2)),
+        None => "there is no timeout connect: a connection may take for ever".to_owned(),
+    };
+    rules.note(
+        line.map_or(proxy.at, |line| line.at),
+        Code::SlowConnect,
+        Guarantee::NoMisroute,
+        format!(
+            "{message}; where addresses are used again, one to an endpoint that is gone may reach the next endpoint at \
+             its address"
+        ),
+        "timeout connect 500ms, and retries 3 with option redispatch",
+    );
+}
+
+/// The microseconds of a time as HAProxy writes it: milliseconds without a unit.
+fn micros(text: &str) -> Option<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = match unit {
+        "us" => 1,
+        "" | "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn balance(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
@@ -110,9 +153,14 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
         return;
     };
     visited(line, rules);
-    if line.has("dynamic") || line.is_open() {
+    let keyless = line.has("dynamic") && proxy.last(&["dynamic-cookie-key"]).is_none();
+    if (line.has("dynamic") && !keyless) || line.is_open() {
         return;
     }
+    let unmade = match keyless {
+        true => ", as without dynamic-cookie-key none is made",
+        false => "",
+    };
     let instead = format!(
         "cookie {} insert indirect nocache dynamic, dynamic-cookie-key SECRET, and no cookie on the lines of servers",
         line.word(1)
@@ -123,8 +171,8 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
             Code::CookieLost,
             Guarantee::Stickiness,
             format!(
-                "the slots have no value for the cookie {}: users do not stay with an endpoint, and a cookie that they \
-                 have is taken away",
+                "the slots have no value for the cookie {}{unmade}: users do not stay with an endpoint, and a cookie \
+                 that they have is taken away",
                 line.word(1)
             ),
             instead,

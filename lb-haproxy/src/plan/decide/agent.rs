@@ -47,6 +47,7 @@ impl Decider<'_> {
             &format!("keeps it in {word}, and lb leaves it so"),
             "let the agent answer `ready`, or run `set server B/S state ready` if an operator took it out",
         );
+        self.watch();
         true
     }
 
@@ -89,7 +90,13 @@ impl Decider<'_> {
         }
     }
 
-    fn tell_of_agent(&mut self, slot: &Slot, address: SocketAddr, what: &str, help: &str) {
+    pub(super) fn tell_of_agent(
+        &mut self,
+        slot: &Slot,
+        address: SocketAddr,
+        what: &str,
+        help: &str,
+    ) {
         let server = self.server(slot).to_string();
         let mut condition = Condition::new(
             ConditionKind::AgentHold,

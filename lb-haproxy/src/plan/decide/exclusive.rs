@@ -12,7 +12,7 @@ use super::{
         step::Why,
         want::Want,
     },
-    Decider, Stages, is_marked_down,
+    Decider, Stages, is_marked_down, serves,
 };
 use crate::proto::{AdminState, Command};
 
@@ -57,7 +57,7 @@ impl Decider<'_> {
                 }
             }
             // A fixed server is never taken out.
-            open &= self.fixed.is_empty();
+            open &= self.in_the_way.is_none();
             if !self.context.served_elsewhere.is_empty() {
                 open = false;
                 self.out.waits_for.extend(self.context.served_elsewhere);
@@ -159,7 +159,7 @@ impl Decider<'_> {
         }
     }
 
-    fn must_have_no_session(&self, address: SocketAddr, want: Want) -> bool {
+    pub(super) fn must_have_no_session(&self, address: SocketAddr, want: Want) -> bool {
         let exclusive = self.exclusive.as_ref();
         let gives_way = exclusive.is_some_and(|all| all.is_awaited && !all.is_holder(address));
         let closes =
@@ -246,6 +246,29 @@ impl Decider<'_> {
         self.step(Stages::Leave, slot, Command::ShutdownSessions(server), why);
     }
 
+    /// What the one that may serve does. It stays chosen while its check or its agent keeps it out: its source decides.
+    fn holder_text(&self, roles: &[Role], holder: SocketAddr) -> &'static str {
+        if self.fixed.contains_key(&holder) {
+            return "serves";
+        }
+        let mut slots = self.backend.slots.iter().zip(roles);
+        let slot = slots.find(|(_, role)| matches!(role, Role::Tenant(held, _) if *held == holder));
+        match slot {
+            Some((slot, _)) if serves(slot) => "serves",
+            Some((slot, _)) if slot.server.admin == AdminState::Ready && !slot.server.running => {
+                "is chosen and does not serve, for its check or its agent says that it is down: let the source state it \
+                 down, or remove it"
+            }
+            Some((slot, _)) if slot.server.admin == AdminState::Ready => {
+                "is chosen and does not serve, for its weight is 0: let the source state it down, or remove it"
+            }
+            Some((slot, _)) if self.is_gate_open && slot.server.agent_enabled => {
+                "is chosen and does not serve, for its agent keeps it out: let the source state it down, or remove it"
+            }
+            _ => "is chosen and does not serve yet",
+        }
+    }
+
     /// Says what of an exclusive service is not in effect.
     pub(super) fn report_exclusive(&mut self, roles: &[Role]) {
         let Some(exclusive) = self.exclusive.clone() else {
@@ -268,9 +291,10 @@ impl Decider<'_> {
         // In one order, so that a simulation repeats exactly.
         ready.sort_unstable();
         let count = ready.len() + 1;
+        let serves = self.holder_text(roles, holder);
         for waiting in ready {
             let detail = format!(
-                "exclusive service has {count} ready endpoints, expected one: {name} at {holder} serves"
+                "exclusive service has {count} ready endpoints, expected one: {name} at {holder} {serves}"
             );
             self.unmet(Some(waiting), UnmetReason::Exclusive, detail);
         }
@@ -282,10 +306,14 @@ impl Decider<'_> {
             self.unmet(None, UnmetReason::Exclusive, detail);
         }
         if !self.is_gate_open
-            && let Some((at, fixed)) = self.fixed.iter().min_by_key(|(at, _)| **at)
+            && let Some((at, fixed)) = self.in_the_way
         {
+            let kind = match fixed.backup {
+                Some(true) => "a backup, which gets traffic when no other serves, ",
+                _ => "",
+            };
             let detail = format!(
-                "waits until server {}/{} at {at} is out: it is no slot and never changed by lb",
+                "waits until server {}/{} at {at} is out: it is {kind}no slot and never changed by lb",
                 backend.name, fixed.server.name
             );
             return self.unmet(id, UnmetReason::Exclusive, detail);

@@ -62,8 +62,12 @@ impl Decider<'_> {
                 self.silence_agent(Stages::Leave, slot);
                 self.draining(slot, role);
             }
-            (AdminState::Maint, Role::Leaving(_)) => {
+            // Its agent may have let it in and out again since it was read: it rests from when the agent is silent.
+            (AdminState::Maint, Role::Leaving(_)) if slot.server.agent_enabled => {
                 self.silence_agent(Stages::Leave, slot);
+                self.look_again(self.context.now);
+            }
+            (AdminState::Maint, Role::Leaving(_)) => {
                 if self.closes_sessions(slot) && !slot.quiet_since(slot.since) {
                     self.fence(slot, Duration::ZERO);
                 } else {

@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use lb_core::{Condition, ConditionKind};
 
 use super::{
-    super::{slot::Slot, step::Why},
+    super::{
+        backend::Role,
+        slot::{Slot, Usual},
+        step::Why,
+    },
     Decider, Stages,
 };
 use crate::proto::Command;
@@ -14,12 +18,17 @@ use crate::proto::Command;
 const MOST_SHOWN: usize = 16;
 
 impl Decider<'_> {
-    /// Gives a slot the check address and the TLS setting back that its configuration gives it.
+    /// Gives a slot the check address and the TLS setting back that its configuration gives it. A dynamic
+    /// server has no check address of its own.
     pub(super) fn repair(&mut self, slot: &Slot) {
+        let (is, mut usual) = (&slot.server, slot.usual);
         if self.is_dynamic(slot) {
-            return;
+            // It was made without an address for its check, and inherits nothing.
+            usual = Usual {
+                check_address: None,
+                ssl: is.ssl,
+            };
         }
-        let (is, usual) = (&slot.server, slot.usual);
         if is.checked && is.check_address != usual.check_address {
             match self.context.capabilities.sets_check_address {
                 true => {
@@ -43,6 +52,40 @@ impl Decider<'_> {
             let command = Command::SetSsl(self.server(slot), usual);
             self.step(Stages::Prepare, slot, command, Why::Repair);
             self.expect(Stages::Prepare, slot, |expect| expect.ssl = Some(usual));
+        }
+    }
+
+    /// Shows what other clients changed of servers, and where they do so again and again.
+    pub(super) fn foreign_edits(&mut self) {
+        let (backend, now) = (self.backend, self.context.now);
+        for (slot, role) in backend.slots.iter().zip(self.roles) {
+            if *role == Role::Foreign {
+                continue;
+            }
+            let server = self.server(slot);
+            let contested = slot.edits.contested(now);
+            if let Some((until, contest)) = contested {
+                self.out.conditions.push(contest.condition(&server, now));
+                self.again(until);
+            }
+            let Some(edited) = slot.edits.by_others() else {
+                continue;
+            };
+            let at = edited.held().or(slot.server.address);
+            let endpoint = at.and_then(|at| backend.wants.decides(&at)).cloned();
+            let news = edited.condition(&server, contested.is_some(), now);
+            let again = edited.weighed_again(now).map(|(detail, until)| {
+                let condition = Condition::new(ConditionKind::Contention, detail)
+                    .of_object(server.to_string())
+                    .with_help("end the other client, or set the weight at the endpoint's source");
+                (condition, until)
+            });
+            for (mut condition, until) in news.into_iter().chain(again) {
+                condition.service = backend.service.clone();
+                condition.endpoint.clone_from(&endpoint);
+                self.show(condition, MOST_SHOWN);
+                self.again(until);
+            }
         }
     }
 

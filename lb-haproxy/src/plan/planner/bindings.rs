@@ -78,6 +78,7 @@ impl Planner {
         let before = self.bindings.insert(service.clone(), bound.clone());
         let withheld = self.withheld.remove(service).map(|withheld| withheld.wants);
         if before.as_ref() != Some(&bound) {
+            self.places_changed = true;
             self.routes.recompile();
             let left = before.and_then(|before| {
                 let left = self.backends.get_mut(&before)?;
@@ -167,11 +168,16 @@ impl Planner {
             .map(|(service, backend)| (service.clone(), backend.clone()))
             .collect();
         for (service, spare) in gone {
+            self.places_changed = true;
             self.routes.release(&service);
             self.bindings.remove(&service);
             if let Some(backend) = self.backends.get_mut(&spare) {
                 backend.service = None;
             }
+        }
+        // However many of them change all the time: where there was no place there is none now.
+        if !std::mem::take(&mut self.places_changed) {
+            return;
         }
         let homeless: Vec<Name> = self.homeless.iter().cloned().collect();
         for service in homeless {
@@ -181,5 +187,36 @@ impl Planner {
         for service in withheld {
             self.bind(&service);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_core::{Endpoint, Snapshot, model::Changes};
+
+    use super::*;
+    use crate::{capability::Capabilities, policy::Policy};
+
+    #[test]
+    fn services_without_a_backend_look_for_one_only_when_a_place_may_have_come_up() {
+        let mut planner = Planner::new(Policy::default(), Capabilities::of(3, 0));
+        let web: Name = "web".parse().unwrap();
+        let mut old = Snapshot::default();
+        for port in 1..=5_u16 {
+            let mut edit = old.edit();
+            let endpoint = Endpoint::new(([10, 0, 0, 1], port).into());
+            edit.set_endpoint(&web, &"a".parse().unwrap(), endpoint);
+            let new = edit.commit().unwrap();
+            planner.desire(&old, &new, &new.changes_since(old.generation()));
+            assert_eq!(planner.places_changed, port == 1, "{port}");
+            let plan = planner.plan(std::time::Duration::ZERO);
+            assert_eq!(plan.unmet.len(), 1, "{plan}");
+            // What was found may be a place for another one.
+            planner.plan(std::time::Duration::ZERO);
+            assert!(!planner.places_changed, "{port}");
+            old = new;
+        }
+        planner.desire(&old, &old, &Changes::Everything);
+        assert!(planner.places_changed);
     }
 }

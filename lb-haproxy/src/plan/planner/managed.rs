@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lb_core::Name;
 
-use super::{Planner, ownership::Cause};
+use super::{super::backend::Backend, Planner, ownership::Cause};
 use crate::scope::Scope;
 
 /// The planner's part of HAProxy.
@@ -29,8 +29,41 @@ impl Planner {
         let owned = self.owns(backend);
         if !owned && has_servers && !self.managed.others.contains(backend) {
             self.managed.others.insert(backend.clone());
+            self.places_changed = true;
         }
         owned
+    }
+
+    /// Updates which backends there are that belong to others.
+    pub fn observe_others(&mut self, others: BTreeSet<Name>) {
+        self.managed.others = others;
+        self.places_changed = true;
+    }
+
+    /// Forgets backends that HAProxy does not have any more and that no service asks for, so that names that come and go
+    /// take no memory.
+    pub fn forget_gone(&mut self) {
+        let gone = |(name, backend): &(&Name, &Backend)| {
+            backend.slots.is_empty()
+                && backend.service.is_none()
+                && backend.wants.len() == 0
+                && !backend.listed
+                && !self.dirty.contains(*name)
+                && !self.waiting.contains_key(*name)
+                && !self.blocking.contains_key(*name)
+        };
+        let gone: Vec<Name> = self
+            .backends
+            .iter()
+            .filter(gone)
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.places_changed |= !gone.is_empty();
+        for name in gone {
+            self.backends.remove(&name);
+            self.conditions.remove(&name);
+            self.usage.forget(&name);
+        }
     }
 
     /// Returns `true` if every backend may be changed.
@@ -40,7 +73,7 @@ impl Planner {
     }
 
     /// Returns `true` if a backend may be changed.
-    pub(in crate::plan) fn owns(&self, backend: &Name) -> bool {
+    pub(crate) fn owns(&self, backend: &Name) -> bool {
         self.managed.scope.owns(backend)
     }
 

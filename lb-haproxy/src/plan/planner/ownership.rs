@@ -115,6 +115,7 @@ impl Planner {
     pub(super) fn withhold(&mut self, service: &Name, detail: String, cause: Cause) {
         self.homeless.remove(service);
         if self.bindings.remove(service).is_some() {
+            self.places_changed = true;
             self.routes.recompile();
         }
         if !self.services.contains_key(service) {
@@ -129,6 +130,7 @@ impl Planner {
                     cause,
                     detail,
                 };
+                self.places_changed = true;
                 self.withheld.insert(service.clone(), withheld);
             }
         }

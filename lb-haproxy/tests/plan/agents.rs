@@ -1,0 +1,116 @@
+//! Agents that let a server in and out while nobody reads it.
+
+use std::time::Duration;
+
+use lb_core::{Endpoint, Snapshot, Unmet, UnmetReason};
+use lb_haproxy::proto::{AdminState, Command};
+
+use crate::{address, model::Model, name, planner, planner_of};
+
+/// I1: a server that its agent keeps in maintenance may have served until just before it was read again, so it rests
+/// from when its agent is silent, not from when it was first seen there.
+#[test]
+fn case_p10_a_server_rests_from_when_its_agent_is_silent() {
+    let mut model = Model::new(&["web"], 2, false);
+    for server in model.backends.get_mut(&name("web")).unwrap() {
+        server.has_agent = true;
+    }
+    let mut planner = planner();
+    let old = Snapshot::default();
+    let mut edit = old.edit();
+    edit.set_endpoint(&name("web"), &name("a"), Endpoint::new(address(1)));
+    let wanted = edit.commit().unwrap();
+    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+    let servers = model.backends.get_mut(&name("web")).unwrap();
+    let held = servers
+        .iter_mut()
+        .find(|server| server.address == Some(address(1)))
+        .unwrap();
+    assert!(held.agent_enabled);
+    held.admin = AdminState::Maint;
+    held.running = false;
+    model.observe(&mut planner);
+    let plan = planner.plan(model.now);
+    assert!(plan.is_empty(), "{plan}");
+
+    // Its agent lets it in and out again, which no reading shows, and then its source drops it.
+    model.now += Duration::from_secs(60);
+    let let_out = model.now;
+    let mut edit = wanted.edit();
+    edit.remove_endpoint(&name("web"), &name("a"));
+    let none = edit.commit().unwrap();
+    planner.desire(&wanted, &none, &none.changes_since(wanted.generation()));
+    let mut parked_at = None;
+    model.converge(&mut planner, |model, command, _| {
+        if let Command::SetAddr(..) = command {
+            parked_at = Some(model.now);
+        }
+    });
+    let rested = parked_at.unwrap() - let_out;
+    assert!(rested >= Duration::from_millis(50), "after {rested:?}");
+}
+
+/// Endpoints in a backend of slots with agents, on a HAProxy that makes servers at run time: all that is sent until nothing
+/// is left to do, and what is then unmet.
+fn settle(model: &mut Model, endpoints: &[&str]) -> (Vec<Command>, Vec<Unmet>) {
+    for server in model.backends.get_mut(&name("web")).unwrap() {
+        server.has_agent = true;
+        server.agent_enabled = true;
+    }
+    let mut planner = planner_of(3, 2);
+    let old = Snapshot::default();
+    let mut edit = old.edit();
+    for (number, id) in (1..).zip(endpoints) {
+        edit.set_endpoint(&name("web"), &name(id), Endpoint::new(address(number)));
+    }
+    let wanted = edit.commit().unwrap();
+    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
+    model.observe(&mut planner);
+    let mut sent = Vec::new();
+    let last = model.converge(&mut planner, |_, command, _| sent.push(command.clone()));
+    (sent, last.unmet.clone())
+}
+
+/// An empty slot whose agent is on is let in by it, at the address of its parking place.
+#[test]
+fn case_p10_the_agents_of_empty_slots_are_switched_off() {
+    let mut model = Model::new(&["web"], 4, false);
+    settle(&mut model, &["a"]);
+    for server in &model.backends[&name("web")] {
+        let serves = server.address == Some(address(1));
+        assert_eq!(server.agent_enabled, serves, "{server:?}");
+    }
+}
+
+/// Slots that their agents have let in are emptied first: a server made at run time has no agent, so what the agent says
+/// would be lost.
+#[test]
+fn case_p10_no_server_is_made_while_slots_with_agents_are_emptied() {
+    let mut model = Model::new(&["web"], 2, false);
+    for server in model.backends.get_mut(&name("web")).unwrap() {
+        server.admin = AdminState::Ready;
+        server.running = true;
+    }
+    let (sent, unmet) = settle(&mut model, &["a"]);
+    assert!(!sent.iter().any(makes_server), "{sent:?}");
+    assert_eq!(unmet, []);
+    assert_eq!(model.serving(&name("web")), [address(1)].into());
+}
+
+#[test]
+fn case_p10_an_endpoint_without_a_slot_beside_agents_is_told_why() {
+    let mut model = Model::new(&["web"], 1, false);
+    let (sent, unmet) = settle(&mut model, &["a", "b"]);
+    assert!(!sent.iter().any(makes_server), "{sent:?}");
+    let [unmet] = &unmet[..] else {
+        panic!("{unmet:?}");
+    };
+    assert_eq!(unmet.reason, UnmetReason::NoCapacity);
+    assert!(unmet.detail.contains("no agent check"), "{unmet:?}");
+}
+
+fn makes_server(command: &Command) -> bool {
+    matches!(command, Command::AddServer { .. })
+}
