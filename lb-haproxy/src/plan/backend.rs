@@ -316,13 +316,12 @@ impl Backend {
             .filter_map(|(slot, role)| match role {
                 // Of a wished address, the tenant is the one that is least at rest: it speaks for the others.
                 Role::Leaving(address) if self.wants.get(address).is_none() => {
-                    let left =
-                        slot.server.admin == AdminState::Maint && slot.quiet_since(slot.since);
+                    let left = stays_out(slot) && slot.quiet_since(slot.since);
                     (!left).then_some(*address)
                 }
                 // Wished for here, and not to serve: whoever is to serve with it elsewhere comes after that is so.
                 Role::Tenant(address, want) if !want.state.is_ready() => {
-                    (slot.server.admin != AdminState::Maint).then_some(*address)
+                    (!stays_out(slot)).then_some(*address)
                 }
                 _ => None,
             })
@@ -387,4 +386,9 @@ fn feasible(fixed_weights: bool, slot: &Slot, want: Want) -> Want {
         weight: slot.server.initial_weight,
         ..want
     }
+}
+
+/// Returns `true` if a server is in maintenance and no agent can end that.
+fn stays_out(slot: &Slot) -> bool {
+    slot.server.admin == AdminState::Maint && !slot.server.agent_enabled
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use lb_core::{Endpoint, Snapshot, Unmet, UnmetReason};
-use lb_haproxy::proto::{AdminState, Command};
+use lb_core::{Endpoint, Mode, Snapshot, Unmet, UnmetReason};
+use lb_haproxy::{
+    observed::Gauges,
+    proto::{AdminState, Command},
+};
 
 use crate::{address, model::Model, name, planner, planner_of};
 
@@ -50,6 +53,86 @@ fn case_p10_a_server_rests_from_when_its_agent_is_silent() {
     });
     let rested = parked_at.unwrap() - let_out;
     assert!(rested >= Duration::from_millis(50), "after {rested:?}");
+}
+
+/// I1: an address does not enter another service while the agent of the server that had it could still let that one in,
+/// also where the plan that silences the agent is never carried out.
+#[test]
+fn case_p10_an_address_stays_where_an_agent_could_let_it_in() {
+    let mut model = Model::new(&["web", "api"], 2, false);
+    for server in model.backends.values_mut().flatten() {
+        server.has_agent = true;
+    }
+    let mut planner = planner();
+    let old = Snapshot::default();
+    let mut edit = old.edit();
+    edit.set_endpoint(&name("web"), &name("a"), Endpoint::new(address(1)));
+    let wanted = edit.commit().unwrap();
+    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+
+    let web = model.backends.get_mut(&name("web")).unwrap();
+    let mut held = web.iter_mut().filter(|server| server.agent_enabled);
+    held.next().unwrap().admin = AdminState::Maint;
+    let mut edit = wanted.edit();
+    edit.remove_endpoint(&name("web"), &name("a"));
+    edit.set_endpoint(&name("api"), &name("a"), Endpoint::new(address(1)));
+    let moved = edit.commit().unwrap();
+    planner.desire(&wanted, &moved, &moved.changes_since(wanted.generation()));
+    // Gauges that were read while it rested say nothing of what its agent may do next.
+    for _ in 0..20 {
+        model.now += Duration::from_secs(1);
+        model.observe(&mut planner);
+        let plan = planner.plan(model.now);
+        let lets_in = |command: &Command| matches!(command, Command::SetState(server, AdminState::Ready) if server.backend == name("api"));
+        let admits = plan.steps().any(|step| lets_in(&step.command));
+        assert!(!admits, "{plan}");
+        model.now += Duration::from_secs(1);
+        for server in &model.backends[&name("web")] {
+            planner.observe_gauges(&name("web"), server.id, Gauges::default(), model.now);
+        }
+    }
+    model.converge(&mut planner, |_, _, _| {});
+    assert_eq!(model.serving(&name("api")), [address(1)].into());
+}
+
+/// An exclusive service whose server is drained by its agent: the agent stays in charge, also while another client may
+/// have changed the other servers since they were read.
+#[test]
+fn case_p10_the_one_that_may_serve_stays_drained_by_its_agent() {
+    let mut model = Model::new(&["db"], 2, false);
+    for server in model.backends.get_mut(&name("db")).unwrap() {
+        server.has_agent = true;
+    }
+    let mut planner = planner();
+    let old = Snapshot::default();
+    let mut edit = old.edit();
+    edit.set_service(&name("db"), Mode::Tcp);
+    edit.set_exclusive(&name("db"), true);
+    edit.set_endpoint(&name("db"), &name("a"), Endpoint::new(address(1)));
+    let wanted = edit.commit().unwrap();
+    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+    let servers = model.backends.get_mut(&name("db")).unwrap();
+    let drained = servers
+        .iter_mut()
+        .find(|server| server.agent_enabled)
+        .unwrap();
+    drained.admin = AdminState::Drain;
+    model.now += Duration::from_secs(10);
+    model.observe(&mut planner);
+    model.now += Duration::from_millis(1);
+    planner.outdate(model.now);
+    for _ in 0..20 {
+        let plan = planner.plan(model.now);
+        assert!(plan.is_empty(), "{plan}");
+        model.read(&mut planner, &plan);
+        model.now += Duration::from_secs(1);
+        model.observe(&mut planner);
+        planner.outdate(model.now + Duration::from_millis(1));
+    }
 }
 
 /// Endpoints in a backend of slots with agents, on a HAProxy that makes servers at run time: all that is sent until nothing

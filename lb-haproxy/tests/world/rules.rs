@@ -225,6 +225,11 @@ impl World {
                     used: server.admin != AdminState::Maint
                         || old.is_some_and(|old| old.used && old.address == server.address),
                     told: old.and_then(|old| old.told),
+                    let_in_at: match old {
+                        Some(old) if ours && is_made_ready(old, server.admin) => Some(now),
+                        Some(old) if old.address == server.address => old.let_in_at,
+                        _ => None,
+                    },
                     marked_down_at: old
                         .and_then(|old| old.marked_down_at)
                         .filter(|at| *at >= since),
@@ -633,6 +638,10 @@ impl World {
             }
         }
     }
+}
+
+fn is_made_ready(before: &Sight, admin: AdminState) -> bool {
+    before.admin != AdminState::Ready && admin == AdminState::Ready
 }
 
 /// How many requests a server has now.

@@ -135,6 +135,8 @@ pub(crate) struct Sight {
     pub(crate) adopted: bool,
     /// It has been ready or draining with this address.
     pub(crate) used: bool,
+    /// When a line of `lb` last made it ready at its address, whatever its agent did since.
+    pub(crate) let_in_at: Option<Duration>,
     /// When `lb`, in this life, last marked it down until its check passes.
     pub(crate) marked_down_at: Option<Duration>,
     /// It has served since it was made ready.
@@ -362,7 +364,9 @@ impl World {
                 sight.address == Some(address)
                     && sight.serves
                     && !sight.adopted
-                    && left.is_some_and(|left| sight.since > left && self.worker_since < left)
+                    && left.is_some_and(|left| {
+                        sight.let_in_at > Some(left) && self.worker_since < left
+                    })
                     && self.service_of(sim, sight.place) == Some(host.service)
             });
             let meddled = self

@@ -33,7 +33,12 @@ impl Decider<'_> {
         };
         let holder = exclusive.holder;
         let fixed_serves = holder.is_some_and(|at| self.fixed.contains_key(&at));
-        let waits = holder.is_some() && !fixed_serves && !slots.iter().zip(roles).any(serves);
+        // One that its agent keeps out was let in: its agent may let it serve at any moment.
+        let is_kept_out = |(slot, role): (&Slot, &Role)| {
+            matches!(role, Role::Tenant(address, _) if exclusive.is_holder(*address))
+                && slot.server.agent_enabled
+                && slot.server.admin != AdminState::Ready
+        };
         let now = self.context.now;
         let others: Vec<&Slot> = exclusive
             .others
@@ -41,6 +46,10 @@ impl Decider<'_> {
             .filter_map(|at| slots.get(*at))
             .collect();
         let mut open = others.iter().all(|slot| is_out(slot, now));
+        let is_let_in = fixed_serves
+            || slots.iter().zip(roles).any(serves)
+            || open && slots.iter().zip(roles).any(is_kept_out);
+        let waits = holder.is_some() && !is_let_in;
         if waits {
             let fresh_from = self.context.fresh_from;
             if open && slots.iter().any(|slot| slot.read_at < fresh_from) {
