@@ -14,7 +14,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Servers of which never two may have sessions at a time.
+/// Servers of which never two may have sessions at a time. A session begins with its first byte: HAProxy 3.0 may leave a
+/// connection open that it was making while sessions were shut down, and never sends anything over it.
 pub(crate) struct Observer {
     pub(crate) addresses: Vec<SocketAddr>,
     seen: Arc<Mutex<Seen>>,
@@ -112,7 +113,6 @@ fn serve(at: usize, seen: &Arc<Mutex<Seen>>) -> SocketAddr {
     let seen = Arc::clone(seen);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            begin(at, &stream, &seen);
             let seen = Arc::clone(&seen);
             thread::spawn(move || answer(at, stream, &seen));
         }
@@ -156,7 +156,11 @@ fn begin(at: usize, stream: &TcpStream, seen: &Mutex<Seen>) {
 fn answer(at: usize, mut stream: TcpStream, seen: &Mutex<Seen>) {
     let mut byte = [0];
     let number = [u8::try_from(at).unwrap_or(u8::MAX)];
-    while stream.read_exact(&mut byte).is_ok() && stream.write_all(&number).is_ok() {}
+    if stream.read_exact(&mut byte).is_err() {
+        return;
+    }
+    begin(at, &stream, seen);
+    while stream.write_all(&number).is_ok() && stream.read_exact(&mut byte).is_ok() {}
     let mut seen = lock(seen);
     let own = stream.peer_addr().ok();
     seen.open
