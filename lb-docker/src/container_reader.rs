@@ -63,7 +63,7 @@ pub(crate) async fn list(engine: &Engine, rules: &Rules) -> Result<Listed, Engin
         unread: unread
             .into_iter()
             .map(|(id, error)| {
-                let complaint = unreadable("container", &id, error);
+                let complaint = unreadable(CONTAINER, &id, error);
                 (id, complaint)
             })
             .collect(),
@@ -105,9 +105,17 @@ pub(crate) async fn network_owner(
 }
 
 /// What to say of an object that cannot be read.
+/// What a container is called in diagnostics.
+pub(crate) const CONTAINER: &str = "container";
+
+/// The object of a diagnostic.
+pub(crate) fn described(kind: &str, id: &str) -> String {
+    format!("{kind} {id}")
+}
+
 pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
     Diagnostic {
-        object: format!("{kind} {id}"),
+        object: described(kind, id),
         field: None,
         value: None,
         message: format!("the engine's description of it cannot be read: {error}"),

@@ -18,7 +18,7 @@ use crate::{
     book::Book,
     config::DockerConfig,
     container::Container,
-    container_reader::{list, unreadable},
+    container_reader::{CONTAINER, described, list, unreadable},
     engine::Engine,
     error::{EngineError, chain},
     liveness::{Pulse, ended, now, together},
@@ -213,6 +213,10 @@ impl<'a> Watch<'a> {
             self.gap |= event.kind == Kind::Unread;
             let known = self.book.known(&event.id);
             let step = event.step(known, claimed);
+            // Also one that could never be read.
+            if event.kind == Kind::Container && matches!(event.action.as_str(), "die" | "destroy") {
+                self.resolve(&event.id, sink).await?;
+            }
             if step != Step::Nothing {
                 self.listing.outdate(&event.id);
             }
@@ -306,6 +310,7 @@ impl<'a> Watch<'a> {
         self.listing.outdate(&id);
         match found {
             Ok(read) => {
+                self.resolve(&id, sink).await?;
                 let labels = &read.container.labels;
                 if read.container.excess.is_none() && !self.book.rules().claims(labels.iter()) {
                     return Ok(());
@@ -320,17 +325,28 @@ impl<'a> Watch<'a> {
                     }
                 }
             }
-            Err(error) if error.is_not_found() => self.book.forget(&id),
+            Err(error) if error.is_not_found() => {
+                self.resolve(&id, sink).await?;
+                self.book.forget(&id);
+            }
             // What was known of it stays, and the others go on.
             Err(error) if error.is_of_the_object() => {
                 self.gap |= error.is_late();
-                let complaint = unreadable("container", &id, chain(&error));
+                let complaint = unreadable(CONTAINER, &id, chain(&error));
                 let object = complaint.object.clone();
                 for update in self.unread.set(&object, vec![complaint]) {
                     sink.send(update).await?;
                 }
             }
             Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// A container that could not be read was read, or is gone.
+    async fn resolve(&mut self, id: &str, sink: &Sink) -> Result<(), SourceError> {
+        for update in self.unread.set(&described(CONTAINER, id), Vec::new()) {
+            sink.send(update).await?;
         }
         Ok(())
     }

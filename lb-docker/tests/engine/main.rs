@@ -18,3 +18,4 @@ mod slow;
 mod support;
 mod swarm;
 mod swarm_conformance;
+mod unreadable;
