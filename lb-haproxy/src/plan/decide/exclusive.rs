@@ -238,11 +238,15 @@ impl Decider<'_> {
         self.out.settled = false;
         let last = slot.cut_at.unwrap_or(Duration::ZERO);
         let due = slot.cut_at.is_none() || now >= last.saturating_add(SHUT_DOWN_AGAIN);
-        let seen_since = slot.gauges.is_some_and(|(at, _)| at >= last);
+        // Connections without a session are kept idle ones, which HAProxy before 2.4 may count as used: no order ends them.
+        let has_left = slot.gauges.is_some_and(|(at, gauges)| {
+            let any = gauges.sessions > 0 || gauges.queued > 0;
+            at >= last && (any || slot.cut_at.is_none())
+        });
         let refused = slot.refused_until(now);
         if let Some(until) = refused {
             self.again(until);
-        } else if due && seen_since {
+        } else if due && has_left {
             self.shut_down(slot, Why::Handover);
             self.again(now + poll_interval(Duration::ZERO));
             return;
