@@ -453,7 +453,9 @@ impl World {
                         && other.address != sight.address
                         && other.admin != AdminState::Maint
                 });
+            // An endpoint where slots are parked is refused, whatever serves there.
             if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
+                && !is_parked(address)
                 && !elsewhere
                 && !gives_way
             {
