@@ -229,7 +229,10 @@ pub(crate) struct AgentArgs {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| "expected a time such as 500ms, 10s or 1m30s".to_owned())
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| duration::parse(text)).ok_or_else(|| {
+        "expected a time such as 500ms, 10s or 1m30s, or a number of seconds".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -250,11 +253,18 @@ mod tests {
         let cli = Cli::parse_from(["lb-agent", "run", "--config", "x.toml", "--log", "debug"]);
         assert!(matches!(cli.command, Some(Command::Run)));
         assert_eq!(cli.common.config, PathBuf::from("x.toml"));
-        let plan = Cli::parse_from(["lb-agent", "plan", "--timeout", "500ms"]);
-        let Some(Command::Plan(args)) = plan.command else {
-            panic!("{plan:?}");
-        };
-        assert_eq!(args.timeout, Duration::from_millis(500));
-        assert!(Cli::try_parse_from(["lb-agent", "plan", "--timeout", "5"]).is_err());
+        for (text, millis) in [("500ms", 500), ("5", 5000), ("1m", 60_000)] {
+            let plan = Cli::parse_from(["lb-agent", "plan", "--timeout", text]);
+            let Some(Command::Plan(args)) = plan.command else {
+                panic!("{plan:?}");
+            };
+            assert_eq!(args.timeout, Duration::from_millis(millis));
+        }
+        for text in ["", "-5", "1.5", "soon", "99999999999999999999"] {
+            assert!(
+                Cli::try_parse_from(["lb-agent", "plan", "--timeout", text]).is_err(),
+                "{text}"
+            );
+        }
     }
 }
