@@ -25,6 +25,7 @@ use lb_core::{
 };
 use lb_haproxy::{
     HaproxyDriver, Scope, SocketAddress, TargetConfig,
+    driver::other_owner,
     process::{Executable, Haproxy},
     proto::{AdminState, Command, ServerRef, ServerRow, ServersState, parse_map_entries},
 };
@@ -246,6 +247,77 @@ async fn case_p07_the_second_owner_of_a_backend_is_refused_until_the_first_ends(
     .await;
 }
 
+/// Two sockets of one HAProxy lead to one HAProxy, and so does one over TCP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p07_an_owner_at_another_socket_of_the_same_haproxy_is_found() {
+    side_by_side(executables(), async |executable: Executable| {
+        let port = support::free_port();
+        let more = format!(
+            "global\n  stats socket DIR/other.sock mode 600 level admin\n  \
+             stats socket ipv4@127.0.0.1:{port} level admin\n"
+        );
+        let place = Place::new(&CONFIG.replacen("global\n", &more, 1));
+        std::fs::write(place.dir.path().join("lb-routes.map"), "").unwrap();
+        let haproxy = place.start(&executable).await;
+        let at = |socket: String| {
+            let mut config = TargetConfig::new(name("other"), socket.parse().unwrap());
+            config.policy.resync = Duration::ZERO;
+            config
+        };
+        let other = at(place.dir.path().join("other.sock").display().to_string());
+        let remote = at(format!("127.0.0.1:{port}"));
+        let wish = desired(&nothing(), "web", &[1002]);
+        for second in [other.clone(), remote.clone()] {
+            let mut first = driver(&place, "first", &["*"]);
+            settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
+            let through = place.dir.path().join("admin.sock").display().to_string();
+            let found = other_owner(&second).await.unwrap().to_string();
+            assert!(found.ends_with(&format!("through {through})")), "{found}");
+            let mut second = HaproxyDriver::new(second);
+            let error = second.converge(&wish).await.unwrap_err();
+            assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
+            assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
+            drop(first);
+            tokio::time::timeout(Duration::from_secs(5), second.attention())
+                .await
+                .unwrap();
+            settle(&mut second, &wish).await;
+            assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1002]));
+            // And the other way round.
+            let mut first = driver(&place, "first", &["*"]);
+            let error = first.converge(&wish).await.unwrap_err();
+            assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
+        }
+        // Those of different backends do not mind.
+        let mut web = HaproxyDriver::new(other.managing(Scope::new(["web"]).unwrap()));
+        let mut db = HaproxyDriver::new(remote.managing(Scope::new(["db"]).unwrap()));
+        settle(&mut web, &wish).await;
+        settle(&mut db, &desired(&nothing(), "db", &[2001])).await;
+    })
+    .await;
+}
+
+/// The socket of another HAProxy may have the path that this one has in a file system of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p07_an_owner_of_another_haproxy_at_a_path_that_this_one_names_is_none() {
+    side_by_side(executables(), async |executable: Executable| {
+        let (place, _haproxy) = start(&executable).await;
+        let more = "global\n  stats socket DIR/other.sock mode 600 level admin\n";
+        let both = Place::new(&CONFIG.replacen("global\n", more, 1));
+        std::fs::write(both.dir.path().join("lb-routes.map"), "").unwrap();
+        let _both = both.start(&executable).await;
+        // As a file that is mounted over: the path leads to the first HAProxy.
+        let other = both.dir.path().join("other.sock");
+        std::fs::remove_file(&other).unwrap();
+        std::os::unix::fs::symlink(place.dir.path().join("admin.sock"), &other).unwrap();
+        let mut first = driver(&place, "first", &["*"]);
+        settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
+        let mut second = driver(&both, "second", &["*"]);
+        settle(&mut second, &desired(&nothing(), "web", &[1001])).await;
+    })
+    .await;
+}
+
 /// A plan shows what a run would do, and that it would be refused.
 #[tokio::test]
 async fn case_p07_a_plan_tells_that_a_run_would_be_refused() {
@@ -417,7 +489,9 @@ async fn case_p07_a_server_that_is_taken_out_each_time_is_left_out_over_tcp() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_p07_two_owners_of_a_backend_end_their_fight_over_tcp() {
     side_by_side(executables(), async |executable: Executable| {
-        let (_place, _haproxy, at) = start_over_tcp(&executable).await;
+        let (place, _haproxy, at) = start_over_tcp(&executable).await;
+        // As on another machine.
+        std::fs::remove_file(place.dir.path().join("admin.sock")).unwrap();
         let mut drivers = ["first", "second"].map(|target| {
             let mut config = TargetConfig::new(name(target), at.clone());
             config.policy.resync = Duration::from_millis(100);

@@ -71,10 +71,9 @@ impl TargetSpec {
     }
 
     /// Another living process on this machine that manages the same backends, as a text for people.
-    #[must_use]
-    pub fn other_owner(&self) -> Option<String> {
+    pub async fn other_owner(&self) -> Option<String> {
         match self {
-            Self::Haproxy(config) => other_owner(config).map(|owner| owner.to_string()),
+            Self::Haproxy(config) => Some(other_owner(config).await?.to_string()),
         }
     }
 

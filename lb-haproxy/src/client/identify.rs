@@ -51,7 +51,7 @@ fn not_a_socket(path: &Path) -> Option<OtherEnd> {
 }
 
 /// The beginning of the answer to one line on a connection of its own.
-async fn answer(address: &SocketAddress, line: &[u8]) -> Option<String> {
+pub(super) async fn answer(address: &SocketAddress, line: &[u8]) -> Option<String> {
     let at = Deadline::after(LIMIT).at;
     let stream = timeout_at(at, Stream::connect(address)).await.ok()?.ok()?;
     let mut bytes = Vec::new();

@@ -9,6 +9,7 @@ mod identify;
 mod identity;
 mod master;
 mod reload;
+mod siblings;
 mod stream;
 mod worker;
 
@@ -21,4 +22,5 @@ pub(crate) use identify::identify;
 pub use identity::{SocketIdentity, socket_identity};
 pub use master::MasterClient;
 pub use reload::{ReloadError, Reloaded, reload};
+pub(crate) use siblings::{is_same_process, other_sockets};
 pub use worker::Client;

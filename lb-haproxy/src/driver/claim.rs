@@ -2,7 +2,8 @@
 //!
 //! Each owner has a file of its own, which says what it manages, so that owners of different backends do not disturb
 //! each other. A file that no process has locked belongs to one that is gone, however it ended. An owner makes its file
-//! first and looks for others then, so that of two that begin at once at most one goes on.
+//! first and looks for others then, at every socket of that HAProxy, so that of two that begin at once at most one goes
+//! on.
 
 use std::{
     ffi::OsString,
@@ -43,15 +44,45 @@ pub(super) struct Claim {
 #[derive(Debug)]
 pub(super) enum NoClaim {
     /// Another process manages backends that were claimed.
-    Owned(Box<Owner>),
+    Owned(Found),
     /// There is no folder in which a lock could be made.
     NoPlace,
 }
 
+/// Another owner of some of the same backends.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) owner: Box<Owner>,
+    /// The socket beside which its file is.
+    pub(super) socket: PathBuf,
+}
+
+/// The sockets of one HAProxy beside which there may be locks.
+#[derive(Debug, Clone)]
+pub(super) struct Sockets {
+    /// The one beside which a lock is made.
+    pub(super) own: PathBuf,
+    pub(super) others: Vec<PathBuf>,
+}
+
+impl Sockets {
+    /// A living owner of some of the backends of `owner`, other than the one whose file is `claimed`.
+    pub(super) fn find(&self, owner: &Owner, claimed: Option<&Path>) -> Option<Found> {
+        let mut all = std::iter::once(&self.own).chain(&self.others);
+        all.find_map(|socket| {
+            let other = find(&Place::of(socket), owner, claimed)?;
+            Some(Found {
+                owner: Box::new(other),
+                socket: socket.clone(),
+            })
+        })
+    }
+}
+
 impl Claim {
-    /// Claims what `owner` is to manage of the HAProxy at `socket`.
-    pub(super) fn make(socket: &Path, owner: &Owner) -> Result<Self, NoClaim> {
-        let places = Place::of(socket);
+    /// Claims what `owner` is to manage of the HAProxy at these sockets.
+    pub(super) fn make(sockets: &Sockets, owner: &Owner) -> Result<Self, NoClaim> {
+        let places = Place::of(&sockets.own);
         let mut last = NoClaim::NoPlace;
         for attempt in 0..TRIES {
             if attempt > 0 {
@@ -62,14 +93,12 @@ impl Claim {
                 .iter()
                 .find_map(|place| Self::create(place, owner).ok())
             else {
-                return match find(&places, owner, None) {
-                    Some(other) => Err(NoClaim::Owned(Box::new(other))),
-                    None => Err(NoClaim::NoPlace),
-                };
+                let found = sockets.find(owner, None);
+                return Err(found.map_or(NoClaim::NoPlace, NoClaim::Owned));
             };
-            match find(&places, owner, Some(&claim.path)) {
+            match sockets.find(owner, Some(&claim.path)) {
                 None => return Ok(claim),
-                Some(other) => last = NoClaim::Owned(Box::new(other)),
+                Some(found) => last = NoClaim::Owned(found),
             }
         }
         Err(last)
@@ -128,11 +157,6 @@ impl Drop for Claim {
             let _gone = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Another owner of backends of `owner`'s at this socket.
-pub(super) fn other(socket: &Path, owner: &Owner) -> Option<Owner> {
-    find(&Place::of(socket), owner, None)
 }
 
 /// A folder in which lock files of one HAProxy are, and what their names begin with.
@@ -297,13 +321,25 @@ mod tests {
         Owner::this(&config)
     }
 
+    fn claim(socket: &Path, owner: &Owner) -> Result<Claim, NoClaim> {
+        let own = socket.to_owned();
+        Claim::make(
+            &Sockets {
+                own,
+                others: Vec::new(),
+            },
+            owner,
+        )
+    }
+
     #[test]
     fn case_p07_the_second_owner_hears_who_the_first_is() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
-        let first = Claim::make(&socket, &owner("edge", "web*")).unwrap();
+        let first = claim(&socket, &owner("edge", "web*")).unwrap();
         assert!(first.holds());
-        let Err(NoClaim::Owned(other)) = Claim::make(&socket, &owner("other", "*1")) else {
+        let Err(NoClaim::Owned(Found { owner: other, .. })) = claim(&socket, &owner("other", "*1"))
+        else {
             panic!("owned twice");
         };
         assert_eq!(other.pid, std::process::id());
@@ -311,17 +347,17 @@ mod tests {
             other.to_string().contains("target edge, manage web*"),
             "{other}"
         );
-        let disjoint = Claim::make(&socket, &owner("other", "db")).unwrap();
+        let disjoint = claim(&socket, &owner("other", "db")).unwrap();
         // However the path is spelled.
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
-        assert!(Claim::make(&link.join("admin.sock"), &owner("third", "db")).is_err());
+        assert!(claim(&link.join("admin.sock"), &owner("third", "db")).is_err());
         let alias = folder.path().join("alias.sock");
         std::os::unix::fs::symlink("admin.sock", &alias).unwrap();
-        assert!(Claim::make(&alias, &owner("third", "db")).is_err());
+        assert!(claim(&alias, &owner("third", "db")).is_err());
         drop(disjoint);
         drop(first);
-        let all = Claim::make(&socket, &owner("other", "*")).unwrap();
+        let all = claim(&socket, &owner("other", "*")).unwrap();
         drop(all);
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 2, "only the links are left");
@@ -338,7 +374,7 @@ mod tests {
         fs::write(&secret, "secret").unwrap();
         let link = folder.path().join(format!("admin.sock.2-0{SUFFIX}"));
         std::os::unix::fs::symlink(&secret, &link).unwrap();
-        let claim = Claim::make(&socket, &owner("edge", "*")).unwrap();
+        let claim = claim(&socket, &owner("edge", "*")).unwrap();
         assert!(!stale.exists() && secret.exists());
         // A folder that was made anew has no lock: it is to be made again.
         fs::remove_file(&claim.path).unwrap();

@@ -1,35 +1,66 @@
 //! One owner for each backend: claims before the first change, and waits for another owner's end.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::{
-    claim::{self, Claim, NoClaim},
+    claim::{Claim, Found, NoClaim, Sockets},
     config::TargetConfig,
     error::DriverError,
     haproxy_driver::HaproxyDriver,
     owner::Owner,
 };
+use crate::client::{is_same_process, other_sockets};
 
 /// How often another owner's end is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Finds a living process on this machine that manages backends which `config` is to manage.
 ///
-/// Only targets at a Unix socket have locks. Blocks for a few reads of small files.
-#[must_use]
-pub fn other_owner(config: &TargetConfig) -> Option<Owner> {
-    claim::other(&lockable(config)?, &Owner::this(config))
+/// It may use another socket of the same HAProxy: HAProxy is asked for those, for a second at most. A lock is beside a
+/// Unix socket, so a HAProxy that has none on this machine has no owner that could be found.
+pub async fn other_owner(config: &TargetConfig) -> Option<Owner> {
+    let mut sockets = sockets(config).await?;
+    let owner = Owner::this(config);
+    loop {
+        let (at, who) = (sockets.clone(), owner.clone());
+        let found = tokio::task::spawn_blocking(move || at.find(&who, None)).await;
+        let found = found.ok().flatten()?;
+        if is_there(config, &found, &mut sockets).await {
+            return Some(found.owner.at(&found.socket, config));
+        }
+    }
 }
 
-/// The socket, where there can be a lock for it.
-fn lockable(config: &TargetConfig) -> Option<PathBuf> {
+/// The sockets beside which there may be locks of the HAProxy of `config`.
+async fn sockets(config: &TargetConfig) -> Option<Sockets> {
     #[cfg(feature = "simulator")]
     if crate::simulator::identity().is_some() {
         return None;
     }
-    config.socket.path().map(PathBuf::from)
+    let mut others = other_sockets(&config.socket).await;
+    if let Some(path) = config.socket.path() {
+        let own = path.to_owned();
+        return Some(Sockets { own, others });
+    }
+    while !others.is_empty() {
+        let own = others.remove(0);
+        if is_same_process(&config.socket, &own).await {
+            return Some(Sockets { own, others });
+        }
+    }
+    None
+}
+
+/// Returns `true` if what was found is an owner of the HAProxy of `config`. Another one may be at a path that this one
+/// has in a file system of its own: that path is taken out of `sockets`.
+async fn is_there(config: &TargetConfig, found: &Found, sockets: &mut Sockets) -> bool {
+    if found.socket == sockets.own || is_same_process(&config.socket, &found.socket).await {
+        return true;
+    }
+    sockets.others.retain(|other| *other != found.socket);
+    false
 }
 
 impl HaproxyDriver {
@@ -38,27 +69,9 @@ impl HaproxyDriver {
         if self.session.as_ref().is_none_or(|session| session.claimed) {
             return Ok(());
         }
-        let Some(socket) = lockable(&self.config) else {
-            return Ok(());
-        };
-        let held = self.claim.take();
-        let owner = Owner::this(&self.config);
-        let made = tokio::task::spawn_blocking(move || match held {
-            Some(claim) if claim.holds() => Ok(claim),
-            _ => Claim::make(&socket, &owner),
-        });
-        match made.await {
-            Ok(Ok(claim)) => self.claim = Some(claim),
-            Ok(Err(NoClaim::Owned(owner))) => {
-                let address = self.config.socket.clone();
-                return Err(DriverError::Owned { address, owner });
-            }
-            Ok(Err(NoClaim::NoPlace)) => warn!(
-                target_name = %self.config.name,
-                "no folder for a lock: another owner of this HAProxy would be noticed by its changes only"
-            ),
-            // The runtime is shutting down.
-            Err(_) => return Ok(()),
+        if self.claim.as_ref().is_none_or(|claim| !claim.holds()) {
+            self.claim = None;
+            self.claim = self.made_claim().await?;
         }
         if let Some(session) = &mut self.session {
             session.claimed = true;
@@ -66,13 +79,42 @@ impl HaproxyDriver {
         Ok(())
     }
 
+    /// Claims the backends anew. `None` where there can be no lock.
+    async fn made_claim(&self) -> Result<Option<Claim>, DriverError> {
+        let Some(mut sockets) = sockets(&self.config).await else {
+            return Ok(None);
+        };
+        let owner = Owner::this(&self.config);
+        loop {
+            let (at, who) = (sockets.clone(), owner.clone());
+            let made = tokio::task::spawn_blocking(move || Claim::make(&at, &who)).await;
+            match made {
+                Ok(Ok(claim)) => return Ok(Some(claim)),
+                Ok(Err(NoClaim::Owned(found))) => {
+                    if is_there(&self.config, &found, &mut sockets).await {
+                        let address = self.config.socket.clone();
+                        let owner = Box::new(found.owner.at(&found.socket, &self.config));
+                        return Err(DriverError::Owned { address, owner });
+                    }
+                }
+                Ok(Err(NoClaim::NoPlace)) => {
+                    warn!(
+                        target_name = %self.config.name,
+                        "no folder for a lock: another owner of this HAProxy would be noticed by its changes only"
+                    );
+                    return Ok(None);
+                }
+                // The runtime is shutting down.
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
     /// Returns when the other owner is gone.
     pub(super) async fn await_release(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let config = self.config.clone();
-            let other = tokio::task::spawn_blocking(move || other_owner(&config)).await;
-            if matches!(other, Ok(None)) {
+            if other_owner(&self.config).await.is_none() {
                 info!(target_name = %self.config.name, "the other owner of HAProxy is gone");
                 return;
             }

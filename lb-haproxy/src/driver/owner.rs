@@ -1,6 +1,10 @@
 //! Who manages a HAProxy, as it is written into a file that is locked for as long as that lasts.
 
-use std::{ffi::OsStr, fmt, path::Path};
+use std::{
+    ffi::OsStr,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use lb_core::Name;
 use serde::{Deserialize, Serialize};
@@ -23,6 +27,9 @@ pub struct Owner {
     /// In which space of process numbers `pid` counts.
     #[serde(default)]
     space: String,
+    /// The other socket of HAProxy that it uses, if it is another one.
+    #[serde(skip)]
+    socket: Option<PathBuf>,
 }
 
 impl Owner {
@@ -40,7 +47,14 @@ impl Owner {
             pid: std::process::id(),
             manage: config.manage.clone(),
             space: space(),
+            socket: None,
         }
+    }
+
+    /// The same owner, whose file was found beside this socket.
+    pub(super) fn at(mut self, socket: &Path, config: &TargetConfig) -> Self {
+        self.socket = Some(socket.to_owned()).filter(|_| config.socket.path() != Some(socket));
+        self
     }
 
     /// Reads what a lock file has.
@@ -76,12 +90,17 @@ impl fmt::Display for Owner {
             target,
             pid,
             manage,
+            socket,
             ..
         } = self;
         write!(
             f,
-            "{program} (process {pid}, target {target}, manage {manage})"
-        )
+            "{program} (process {pid}, target {target}, manage {manage}"
+        )?;
+        if let Some(socket) = socket {
+            write!(f, ", through {}", socket.display())?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -85,9 +85,7 @@ impl HaproxyDriver {
         if self.claim.is_some() {
             return None;
         }
-        let config = self.config.clone();
-        let found = tokio::task::spawn_blocking(move || other_owner(&config)).await;
-        found.ok().flatten()
+        other_owner(&self.config).await
     }
 
     /// What a run would say before its first change.

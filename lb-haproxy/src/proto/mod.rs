@@ -1,5 +1,6 @@
 //! Bytes to meaning and back: the runtime API's commands, replies and framing. Pure.
 
+mod cli_sockets;
 mod columns;
 mod command;
 mod der;
@@ -22,6 +23,7 @@ mod ssl;
 mod stat;
 mod verdict;
 
+pub(crate) use cli_sockets::unix_sockets;
 pub use command::{AdminState, Command, Health, ServerOptions, ServerRef};
 pub(crate) use encode::check_address;
 pub use encode::{EncodeError, MAX_COMMAND, command_text, encode, map_batches};

@@ -95,15 +95,15 @@ pub(crate) async fn run(common: &Common) -> Result<ExitCode, Failure> {
 async fn refuse_owned(spec: &Spec) -> Result<(), Failure> {
     let mut waited = Duration::ZERO;
     loop {
-        let targets = spec.targets.clone();
-        let owners = tokio::task::spawn_blocking(move || {
-            let owners = targets.iter().filter_map(|target| {
-                let owner = target.other_owner()?;
+        let mut looks = JoinSet::new();
+        for target in spec.targets.clone() {
+            looks.spawn(async move {
+                let owner = target.other_owner().await?;
                 Some(format!("target {} is managed by {owner}", target.name()))
             });
-            owners.collect::<Vec<String>>()
-        });
-        let owners = owners.await?;
+        }
+        let mut owners: Vec<String> = looks.join_all().await.into_iter().flatten().collect();
+        owners.sort();
         if owners.is_empty() || owners.len() < spec.targets.len() {
             for owner in owners {
                 tracing::warn!("{owner}; waiting for its end");
