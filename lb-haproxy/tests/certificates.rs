@@ -7,6 +7,8 @@
     reason = "a test may end in a panic, and files have real times"
 )]
 
+#[path = "support/side_by_side.rs"]
+mod side_by_side;
 mod support;
 
 use std::{
@@ -16,14 +18,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lb_core::{Driver as _, Report, Snapshot};
+use lb_core::{ConditionKind, Driver as _, Report, Snapshot};
 use lb_haproxy::{
     HaproxyDriver, TargetConfig,
     driver::Files,
-    process::Haproxy,
+    process::{Executable, Haproxy},
     proto::{Accepted, CertName, CertificateShown, Command, Pem, SslCommand, verdict},
 };
 use rcgen::{CertificateParams, KeyPair};
+use side_by_side::side_by_side;
 use support::{Place, executables, free_port};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -128,7 +131,7 @@ struct Site {
 }
 
 impl Site {
-    async fn start(executable: &lb_haproxy::process::Executable) -> Self {
+    async fn start(executable: &Executable) -> Self {
         let port = free_port();
         let place = Place::new(&format!(
             "global\n  stats socket DIR/admin.sock mode 600 level admin expose-fd listeners\n\
@@ -505,16 +508,15 @@ async fn case_p14_another_certificate_of_one_serial_number_and_a_longer_chain_ar
 /// Another client's `commit ssl cert` is undone, though the file did not change.
 #[tokio::test]
 async fn case_p13_a_certificate_that_another_client_committed_is_put_back() {
-    for executable in executables() {
+    side_by_side(executables(), async |executable: Executable| {
         let version = executable.version().await.unwrap();
-        println!("HAProxy {version}");
         let site = Site::start(&executable).await;
         let mut driver = site.driver();
         until_counted(&mut driver, "connections", 1).await;
         let mut client = site.haproxy.connect().await.unwrap();
         let foreign: Pem = issue("foreign.example").parse().unwrap();
         for command in [
-            SslCommand::Set(site.name(), foreign),
+            SslCommand::Set(site.name(), foreign.clone()),
             SslCommand::Commit(site.name()),
         ] {
             let command = Command::Ssl(command);
@@ -522,15 +524,23 @@ async fn case_p13_a_certificate_that_another_client_committed_is_put_back() {
             assert!(verdict(&command, &reply).is_ok(), "{reply:?}");
         }
         assert_ne!(shown_to_a_client(site.port).await, der(&site.first));
-        // One that begins anew looks at once; one that goes on, within half a minute.
-        driver = site.driver();
-        until_counted(&mut driver, "certificates_replaced", 1).await;
+        // One that goes on looks within half a minute, and says what it undid.
+        let report = until_counted(&mut driver, "certificates_replaced", 1).await;
+        let told: Vec<_> = report.conditions.iter().map(ToString::to_string).collect();
+        assert!(
+            told.len() == 1
+                && told[0].contains(foreign.fingerprint())
+                && told[0].contains("another client"),
+            "{version}: {told:?}"
+        );
+        assert_eq!(report.conditions[0].kind, ConditionKind::ForeignEdit);
         assert_eq!(
             shown_to_a_client(site.port).await,
             der(&site.first),
             "{version}"
         );
-    }
+    })
+    .await;
 }
 
 #[test]

@@ -35,6 +35,9 @@ const VERIFY: Duration = Duration::from_secs(30);
 /// operator.
 const MOST_REPAIRS: u32 = 3;
 
+/// For so long it is told that another client's certificate was replaced.
+const NEWS: Duration = Duration::from_secs(60);
+
 /// What is known of the files.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
@@ -49,6 +52,8 @@ struct Known {
     again_at: Duration,
     /// How often in a row another client's certificate was replaced.
     repairs: u32,
+    /// The fingerprint of another client's certificate that was replaced last, and when.
+    edit: Option<(String, Duration)>,
     /// Why the file is not in use.
     failure: Option<(ConditionKind, String)>,
 }
@@ -120,17 +125,19 @@ impl Certificates {
             }
             let was_in_use = known.is_some_and(|known| known.failure.is_none());
             let mut repairs = known.map_or(0, |known| known.repairs);
+            let mut edit = known.and_then(|known| known.edit.clone());
             let may_repair = repairs < MOST_REPAIRS;
             let (failure, pause) = match renew(file, client, may_repair).await? {
-                Ok(false) => {
+                Ok(Renewed::NotNeeded) => {
                     repairs = 0;
                     (None, VERIFY)
                 }
-                Ok(true) => {
+                Ok(Renewed::Given { before }) => {
                     match was_in_use {
                         true => {
                             repairs += 1;
-                            warn!(path = %file.display(), "a certificate that another client had replaced was put back");
+                            warn!(path = %file.display(), fingerprint = %before, "a certificate that another client had replaced was put back");
+                            edit = Some((before, now));
                         }
                         false => info!(path = %file.display(), "a certificate was replaced"),
                     }
@@ -151,6 +158,7 @@ impl Certificates {
                 stamp,
                 again_at: now + pause,
                 repairs,
+                edit,
                 failure: kind.zip(failure.map(|failure| failure.to_string())),
             };
             self.known.insert(file.clone(), known);
@@ -158,12 +166,25 @@ impl Certificates {
         Ok(())
     }
 
-    /// The files that are not in use.
-    pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
-        self.known.iter().filter_map(|(file, known)| {
-            let (kind, failure) = known.failure.clone()?;
-            let detail = format!("the file is not in use: {failure}");
-            Some(Condition::new(kind, detail).of_object(file.display().to_string()))
+    /// The files that are not in use, and those that another client had replaced a short time ago.
+    pub(super) fn conditions(&self, now: Duration) -> impl Iterator<Item = Condition> {
+        self.known.iter().filter_map(move |(file, known)| {
+            let condition = match (&known.failure, &known.edit) {
+                (Some((kind, failure)), _) => {
+                    Condition::new(*kind, format!("the file is not in use: {failure}"))
+                }
+                (None, Some((before, at))) if now < at.saturating_add(NEWS) => {
+                    let detail = format!(
+                        "another client replaced the certificate by the one of fingerprint {before}; lb put that of \
+                         the file back"
+                    );
+                    Condition::new(ConditionKind::ForeignEdit, detail)
+                        .with_help("write the file anew, or end the other client")
+                        .transient()
+                }
+                _ => return None,
+            };
+            Some(condition.of_object(file.display().to_string()))
         })
     }
 }
@@ -190,12 +211,20 @@ async fn stamp(file: &Path) -> Stamp {
     }
 }
 
-/// Gives HAProxy the file, unless it has it already: whether it was given.
+/// What became of a file.
+enum Renewed {
+    /// HAProxy had it already.
+    NotNeeded,
+    /// HAProxy has it now, in place of the certificate of this fingerprint.
+    Given { before: String },
+}
+
+/// Gives HAProxy the file, unless it has it already.
 async fn renew(
     file: &Path,
     client: &mut Client,
     may_change: bool,
-) -> Result<Result<bool, Failure>, DriverError> {
+) -> Result<Result<Renewed, Failure>, DriverError> {
     let read = |path: &Path| files::read_text(path, MAX_PEM);
     let text = match files::beside(file, WAIT, read).await {
         Ok(text) => text,
@@ -209,16 +238,17 @@ async fn renew(
         Ok(name) => name,
         Err(error) => return Ok(Err(Failure::Name(format!("{error}")))),
     };
-    match shown(&name, client).await? {
-        Ok(Some(shown)) if pem.is_shown(&shown) => return Ok(Ok(false)),
+    let before = match shown(&name, client).await? {
+        Ok(Some(shown)) if pem.is_shown(&shown) => return Ok(Ok(Renewed::NotNeeded)),
         Ok(Some(CertificateShown { fingerprint, .. })) if !may_change => {
             let shown = fingerprint;
             return Ok(Err(Failure::Contention { shown }));
         }
-        Ok(_) => {}
+        Ok(shown) => shown.map_or_else(String::new, |shown| shown.fingerprint),
         Err(refusal) => return Ok(Err(Failure::Refused(refusal))),
-    }
-    replace(&name, &pem, client).await
+    };
+    let replaced = replace(&name, &pem, client).await?;
+    Ok(replaced.map(|()| Renewed::Given { before }))
 }
 
 /// Sets, commits and reads back. Whatever fails is given up, so that the old one stays in use.
@@ -226,7 +256,7 @@ async fn replace(
     name: &CertName,
     pem: &Pem,
     client: &mut Client,
-) -> Result<Result<bool, Failure>, DriverError> {
+) -> Result<Result<(), Failure>, DriverError> {
     let set = SslCommand::Set(name.clone(), pem.clone());
     let mut taken = tell(set.clone(), client).await?;
     if let Err(Refusal::Certificate(_)) = taken {
@@ -246,7 +276,7 @@ async fn replace(
         Err(refusal) => return Ok(Err(Failure::Refused(refusal))),
     };
     Ok(match shown {
-        Some(shown) if pem.is_shown(&shown) => Ok(true),
+        Some(shown) if pem.is_shown(&shown) => Ok(()),
         other => Err(Failure::NotShown {
             shown: other.map_or_else(String::new, |shown| shown.fingerprint),
             expected: pem.fingerprint().to_owned(),

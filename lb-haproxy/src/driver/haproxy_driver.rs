@@ -296,7 +296,8 @@ impl Driver for HaproxyDriver {
                 });
                 report.conditions = plan.conditions;
                 report.conditions.extend(self.unknown_version());
-                report.conditions.extend(self.certificates.conditions());
+                let now = self.elapsed();
+                report.conditions.extend(self.certificates.conditions(now));
                 let problem = self
                     .knowledge
                     .as_ref()
