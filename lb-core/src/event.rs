@@ -135,12 +135,13 @@ pub enum Event {
         /// Which.
         target: Name,
     },
-    /// A permanent condition began. Of those that begin at once, the first 64 are told; the status counts all.
+    /// A permanent condition began, or another client changed something (`foreign_edit`). Of those that begin at once,
+    /// the first 64 are told; the status counts all.
     ConditionBegan {
         /// The condition.
         condition: Condition,
     },
-    /// A permanent condition ended, or is expected to pass by itself now.
+    /// A condition that was told of ended, or is expected to pass by itself now.
     ConditionEnded {
         /// The condition as it was.
         condition: Condition,

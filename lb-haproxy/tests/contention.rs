@@ -34,6 +34,12 @@ fn apply(planner: &mut Planner, server: &mut Server, now: Duration) -> (Plan, us
                     server.running = *state != AdminState::Maint;
                 }
                 Command::SetWeight(_, weight) => server.weight = weight.get(),
+                Command::SetCheckPort(_, port) => server.check_port = *port,
+                Command::SetCheckAddr { address, .. } => {
+                    server.check_address = Some(*address).filter(|at| !at.is_unspecified());
+                }
+                Command::SetSsl(_, is) => server.ssl = Some(*is),
+                Command::EnableHealth(_) => server.check_enabled = true,
                 _ => {}
             }
             applied += 1;
@@ -88,8 +94,12 @@ fn case_p07_a_server_that_is_taken_out_each_time_is_left_out_and_reported() {
 
 /// A slot with an endpoint that serves at 10.0.0.1:80 with weight 100.
 fn serving() -> (Planner, Server, Duration) {
+    serving_in(Server::slot(name("slot1"), 1))
+}
+
+/// The same in this slot.
+fn serving_in(mut server: Server) -> (Planner, Server, Duration) {
     let mut planner = Planner::new(Policy::default(), Capabilities::of(3, 2));
-    let mut server = Server::slot(name("slot1"), 1);
     planner.observe(&name("web"), vec![server.clone()], Duration::ZERO);
     let mut edit = Snapshot::default().edit();
     let endpoint = Endpoint::new("10.0.0.1:80".parse().unwrap());
@@ -156,6 +166,47 @@ fn case_p13_what_another_client_changed_is_named_and_undone() {
                 .all(|found| found.transient && !found.kind.keeps_from_effect())
         );
         assert!(plan.again_at.is_some());
+        now += Duration::from_secs(61);
+        let plan = planner.plan(now);
+        assert!(told(&plan, ConditionKind::ForeignEdit).is_empty(), "{plan}");
+    }
+}
+
+/// The same of a check and of TLS, where an endpoint is in the slot.
+#[test]
+fn case_p12_what_another_client_changed_of_a_check_is_named_and_undone() {
+    type Edit = fn(&mut Server);
+    let edits: [(Edit, &str); 4] = [
+        (|server| server.check_enabled = false, "its check off"),
+        (|server| server.check_port = 1, "the port of its check to 1"),
+        (
+            |server| server.check_address = Some("127.0.0.99".parse().unwrap()),
+            "the address of its check to 127.0.0.99",
+        ),
+        (|server| server.ssl = Some(true), "its TLS on"),
+    ];
+    for (edit, text) in edits {
+        let mut slot = Server::slot(name("slot1"), 1);
+        slot.checked = true;
+        slot.check_paused = false;
+        slot.ssl = Some(false);
+        let (mut planner, mut server, mut now) = serving_in(slot);
+        let before = server.clone();
+        assert!(planner.plan(now).conditions.is_empty());
+        now += Duration::from_secs(30);
+        edit(&mut server);
+        planner.observe(&name("web"), vec![server.clone()], now);
+        let plan = planner.plan(now);
+        assert!(plan.steps().count() > 0, "{text}");
+        assert!(plan.steps().all(|step| step.why == Why::Repair), "{plan}");
+        let found = told(&plan, ConditionKind::ForeignEdit);
+        assert!(found.len() == 1 && found[0].contains(text), "{plan}");
+        planner.postpone(&plan);
+        let (plan, _) = apply(&mut planner, &mut server, now);
+        // What lb sets is no edit, also where it is not what it was.
+        assert_eq!(told(&plan, ConditionKind::ForeignEdit), found);
+        server.check_port = before.check_port;
+        assert_eq!(server, before);
         now += Duration::from_secs(61);
         let plan = planner.plan(now);
         assert!(told(&plan, ConditionKind::ForeignEdit).is_empty(), "{plan}");

@@ -135,6 +135,12 @@ async fn until(
     }
 }
 
+/// Nothing is to be done soon; that an edit is no news any more may be due later.
+fn at_rest(report: &Report) -> bool {
+    let later = |again| again > Duration::from_secs(2);
+    report.converged && report.again.is_none_or(later)
+}
+
 /// What is desired, one after the other.
 #[derive(Default)]
 struct Wishes(Arc<Snapshot>);
@@ -480,7 +486,7 @@ async fn case_p12_a_check_that_another_client_points_elsewhere_is_put_right() {
         let mut driver = subject.driver(|_| {});
         let up = Upstream::start([127, 0, 0, 2]).await;
         let one = wishes.next(&[("one", up.at, READY, 100)]);
-        let up_again = |report: &Report| report.converged && report.again.is_none();
+        let up_again = at_rest;
         until(&mut driver, &one, up_again).await;
         let state = subject.say("show servers state web").await;
         let line = state
@@ -560,7 +566,7 @@ async fn case_p12_the_check_of_a_dynamic_server_is_put_right() {
             ("two", second.at, READY, 100),
         ];
         let both = wishes.next(&both);
-        let up_again = |report: &Report| report.converged && report.again.is_none();
+        let up_again = at_rest;
         until(&mut driver, &both, up_again).await;
         let server = subject.column(" dyn-", "srv_name").await.unwrap();
         let edit = format!("set server web/{server} check-addr 127.0.0.99 port 1");
@@ -601,17 +607,17 @@ async fn case_p13_tls_that_another_client_switches_on_is_switched_off() {
         let mut driver = subject.driver(|_| {});
         let up = Upstream::start([127, 0, 0, 2]).await;
         let one = wishes.next(&[("one", up.at, READY, 100)]);
-        until(&mut driver, &one, |report| report.again.is_none()).await;
+        until(&mut driver, &one, at_rest).await;
         for slot in 1..4 {
             let reply = subject.say(&format!("set server web/slot{slot} ssl on")).await;
             assert!(reply.contains("updated"), "{reply}");
         }
         assert_eq!(subject.request().await, 503, "the upstream speaks no TLS");
         sleep(Duration::from_millis(300)).await;
-        until(&mut driver, &one, |report| report.again.is_none()).await;
+        until(&mut driver, &one, at_rest).await;
         assert_eq!(subject.request().await, 200, "{:?}", subject.version);
         let other = wishes.next(&[("one", up.at, READY, 100), ("two", ([127, 0, 0, 2], 9).into(), READY, 0)]);
-        until(&mut driver, &other, |report| report.again.is_none()).await;
+        until(&mut driver, &other, at_rest).await;
         for slot in 1..4 {
             let server = format!("slot{slot}");
             let address = subject.column(&server, "srv_addr").await;
@@ -820,6 +826,60 @@ async fn case_p13_an_operators_edit_of_a_slot_is_named() {
                 "{:?}: {edit}",
                 subject.version
             );
+        }
+    })
+    .await;
+}
+
+/// The same of a check, on each version that takes the edit.
+#[tokio::test]
+async fn case_p12_an_operators_edit_of_a_check_is_named() {
+    side_by_side(executables(), async |executable: Executable| {
+        let slots = "  server-template slot 1-1 127.0.0.1:1 disabled check inter 100ms rise 1\n";
+        let subject = Subject::start(&executable, slots).await;
+        let version = subject.version;
+        let one = Upstream::start([127, 0, 0, 2]).await;
+        let wish = Wishes::default().next(&[("one", one.at, READY, 100)]);
+        // Which is seen, and since when its command is taken.
+        let edits = [
+            ("check-port 1", "the port of its check", (2, 4)),
+            (
+                "check-addr 127.0.0.99",
+                "the address of its check to 127.0.0.99",
+                (2, 4),
+            ),
+            ("health off", "its check off", (2, 2)),
+        ];
+        for (edit, text, since) in edits {
+            let mut driver = subject.driver(|_| {});
+            until(&mut driver, &wish, |report| {
+                report.converged && report.conditions.is_empty()
+            })
+            .await;
+            let line = match edit {
+                "health off" => "disable health web/slot1".to_owned(),
+                _ => format!("set server web/slot1 {edit}"),
+            };
+            let reply = subject.say(&line).await;
+            let refused =
+                reply.contains("Health checks are not enabled") || !reply.trim().is_empty();
+            if version < since || refused && !reply.contains("updated") {
+                continue;
+            }
+            let named = |report: &Report| {
+                let mut all = report.conditions.iter();
+                all.any(|found| {
+                    found.kind == ConditionKind::ForeignEdit && found.detail.contains(text)
+                })
+            };
+            until(&mut driver, &wish, named).await;
+            let end = Instant::now() + Duration::from_secs(10);
+            while subject.column("slot1", "srv_op_state").await.as_deref() != Some("2") {
+                assert!(Instant::now() < end, "{version:?}: {edit}");
+                driver.converge(&wish).await.unwrap();
+                sleep(Duration::from_millis(50)).await;
+            }
+            assert_eq!(subject.request().await, 200, "{version:?}: {edit}");
         }
     })
     .await;

@@ -59,10 +59,9 @@ impl Held {
             }
             let same = before.next_if(|first| first.is_same(condition));
             condition.since_ms = same.as_ref().map_or(now_ms, |same| same.since_ms);
-            let told = same.is_some_and(|same| !same.transient);
-            match (told, condition.transient) {
-                (false, false) => turn.begin(condition),
-                (true, true) => turn.end(condition.clone()),
+            match same.filter(is_told) {
+                None if is_told(condition) => turn.begin(condition),
+                Some(same) if !is_told(condition) => turn.end(same),
                 _ => {}
             }
         }
@@ -75,6 +74,12 @@ impl Held {
     }
 }
 
+/// Returns `true` if its beginning and its end are events: what passes by itself is no news, but an edit that lb undoes
+/// would not be noticed otherwise.
+fn is_told(condition: &Condition) -> bool {
+    !condition.transient || condition.kind == ConditionKind::ForeignEdit
+}
+
 impl Turn {
     fn begin(&mut self, condition: &Condition) {
         if self.began.len() < MOST_LISTED {
@@ -83,7 +88,7 @@ impl Turn {
     }
 
     fn end(&mut self, condition: Condition) {
-        if !condition.transient && self.ended.len() < MOST_LISTED {
+        if is_told(&condition) && self.ended.len() < MOST_LISTED {
             self.ended.push(condition);
         }
     }

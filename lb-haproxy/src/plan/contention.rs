@@ -7,7 +7,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use lb_core::{Condition, ConditionKind};
 
-use super::edited::Edited;
+use super::{
+    edited::{Edited, SetUp},
+    slot::Usual,
+};
 use crate::{
     observed::{Server, is_parked},
     proto::{AdminState, Command, ServerRef},
@@ -56,6 +59,7 @@ struct Sent {
     address: Option<SocketAddr>,
     /// The weight, and whether the server was seen with it.
     weight: Option<(u16, bool)>,
+    check_port: Option<u16>,
     /// If `true`, the server was seen so: another state after that is another client's.
     seen: bool,
 }
@@ -68,6 +72,7 @@ impl Edits {
             admin: None,
             address: None,
             weight: None,
+            check_port: None,
             seen: false,
         });
         sent.at = now;
@@ -84,6 +89,7 @@ impl Edits {
                 sent.seen = false;
             }
             Command::SetWeight(_, weight) => sent.weight = Some((weight.get(), false)),
+            Command::SetCheckPort(_, port) => sent.check_port = Some(*port),
             _ => {}
         }
         if let Some(contest) = &mut self.contest {
@@ -122,6 +128,27 @@ impl Edits {
             };
         if !is_sent && !is_late {
             self.edited_mut(now).weighed(was, is, now);
+        }
+    }
+
+    /// Its check or its TLS is seen to be set up otherwise than before, at the same address: by another client, unless
+    /// it is what was sent or what its configuration says.
+    pub(super) fn set_up(&mut self, was: &Server, is: &Server, usual: &Usual, now: Duration) {
+        let sent = self.sent.and_then(|sent| sent.check_port);
+        let edit = SetUp {
+            is_check_off: is.checked && was.check_enabled && !is.check_enabled,
+            check_port: (is.checked
+                && is.check_port != was.check_port
+                && Some(is.check_port) != sent)
+                .then_some((was.check_port, is.check_port)),
+            check_address: (is.checked
+                && is.check_address != was.check_address
+                && is.check_address != usual.check_address)
+                .then_some(is.check_address),
+            tls: is.ssl.filter(|_| is.ssl != was.ssl && is.ssl != usual.ssl),
+        };
+        if edit != SetUp::default() {
+            self.edited_mut(now).set_up(edit, now);
         }
     }
 

@@ -1,6 +1,9 @@
 //! What another client changed of one server, for as long as that is news. Pure.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use lb_core::{Condition, ConditionKind};
 
@@ -19,11 +22,35 @@ pub(super) struct Edited {
     state: Option<(AdminState, AdminState)>,
     weight: Option<(u16, u16)>,
     address: Option<(SocketAddr, SocketAddr)>,
+    set_up: SetUp,
     at: Duration,
     /// If `true`, no command was sent since that sets it again.
     is_state_left: bool,
     is_weight_left: bool,
+    is_check_left: bool,
     again: Again,
+}
+
+/// What another client changed of a server's check and of its TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct SetUp {
+    pub(super) is_check_off: bool,
+    /// The ports before and after; 0 for the server's own.
+    pub(super) check_port: Option<(u16, u16)>,
+    /// The address after; `None` inside for the server's own.
+    pub(super) check_address: Option<Option<IpAddr>>,
+    pub(super) tls: Option<bool>,
+}
+
+/// Of what there is something to tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Telling {
+    /// Its state and its address, unless those are told of as contended.
+    pub(super) state: bool,
+    /// Its check and its TLS, which are put right where an endpoint is.
+    pub(super) set_up: bool,
+    /// The address of its check, where HAProxy takes a command for it.
+    pub(super) check_address: bool,
 }
 
 /// How often a weight was changed, each time after it was set again.
@@ -40,9 +67,11 @@ impl Edited {
             state: None,
             weight: None,
             address: None,
+            set_up: SetUp::default(),
             at: now,
             is_state_left: false,
             is_weight_left: false,
+            is_check_left: false,
             again: Again::default(),
         }
     }
@@ -81,11 +110,24 @@ impl Edited {
         self.is_weight_left = true;
     }
 
+    /// Takes in that another client changed the check or the TLS.
+    pub(super) fn set_up(&mut self, edit: SetUp, now: Duration) {
+        self.forget(now);
+        let all = &mut self.set_up;
+        all.is_check_off |= edit.is_check_off;
+        all.check_port = edit.check_port.or(all.check_port);
+        all.check_address = edit.check_address.or(all.check_address);
+        all.tls = edit.tls.or(all.tls);
+        self.at = now;
+        self.is_check_left = true;
+    }
+
     /// Takes in that a command is sent to the server.
     pub(super) fn sent(&mut self, command: &Command) {
         match command {
             Command::SetState(..) => self.is_state_left = false,
             Command::SetWeight(..) => self.is_weight_left = false,
+            Command::SetCheckPort(..) | Command::EnableHealth(_) => self.is_check_left = false,
             _ => {}
         }
     }
@@ -100,29 +142,37 @@ impl Edited {
         self.is_weight_left
     }
 
+    /// Returns `true` if its check is still as the other client set it.
+    pub(super) fn is_check_left(&self) -> bool {
+        self.is_check_left
+    }
+
     /// The address that it had before, if that was changed.
     pub(super) fn held(&self) -> Option<SocketAddr> {
         self.address.map(|(was, _)| was)
     }
 
-    /// What is to be told of it now, and until when. A state that is `contested` is told of elsewhere.
+    /// What is to be told of it now, and until when.
     pub(super) fn condition(
         &self,
         server: &ServerRef,
-        contested: bool,
+        telling: Telling,
         now: Duration,
     ) -> Option<(Condition, Duration)> {
         let mut changes = Vec::new();
-        if let Some((was, is)) = self.state.filter(|_| !contested) {
+        if let Some((was, is)) = self.state.filter(|_| telling.state) {
             changes.push(format!("from {was} to {is}"));
         }
-        if let Some((was, is)) = self.address.filter(|_| !contested) {
+        if let Some((was, is)) = self.address.filter(|_| telling.state) {
             changes.push(format!("its address from {was} to {is}"));
         }
         if let Some((was, is)) = self.weight
             && self.weighed_again(now).is_none()
         {
             changes.push(format!("its weight from {was} to {is}"));
+        }
+        if telling.set_up {
+            changes.extend(self.set_up.changes(telling.check_address));
         }
         let until = self.at.saturating_add(NEWS);
         if changes.is_empty() || now >= until {
@@ -157,6 +207,30 @@ impl Edited {
             self.state = None;
             self.weight = None;
             self.address = None;
+            self.set_up = SetUp::default();
         }
+    }
+}
+
+impl SetUp {
+    fn changes(self, with_address: bool) -> impl Iterator<Item = String> {
+        let off = self.is_check_off.then(|| "its check off".to_owned());
+        let port = self.check_port.map(|(was, is)| match (was, is) {
+            (0, is) => format!("the port of its check to {is}"),
+            (was, 0) => format!("the port of its check from {was} to the server's own"),
+            (was, is) => format!("the port of its check from {was} to {is}"),
+        });
+        let address = self
+            .check_address
+            .filter(|_| with_address)
+            .map(|is| match is {
+                Some(address) => format!("the address of its check to {address}"),
+                None => "the address of its check to the server's own".to_owned(),
+            });
+        let tls = self.tls.map(|is| match is {
+            true => "its TLS on".to_owned(),
+            false => "its TLS off".to_owned(),
+        });
+        off.into_iter().chain(port).chain(address).chain(tls)
     }
 }

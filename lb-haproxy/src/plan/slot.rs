@@ -150,8 +150,11 @@ impl Slot {
         }
     }
 
-    pub(super) fn observe(&mut self, server: Server, moment: Moment) {
+    pub(super) fn observe(&mut self, mut server: Server, moment: Moment) {
         self.read_at = moment.asked;
+        if let Some(port) = self.check_port_sent {
+            server.check_port = port;
+        }
         let moved = self.server.address != server.address;
         let is_own = self.edits.takes_effect(&server);
         let silenced = self.server.agent_enabled && !server.agent_enabled;
@@ -177,6 +180,10 @@ impl Slot {
             self.edits
                 .weighed(self.server.weight, server.weight, moment.now);
         }
+        if !moved {
+            self.edits
+                .set_up(&self.server, &server, &self.usual, moment.now);
+        }
         if moved {
             self.leaving_since = None;
             self.found_unwanted = false;
@@ -187,9 +194,6 @@ impl Slot {
         self.doubt
             .take_if(|(sent, _)| server.address == Some(*sent));
         self.server = server;
-        if let Some(port) = self.check_port_sent {
-            self.server.check_port = port;
-        }
     }
 
     pub(super) fn refuse(&mut self, detail: String, now: Duration) {

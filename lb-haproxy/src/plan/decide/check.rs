@@ -6,6 +6,7 @@ use lb_core::{Condition, ConditionKind};
 
 use super::{
     super::{
+        edited::Edited,
         slot::{Slot, poll_interval},
         step::Why,
         want::Want,
@@ -28,7 +29,7 @@ impl Decider<'_> {
         }
         let stuck = is_stuck(slot);
         let enable = Command::EnableHealth(self.server(slot));
-        self.step(Stages::Prepare, slot, enable, Why::Adjust);
+        self.step(Stages::Prepare, slot, enable, why(slot));
         self.expect(Stages::Prepare, slot, |expect| expect.checking = true);
         if stuck {
             self.state(Stages::Prepare, slot, AdminState::Maint, Why::Adjust);
@@ -57,7 +58,7 @@ impl Decider<'_> {
                 Stages::Prepare,
                 slot,
                 Command::SetCheckPort(server, wanted),
-                Why::Adjust,
+                why(slot),
             );
         }
     }
@@ -108,6 +109,14 @@ impl Decider<'_> {
         condition.service = self.backend.service.clone();
         condition.endpoint = self.backend.wants.decides(&address).cloned();
         self.show(condition, MOST_SHOWN);
+    }
+}
+
+/// Why a check is set up.
+fn why(slot: &Slot) -> Why {
+    match slot.edits.by_others().is_some_and(Edited::is_check_left) {
+        true => Why::Repair,
+        false => Why::Adjust,
     }
 }
 

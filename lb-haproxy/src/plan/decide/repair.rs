@@ -7,6 +7,7 @@ use lb_core::{Condition, ConditionKind};
 use super::{
     super::{
         backend::Role,
+        edited::Telling,
         slot::{Slot, Usual},
         step::Why,
     },
@@ -73,7 +74,12 @@ impl Decider<'_> {
             };
             let at = edited.held().or(slot.server.address);
             let endpoint = at.and_then(|at| backend.wants.decides(&at)).cloned();
-            let news = edited.condition(&server, contested.is_some(), now);
+            let telling = Telling {
+                state: contested.is_none(),
+                set_up: endpoint.is_some(),
+                check_address: self.context.capabilities.sets_check_address,
+            };
+            let news = edited.condition(&server, telling, now);
             let again = edited.weighed_again(now).map(|(detail, until)| {
                 let condition = Condition::new(ConditionKind::Contention, detail)
                     .of_object(server.to_string())
