@@ -299,6 +299,34 @@ services:
             "routes": ["shop.example/api", "*.shop.example", "*/x", "a=/only"]},
         "db": {"mode": "tcp", "routes": [{"host": "db.example", "priority": 3}]}}}"#;
 
+    /// The file that the README names as the reference.
+    const EXAMPLE: &str = include_str!("../../../../examples/services.toml");
+
+    #[test]
+    fn the_example_is_read_and_has_every_key() {
+        let records = parse("services.toml", EXAMPLE.as_bytes()).unwrap();
+        let endpoints = records.iter().filter(|record| record.endpoint.is_some());
+        assert_eq!(endpoints.count(), 8);
+        let routes = records.iter().map(|record| record.routes.len());
+        assert_eq!(routes.sum::<usize>(), 8);
+        let mut keys = 0;
+        // What is said of a key that there is not names all that there are.
+        for object in ["x = 1", "endpoints = [{ x = 1 }]", "routes = [{ x = 1 }]"] {
+            let text = format!("[services.web]\n{object}");
+            let told = parse("a.toml", text.as_bytes()).unwrap_err().message;
+            let (_, expected) = told.split_once("expected one of").unwrap();
+            for key in expected.split('`').skip(1).step_by(2) {
+                let written = [format!("{key} = "), format!(".{key}]]")];
+                assert!(
+                    written.iter().any(|text| EXAMPLE.contains(text)),
+                    "{object}: {key}"
+                );
+                keys += 1;
+            }
+        }
+        assert_eq!(keys, 15);
+    }
+
     #[test]
     fn the_three_formats_say_the_same() {
         let records = parse("a.toml", TOML.as_bytes()).unwrap();
