@@ -185,7 +185,8 @@ fn cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
             Code::CookieOfSlot,
             Guarantee::Stickiness,
             format!(
-                "the cookie {} names the slot: when the slot gets another endpoint, its users go there",
+                "the cookie {} names the slot: when the slot gets another endpoint, its users go there, and users \
+                 do not stay with a server made at run time, which has no value for it",
                 line.word(1)
             ),
             instead,
