@@ -360,3 +360,36 @@ fn of_target(entry: &TargetEntry) -> Vec<Condition> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(held: &mut Held, condition: Option<Condition>) -> (usize, usize) {
+        let turn = held.replace(0, condition.into_iter().collect(), BTreeMap::new());
+        (turn.began.len(), turn.ended.len())
+    }
+
+    #[test]
+    fn what_begins_and_ends_is_told_once() {
+        let refused = || Condition::new(ConditionKind::Refused, "no").of_object("web/slot1");
+        let mut held = Held::default();
+        assert_eq!(turn(&mut held, Some(refused().transient())), (0, 0));
+        assert_eq!(turn(&mut held, Some(refused())), (1, 0));
+        assert_eq!(turn(&mut held, Some(refused())), (0, 0));
+        // It is expected to pass by itself now.
+        assert_eq!(turn(&mut held, Some(refused().transient())), (0, 1));
+        assert_eq!(turn(&mut held, None), (0, 0));
+        assert_eq!(turn(&mut held, Some(refused())), (1, 0));
+        assert_eq!(turn(&mut held, None), (0, 1));
+    }
+
+    #[test]
+    fn what_another_client_changed_is_told_though_it_passes() {
+        let edit = || Condition::new(ConditionKind::ForeignEdit, "edit").of_object("web/slot1");
+        let mut held = Held::default();
+        assert_eq!(turn(&mut held, Some(edit().transient())), (1, 0));
+        assert_eq!(turn(&mut held, Some(edit().transient())), (0, 0));
+        assert_eq!(turn(&mut held, None), (0, 1));
+    }
+}
