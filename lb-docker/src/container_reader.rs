@@ -104,7 +104,6 @@ pub(crate) async fn network_owner(
     Ok(found)
 }
 
-/// What to say of an object that cannot be read.
 /// What a container is called in diagnostics.
 pub(crate) const CONTAINER: &str = "container";
 
@@ -113,6 +112,7 @@ pub(crate) fn described(kind: &str, id: &str) -> String {
     format!("{kind} {id}")
 }
 
+/// What to say of an object that cannot be read.
 pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
     Diagnostic {
         object: described(kind, id),

@@ -136,6 +136,7 @@ mod swarm_source;
 mod tell;
 mod told;
 mod translate;
+mod unread;
 
 pub use address::{AddressChoice, Candidate};
 pub use config::{

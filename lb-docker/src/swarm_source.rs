@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, Stream, StreamExt};
-use lb_core::{Cursor, Descriptor, Diagnostic, Sink, Source, SourceError, Update};
+use lb_core::{Cursor, Descriptor, Sink, Source, SourceError, Update};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     budget::Gathered,
     config::{ConnectionConfig, SwarmConfig},
     container::Container,
-    container_reader::unreadable,
+    container_reader::CONTAINER,
     engine::{Engine, encoded},
     error::{EngineError, chain},
     explain::Explanation,
@@ -28,6 +28,7 @@ use crate::{
         Cluster, Heard, ListedNode, ListedService, ListedTask, SwarmBook, SwarmRules, TASK_LABEL,
     },
     tell::tell,
+    unread::Unread,
 };
 
 /// The services of a Swarm, by their labels.
@@ -124,7 +125,7 @@ struct Watch<'a> {
     events: Events,
     pulse: Pulse,
     book: SwarmBook,
-    unread: Vec<Diagnostic>,
+    unread: Unread,
     /// Of the managers' last answer about tasks: the same again needs no work.
     tasks_digest: u64,
     digests: RandomState,
@@ -171,7 +172,7 @@ impl<'a> Watch<'a> {
             own_node: info.swarm.node_id.clone(),
             ..Cluster::default()
         };
-        let mut unread = Vec::new();
+        let mut unread = Unread::default();
         // The subscription goes out with the first look at the events; what comes meanwhile stays in them.
         let early = events.next().now_or_never();
         let rules = SwarmRules {
@@ -185,7 +186,7 @@ impl<'a> Watch<'a> {
         let digests = RandomState::new();
         let (tasks, tasks_digest) = read_tasks(&engine, &digests, &mut unread).await?;
         cluster.set_tasks(tasks);
-        read_locals(&engine, &mut cluster).await?;
+        read_locals(&engine, &mut cluster, &mut unread).await?;
         let reach_text = found.reach.viewpoint.to_string();
         let mut watch = Self {
             config,
@@ -211,8 +212,9 @@ impl<'a> Watch<'a> {
 
     async fn reset(&mut self, sink: &Sink) -> Result<(), SourceError> {
         let (records, complaints) = self.book.snapshot();
-        for complaint in self.unread.drain(..).chain(complaints) {
-            sink.send(Update::Diagnostic(complaint)).await?;
+        let complaints = complaints.into_iter().map(Update::Diagnostic);
+        for update in self.unread.take().into_iter().chain(complaints) {
+            sink.send(update).await?;
         }
         sink.send(Update::Reset {
             at: self.at.clone(),
@@ -291,13 +293,16 @@ impl<'a> Watch<'a> {
     async fn read_local(&mut self, task: String, id: &str) -> Result<(), SourceError> {
         match inspect(&self.engine, id).await {
             Ok(container) => {
+                self.unread.read(CONTAINER, id);
                 self.book.cluster.set_local(task, container);
                 Ok(())
             }
-            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if error.is_not_found() => {
+                self.unread.read(CONTAINER, id);
+                Ok(())
+            }
             Err(error) if error.is_of_the_object() => {
-                let complaint = unreadable("container", id, chain(&error));
-                self.unread.push(complaint);
+                self.unread.failed(CONTAINER, id, chain(&error));
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -322,13 +327,13 @@ impl<'a> Watch<'a> {
         let (rules, cluster) = (&self.book.rules, &mut self.book.cluster);
         read_services(&self.engine, rules, cluster, &mut self.unread).await?;
         read_nodes(&self.engine, cluster, &mut self.unread).await?;
-        read_locals(&self.engine, cluster).await?;
+        read_locals(&self.engine, cluster, &mut self.unread).await?;
         self.poll().await
     }
 
     async fn tell(&mut self, sink: &Sink) -> Result<(), SourceError> {
-        for complaint in self.unread.drain(..) {
-            sink.send(Update::Diagnostic(complaint)).await?;
+        for update in self.unread.take() {
+            sink.send(update).await?;
         }
         self.book.cluster.retire();
         match self.book.changes() {
@@ -359,7 +364,7 @@ async fn read_services(
     engine: &Engine,
     rules: &SwarmRules,
     cluster: &mut Cluster,
-    unread: &mut Vec<Diagnostic>,
+    unread: &mut Unread,
 ) -> Result<(), EngineError> {
     let mut gathered = Gathered::new(rules.max_label_bytes);
     let take = |mut service: ListedService| {
@@ -369,18 +374,18 @@ async fn read_services(
     };
     let (_, bad) = engine.list_some("/services", take).await?;
     cluster.set_services(gathered.into_objects().collect());
-    complain("Swarm service", bad, unread);
+    unread.listed("Swarm service", bad);
     Ok(())
 }
 
 async fn read_nodes(
     engine: &Engine,
     cluster: &mut Cluster,
-    unread: &mut Vec<Diagnostic>,
+    unread: &mut Unread,
 ) -> Result<(), EngineError> {
     let (listed, bad) = engine.list::<ListedNode>("/nodes").await?;
     cluster.set_nodes(listed);
-    complain("Swarm node", bad, unread);
+    unread.listed("Swarm node", bad);
     Ok(())
 }
 
@@ -389,18 +394,22 @@ async fn read_nodes(
 async fn read_tasks(
     engine: &Engine,
     digests: &RandomState,
-    unread: &mut Vec<Diagnostic>,
+    unread: &mut Unread,
 ) -> Result<(Vec<ListedTask>, u64), EngineError> {
     let mut digest = digests.build_hasher();
     let (listed, bad) = engine
         .list_seen("/tasks", Some, |bytes| digest.write(bytes))
         .await?;
-    complain("Swarm task", bad, unread);
+    unread.listed("Swarm task", bad);
     Ok((listed, digest.finish()))
 }
 
 /// Reads the containers of all tasks on this node in one call.
-async fn read_locals(engine: &Engine, cluster: &mut Cluster) -> Result<(), EngineError> {
+async fn read_locals(
+    engine: &Engine,
+    cluster: &mut Cluster,
+    unread: &mut Unread,
+) -> Result<(), EngineError> {
     let filter = encoded(&format!(r#"{{"label":["{TASK_LABEL}"]}}"#));
     let path = format!("/containers/json?filters={filter}");
     let read = |listed: ListedContainer| {
@@ -408,18 +417,10 @@ async fn read_locals(engine: &Engine, cluster: &mut Cluster) -> Result<(), Engin
         container.keep_little();
         Some(container)
     };
-    let (listed, _unread) = engine.list_some(&path, read).await?;
+    let (listed, bad) = engine.list_some(&path, read).await?;
     cluster.set_locals(listed);
+    unread.listed(CONTAINER, bad);
     Ok(())
-}
-
-fn complain(kind: &str, bad: Vec<(String, String)>, unread: &mut Vec<Diagnostic>) {
-    for (id, error) in bad {
-        let diagnostic = unreadable(kind, &id, error);
-        if !unread.contains(&diagnostic) && unread.len() < MAX_UNREAD {
-            unread.push(diagnostic);
-        }
-    }
 }
 
 const TYPES: [&str; 3] = ["container", "node", "service"];
@@ -436,8 +437,6 @@ const ACTIONS: [&str; 10] = [
     "update",
     "remove",
 ];
-/// The most diagnostics that are kept until they are sent.
-const MAX_UNREAD: usize = 256;
 /// How long tasks are listed often after an event.
 const EAGER: Duration = Duration::from_secs(5);
 /// After how many listings that told nothing new the pause between them grows.
