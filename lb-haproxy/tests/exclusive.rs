@@ -27,7 +27,7 @@ use lb_core::{
     ControlPlane, Endpoint, EndpointState, Mode, Name, OnDown, Publisher, Record, RecordKey,
     Running, ServiceOptions, Weight, feed,
 };
-use lb_haproxy::{HaproxyDriver, TargetConfig, process::Executable};
+use lb_haproxy::{HaproxyDriver, TargetConfig, driver::Files, process::Executable};
 use observer::{Observer, Users};
 use side_by_side::side_by_side;
 use support::{Place, executables, free_port};
@@ -73,13 +73,21 @@ struct Life {
 
 impl Life {
     fn begin(place: &Place, truth: &[(String, Endpoint)], options: ServiceOptions) -> Self {
+        let target = TargetConfig::new(name("edge"), place.admin.clone());
+        Self::begin_at(target, truth, options)
+    }
+
+    fn begin_at(
+        mut target: TargetConfig,
+        truth: &[(String, Endpoint)],
+        options: ServiceOptions,
+    ) -> Self {
         let (publisher, source) = feed(name("feed"));
         let declared = Record::declare(Publisher::declaration(name("db")))
             .with_mode(Mode::Tcp)
             .with_options(options);
         let endpoints = truth.iter().map(|(id, endpoint)| record(id, endpoint));
         publisher.reset(endpoints.chain([declared])).unwrap();
-        let mut target = TargetConfig::new(name("edge"), place.admin.clone());
         target.policy.drain_timeout = Duration::from_secs(1);
         let plane = ControlPlane::builder()
             .source(source)
@@ -257,6 +265,79 @@ async fn case_p06_no_server_ever_sees_two_primaries() {
         );
         drop(users);
         observer.check("in the end");
+        haproxy.stop().await.unwrap();
+    })
+    .await;
+}
+
+/// The same on a HAProxy that loads a server-state file when it is reloaded.
+const WITH_STATE: &str = "\
+global
+  stats socket DIR/admin.sock level admin mode 600 expose-fd listeners
+  stats timeout 1h
+  server-state-file DIR/state
+  hard-stop-after 3s
+defaults
+  mode tcp
+  timeout client 10m
+  timeout server 10m
+  timeout connect 1s
+  load-server-state-from-file global
+frontend in
+  bind 127.0.0.1:FRONT
+  default_backend db
+backend db
+  server-template slot 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1
+";
+
+/// A reload by somebody else right after a swap: the new worker must not know an earlier primary as ready. `LB_RELOADS` is
+/// how many are made on each version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p06_a_reload_right_after_a_swap_brings_no_second_primary() {
+    let reloads = number("LB_RELOADS", 6);
+    side_by_side(executables(), async |executable: Executable| {
+        let version = executable.version().await.unwrap();
+        let front = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let place = Place::new(&WITH_STATE.replace("FRONT", &front.port().to_string()));
+        std::fs::write(place.dir.path().join("state"), "").unwrap();
+        let mut haproxy = place.start(&executable).await;
+        let observer = Observer::start(3);
+        let options = ServiceOptions::default().exclusive(true);
+        let mut truth = Truth {
+            endpoints: vec![("primary".to_owned(), Endpoint::new(observer.addresses[0]))],
+        };
+        let mut target = TargetConfig::new(name("edge"), place.admin.clone());
+        target.files = Files::with_server_state(place.dir.path().join("state"));
+        let master = place.dir.path().join("master.sock");
+        target.master = Some(master.display().to_string().parse().unwrap());
+        let life = Life::begin_at(target, &truth.endpoints, options);
+        let users = Users::start(front, 4);
+        assert!(
+            observer.serves(0, LIMIT).await,
+            "{version}: nobody begins to serve"
+        );
+        let mut dice = Dice(u64::from(front.port()));
+        let mut at = 0;
+        for swap in 0..reloads {
+            let next = (at + 1 + dice.below(2) as usize) % 3;
+            truth.swap(&life.publisher, swap % WAYS, swap, observer.addresses[next]);
+            // Before, while and after the next one begins to serve.
+            match swap % 3 {
+                0 => tokio::time::sleep(Duration::from_millis(dice.below(20))).await,
+                _ => assert!(observer.serves(next, LIMIT).await, "{version}: swap {swap}"),
+            }
+            tokio::time::sleep(Duration::from_millis(dice.below(60))).await;
+            haproxy.reload().await.unwrap();
+            // Until the old worker is gone, and so are its sessions.
+            tokio::time::sleep(Duration::from_millis(3_500)).await;
+            assert!(
+                observer.serves(next, LIMIT).await,
+                "{version}: after reload {swap}"
+            );
+            observer.check(&format!("{version}: reload after swap {swap}"));
+            at = next;
+        }
+        drop(users);
         haproxy.stop().await.unwrap();
     })
     .await;

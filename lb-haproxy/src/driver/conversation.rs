@@ -134,6 +134,7 @@ impl HaproxyDriver {
                 Capabilities::of(u32::from(version.major()), u32::from(version.minor()));
             let mut planner = Planner::new(self.config.policy.clone(), capabilities)
                 .managing(self.config.manage.clone());
+            planner.loads_state(self.config.files.server_state.is_some());
             if let Some(before) = &self.knowledge {
                 let now = self.elapsed();
                 let served = before.planner.serving().into_iter();

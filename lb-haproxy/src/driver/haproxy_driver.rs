@@ -47,9 +47,13 @@ pub struct HaproxyDriver {
     /// What went over conversations that have ended.
     pub(super) past: ClientCounters,
     pub(super) ever_connected: bool,
-    disk: Disk,
+    pub(super) disk: Disk,
     /// Whether the files may differ from what HAProxy has: something was sent, or was by whoever was here before.
     pub(super) behind: bool,
+    /// If `true`, an endpoint of an exclusive service may just have been admitted: the files follow at once.
+    pub(super) handover: bool,
+    /// Since when the master did not answer when it was asked about a reload.
+    pub(super) master_silent_since: Option<Duration>,
     pub(super) ladder: Ladder,
     pub(super) old_workers: OldWorkers,
     pub(super) notices: Vec<Notice>,
@@ -77,6 +81,8 @@ impl HaproxyDriver {
             ever_connected: false,
             disk: Disk::default(),
             behind: false,
+            handover: false,
+            master_silent_since: None,
             ladder: Ladder::new(seed ^ u64::from(std::process::id())),
             old_workers: OldWorkers::default(),
             notices: Vec::new(),
@@ -160,6 +166,7 @@ impl HaproxyDriver {
             }
             live::read(&mut session.client, &mut known.planner, &plan.reads, &clock).await?;
             known.doubtful = false;
+            self.look_at_reload(&plan.reads).await?;
         }
         self.counters.add("endless_passes", 1);
         Err(DriverError::Endless { rounds: MAX_ROUNDS })
@@ -177,25 +184,35 @@ impl HaproxyDriver {
         if std::mem::take(&mut self.behind) && (maps || files.server_state.is_some()) {
             self.disk.changed(now);
         }
-        if let (Some(session), Some(known)) = (&mut self.session, &self.knowledge) {
-            self.disk
-                .write(
-                    files,
+        if std::mem::take(&mut self.handover) {
+            self.disk.hurry();
+        }
+        self.write_files(now).await?;
+        let files = &self.config.files;
+        if let Some(session) = &mut self.session {
+            self.certificates
+                .follow(
+                    &files.certificates,
                     &mut session.client,
-                    &known.planner,
                     &mut self.counters,
                     now,
                 )
                 .await?;
         }
-        if let Some(session) = &mut self.session {
-            let files = &files.certificates;
-            self.certificates
-                .follow(files, &mut session.client, &mut self.counters, now)
-                .await?;
-        }
         plan.come_back(self.disk.due_at());
         plan.come_back(self.certificates.due_at());
+        Ok(())
+    }
+
+    /// Writes the files, where that is due.
+    pub(super) async fn write_files(&mut self, now: Duration) -> Result<(), DriverError> {
+        if let (Some(session), Some(known)) = (&mut self.session, &self.knowledge) {
+            let (client, planner) = (&mut session.client, &known.planner);
+            let files = &self.config.files;
+            self.disk
+                .write(files, client, planner, &mut self.counters, now)
+                .await?;
+        }
         Ok(())
     }
 

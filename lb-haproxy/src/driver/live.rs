@@ -165,6 +165,8 @@ pub(super) async fn read(
                 states.insert(backend.clone());
             }
             Read::Backups(backend) => read_backups(client, planner, backend).await?,
+            // What is beside HAProxy is looked at by the driver.
+            Read::ReloadIsSafe(_) => {}
             Read::Gauges(backend, ids) => read_gauges(client, planner, backend, ids, clock).await?,
         }
     }

@@ -24,6 +24,7 @@ mod owned;
 mod owner;
 mod preview;
 mod read_back;
+mod reload_watch;
 mod shown;
 mod workers;
 

@@ -44,6 +44,8 @@ impl HaproxyDriver {
         let deadline = begun_at + PATIENCE + if young { wait } else { Duration::ZERO };
         let mut planner = known.planner.clone();
         planner.outdate(begun_at);
+        // No file is written for a look.
+        planner.loads_state(false);
         let mut plan = planner.plan(clock());
         let mut asked = false;
         for _ in 0..MAX_READS {

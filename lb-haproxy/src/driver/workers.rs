@@ -113,7 +113,10 @@ impl OldWorkers {
     }
 }
 
-async fn ask(address: &SocketAddress, config: ClientConfig) -> Result<Processes, ClientError> {
+pub(super) async fn ask(
+    address: &SocketAddress,
+    config: ClientConfig,
+) -> Result<Processes, ClientError> {
     MasterClient::connect(address, config)
         .await?
         .processes()

@@ -9,6 +9,7 @@ use std::{
 use lb_core::{EndpointState, Name, OnDown};
 
 use super::{
+    exclusive::Reload,
     slot::{Moment, Refused, Slot, Usual},
     want::{Want, Wants},
 };
@@ -51,6 +52,8 @@ pub(super) struct Backend {
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
     pub(super) check_port: u16,
+    /// What a reload would do, where that was asked.
+    pub(super) reload: Option<Reload>,
     /// Lines of the configuration file that declare slots, where that file is known.
     pub(super) templates: Vec<SlotTemplate>,
 }
@@ -110,6 +113,7 @@ impl Backend {
             no_such_change: None,
             read_at: Duration::ZERO,
             check_port: 0,
+            reload: None,
             templates: Vec::new(),
         }
     }
@@ -296,8 +300,12 @@ impl Backend {
             }
             slot.found_unwanted |= adopting && matches!(role, Role::Leaving(_));
             if let Role::Tenant(_, want) = role {
-                // What it was found with, its agent may have set.
                 let weight = feasible(fixed_weights, slot, *want).weight;
+                // What it was found with, its agent may have set. An agent that is not heard, or that has set the very
+                // same, is told with that.
+                if !slot.server.agent_enabled || slot.server.weight == weight {
+                    slot.weight_told = Some(weight);
+                }
                 slot.weight_told.get_or_insert(weight);
             }
             if role.is_to_leave() {

@@ -110,7 +110,7 @@ impl Edits {
     /// Another client set its state or its address otherwise.
     pub(super) fn edited(&mut self, was: &Server, is: &Server, now: Duration) {
         if self.sent.is_none_or(|sent| sent.seen || !sent.is_late(now)) {
-            self.edited_mut(now).changed(was, is, now);
+            self.edited_mut().changed(was, is, now);
         }
     }
 
@@ -127,7 +127,7 @@ impl Edits {
                 None => (false, false),
             };
         if !is_sent && !is_late {
-            self.edited_mut(now).weighed(was, is, now);
+            self.edited_mut().weighed(was, is, now);
         }
     }
 
@@ -148,13 +148,12 @@ impl Edits {
             tls: is.ssl.filter(|_| is.ssl != was.ssl && is.ssl != usual.ssl),
         };
         if edit != SetUp::default() {
-            self.edited_mut(now).set_up(edit, now);
+            self.edited_mut().set_up(edit, now);
         }
     }
 
-    fn edited_mut(&mut self, now: Duration) -> &mut Edited {
-        self.edited
-            .get_or_insert_with(|| Box::new(Edited::new(now)))
+    fn edited_mut(&mut self) -> &mut Edited {
+        self.edited.get_or_insert_default()
     }
 
     /// What other clients changed.

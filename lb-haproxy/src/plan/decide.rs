@@ -36,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Duration,
     /// What was read before may have changed by itself.
     pub(super) fresh_from: Duration,
+    /// If `true`, HAProxy loads a server-state file when it is reloaded.
+    pub(super) loads_state: bool,
     /// How long what a check or an agent keeps out is left before it is read again.
     pub(super) watch_pause: Duration,
     /// Whether a source has not been heard yet: what is not wished for may only not be known.

@@ -17,18 +17,31 @@ use crate::{
 const NEWS: Duration = Duration::from_secs(60);
 
 /// What another client changed, and what it was before.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Edited {
-    state: Option<(AdminState, AdminState)>,
-    weight: Option<(u16, u16)>,
-    address: Option<(SocketAddr, SocketAddr)>,
-    set_up: SetUp,
-    at: Duration,
+    state: Option<Change<AdminState>>,
+    weight: Option<Change<u16>>,
+    address: Option<Change<SocketAddr>>,
+    set_up: Option<(SetUp, Duration)>,
     /// If `true`, no command was sent since that sets it again.
     is_state_left: bool,
     is_weight_left: bool,
     is_check_left: bool,
     again: Again,
+}
+
+/// A value before and after, and when that was noticed.
+#[derive(Debug, Clone, Copy)]
+struct Change<T> {
+    was: T,
+    is: T,
+    at: Duration,
+}
+
+impl<T> Change<T> {
+    fn is_news(&self, now: Duration) -> bool {
+        now < self.at.saturating_add(NEWS)
+    }
 }
 
 /// What another client changed of a server's check and of its TLS.
@@ -47,8 +60,8 @@ pub(super) struct SetUp {
 pub(super) struct Telling {
     /// Its state and its address, unless those are told of as contended.
     pub(super) state: bool,
-    /// Its check and its TLS, which are put right where an endpoint is.
-    pub(super) set_up: bool,
+    /// Its weight, its check and its TLS, which are put right where an endpoint is.
+    pub(super) settings: bool,
     /// The address of its check, where HAProxy takes a command for it.
     pub(super) check_address: bool,
 }
@@ -62,40 +75,24 @@ struct Again {
 }
 
 impl Edited {
-    pub(super) fn new(now: Duration) -> Self {
-        Self {
-            state: None,
-            weight: None,
-            address: None,
-            set_up: SetUp::default(),
-            at: now,
-            is_state_left: false,
-            is_weight_left: false,
-            is_check_left: false,
-            again: Again::default(),
-        }
-    }
-
     /// Takes in that another client changed the state or the address.
     pub(super) fn changed(&mut self, was: &Server, is: &Server, now: Duration) {
-        self.forget(now);
+        let at = now;
         if was.admin != is.admin {
-            self.state = Some((was.admin, is.admin));
+            let (was, is) = (was.admin, is.admin);
+            self.state = Some(Change { was, is, at });
             self.is_state_left = true;
         }
         if let (Some(was), Some(is)) = (was.address, is.address)
             && was != is
         {
-            self.address = Some((was, is));
+            self.address = Some(Change { was, is, at });
         }
-        self.at = now;
     }
 
     /// Takes in that another client changed the weight.
     pub(super) fn weighed(&mut self, was: u16, is: u16, now: Duration) {
-        self.forget(now);
-        self.weight = Some((was, is));
-        self.at = now;
+        self.weight = Some(Change { was, is, at: now });
         let again = &mut self.again;
         if again.times > 0 && now <= again.last.saturating_add(WINDOW) {
             again.times += u32::from(!self.is_weight_left);
@@ -112,13 +109,13 @@ impl Edited {
 
     /// Takes in that another client changed the check or the TLS.
     pub(super) fn set_up(&mut self, edit: SetUp, now: Duration) {
-        self.forget(now);
-        let all = &mut self.set_up;
+        let before = self.set_up.filter(|(_, at)| now < at.saturating_add(NEWS));
+        let (mut all, _) = before.unwrap_or_default();
         all.is_check_off |= edit.is_check_off;
         all.check_port = edit.check_port.or(all.check_port);
         all.check_address = edit.check_address.or(all.check_address);
         all.tls = edit.tls.or(all.tls);
-        self.at = now;
+        self.set_up = Some((all, now));
         self.is_check_left = true;
     }
 
@@ -147,9 +144,10 @@ impl Edited {
         self.is_check_left
     }
 
-    /// The address that it had before, if that was changed.
-    pub(super) fn held(&self) -> Option<SocketAddr> {
-        self.address.map(|(was, _)| was)
+    /// The address that it had before, if that was changed a short time ago.
+    pub(super) fn held(&self, now: Duration) -> Option<SocketAddr> {
+        let news = self.address.filter(|change| change.is_news(now));
+        news.map(|change| change.was)
     }
 
     /// What is to be told of it now, and until when.
@@ -160,24 +158,37 @@ impl Edited {
         now: Duration,
     ) -> Option<(Condition, Duration)> {
         let mut changes = Vec::new();
-        if let Some((was, is)) = self.state.filter(|_| telling.state) {
-            changes.push(format!("from {was} to {is}"));
+        let mut first = Duration::MAX;
+        let mut push = |change: String, at: Duration| {
+            changes.push(change);
+            first = first.min(at);
+        };
+        if telling.state {
+            if let Some(change) = self.state.filter(|change| change.is_news(now)) {
+                push(format!("from {} to {}", change.was, change.is), change.at);
+            }
+            if let Some(change) = self.address.filter(|change| change.is_news(now)) {
+                let Change { was, is, at } = change;
+                push(format!("its address from {was} to {is}"), at);
+            }
         }
-        if let Some((was, is)) = self.address.filter(|_| telling.state) {
-            changes.push(format!("its address from {was} to {is}"));
+        if telling.settings {
+            let again = self.weighed_again(now).is_some();
+            let weight = self.weight.filter(|change| change.is_news(now) && !again);
+            if let Some(Change { was, is, at }) = weight {
+                push(format!("its weight from {was} to {is}"), at);
+            }
+            let set_up = self.set_up.filter(|(_, at)| now < at.saturating_add(NEWS));
+            if let Some((edit, at)) = set_up {
+                for change in edit.changes(telling.check_address) {
+                    push(change, at);
+                }
+            }
         }
-        if let Some((was, is)) = self.weight
-            && self.weighed_again(now).is_none()
-        {
-            changes.push(format!("its weight from {was} to {is}"));
-        }
-        if telling.set_up {
-            changes.extend(self.set_up.changes(telling.check_address));
-        }
-        let until = self.at.saturating_add(NEWS);
-        if changes.is_empty() || now >= until {
+        if changes.is_empty() {
             return None;
         }
+        let until = first.saturating_add(NEWS);
         let detail = format!(
             "another client set server {server} {}; lb undoes that",
             changes.join(", ")
@@ -191,7 +202,7 @@ impl Edited {
 
     /// What is to be told of a weight that is changed each time after it was set again, and until when.
     pub(super) fn weighed_again(&self, now: Duration) -> Option<(String, Duration)> {
-        let (_, is) = self.weight?;
+        let is = self.weight?.is;
         let Again { times, first, last } = self.again;
         let until = last.saturating_add(CALM);
         let detail = format!(
@@ -199,16 +210,6 @@ impl Edited {
             last.saturating_sub(first).as_secs()
         );
         (times >= TIMES && now < until).then_some((detail, until))
-    }
-
-    /// Forgets what is no news any more.
-    fn forget(&mut self, now: Duration) {
-        if now >= self.at.saturating_add(NEWS) {
-            self.state = None;
-            self.weight = None;
-            self.address = None;
-            self.set_up = SetUp::default();
-        }
     }
 }
 

@@ -15,6 +15,15 @@ use super::{
 };
 use crate::{observed::is_parked, proto::AdminState};
 
+/// What a reload of HAProxy would do to servers that are out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reload {
+    /// They stay out, as was asked at this time.
+    Safe(Duration),
+    /// A worker is being started that may let them in. It is asked again later.
+    UnderWay { until: Duration },
+}
+
 /// How a service is to be served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Rule {

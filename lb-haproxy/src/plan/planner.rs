@@ -3,6 +3,7 @@
 #[cfg(feature = "io")]
 mod assume;
 mod bindings;
+mod fixed_elsewhere;
 mod managed;
 mod need;
 mod order;
@@ -17,11 +18,13 @@ use std::{
 
 use lb_core::{Condition, Mode, Name, Snapshot, Unmet, UnmetReason, Weight, model::Changes};
 
-use self::{managed::Managed, ownership::Withheld, replaced::Replaced};
+use self::{
+    fixed_elsewhere::FixedElsewhere, managed::Managed, ownership::Withheld, replaced::Replaced,
+};
 use super::{
     backend::Backend,
     decide::{Context, Decision, decide},
-    exclusive::Rule,
+    exclusive::{Reload, Rule},
     routes::Routes,
     slot::{Moment, Refused, Slot},
     step::{Plan, Read, Stage, Step, earlier},
@@ -68,6 +71,8 @@ pub struct Planner {
     pub(super) dirty: BTreeSet<Name>,
     /// What was read before may have changed by itself.
     fresh_from: Duration,
+    /// If `true`, HAProxy loads a server-state file when it is reloaded.
+    loads_state: bool,
     /// When what is observed now was asked for.
     asked_at: Option<Duration>,
     /// Backends to look at when their time has come, and the last decision's other results.
@@ -76,6 +81,7 @@ pub struct Planner {
     blocked: HashMap<SocketAddr, BTreeSet<Name>>,
     /// Addresses that a backend waits for to leave another.
     contested: HashMap<SocketAddr, BTreeSet<Name>>,
+    fixed_elsewhere: FixedElsewhere,
     /// What each backend contributes to `blocked`.
     blocking: BTreeMap<Name, BTreeSet<SocketAddr>>,
     /// What a worker that was replaced may still serve.
@@ -124,9 +130,11 @@ impl Planner {
             partial: false,
             dirty: BTreeSet::new(),
             fresh_from: Duration::ZERO,
+            loads_state: false,
             asked_at: None,
             waiting: BTreeMap::new(),
             blocked: HashMap::new(),
+            fixed_elsewhere: FixedElsewhere::default(),
             contested: HashMap::new(),
             blocking: BTreeMap::new(),
             replaced: Replaced::default(),
@@ -442,6 +450,29 @@ impl Planner {
         }
     }
 
+    /// Whether HAProxy loads a server-state file when it is reloaded: no endpoint of an exclusive service is admitted then
+    /// while a reload could bring another one back. Defaults to `false`.
+    pub fn loads_state(&mut self, is: bool) {
+        self.loads_state = is;
+    }
+
+    /// Takes in that a reload leaves out what is out of this backend, by when that was asked for.
+    pub fn reload_is_safe(&mut self, backend: &Name, asked: Duration) {
+        self.set_reload(backend, Reload::Safe(asked));
+    }
+
+    /// Takes in that a worker is being started with an earlier server-state file: not to be asked again before `until`.
+    pub fn reload_is_under_way(&mut self, backend: &Name, until: Duration) {
+        self.set_reload(backend, Reload::UnderWay { until });
+    }
+
+    fn set_reload(&mut self, backend: &Name, is: Reload) {
+        if let Some(known) = self.backends.get_mut(backend) {
+            known.reload = Some(is);
+            self.dirty.insert(backend.clone());
+        }
+    }
+
     /// Takes in that a server's sessions were cut.
     pub fn cut(&mut self, server: &ServerRef, now: Duration) {
         if let Some(slot) = self.slot_mut(server) {
@@ -457,9 +488,10 @@ impl Planner {
         self.dirty
             .extend(backends.map(|step| step.backend().clone()));
         self.dirty.extend(plan.reads.iter().map(|read| match read {
-            Read::Gauges(backend, _) | Read::States(backend) | Read::Backups(backend) => {
-                backend.clone()
-            }
+            Read::Gauges(backend, _)
+            | Read::States(backend)
+            | Read::Backups(backend)
+            | Read::ReloadIsSafe(backend) => backend.clone(),
         }));
     }
 
@@ -505,6 +537,7 @@ impl Planner {
                 capabilities: &self.capabilities,
                 now,
                 fresh_from: self.fresh_from,
+                loads_state: self.loads_state,
                 watch_pause: WATCH_PAUSE + WATCH_PER_BACKEND.saturating_mul(reported),
                 partial: self.partial,
                 making: making.contains(name),
@@ -539,6 +572,8 @@ impl Planner {
             if !decision.relying.is_empty() {
                 relying.push((name.clone(), decision.relying));
             }
+            let conflicts = self.fixed_elsewhere.conflicts(backend, roles);
+            decision.conditions.extend(conflicts);
             plan.reads.append(&mut decision.reads);
             match decision.conditions.is_empty() {
                 true => self.conditions.remove(name),

@@ -254,6 +254,9 @@ pub enum Read {
     States(Name),
     /// Which servers of a backend are backups.
     Backups(Name),
+    /// Whether a reload would leave out what is out of this backend: the server-state file has it, and no worker is being
+    /// started with an earlier one.
+    ReloadIsSafe(Name),
 }
 
 /// Why a step is taken.

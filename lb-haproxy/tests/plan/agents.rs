@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_core::{Endpoint, Mode, Snapshot, Unmet, UnmetReason};
+use lb_core::{Endpoint, Mode, Snapshot, Unmet, UnmetReason, Weight};
 use lb_haproxy::{
     observed::Gauges,
     proto::{AdminState, Command},
@@ -196,4 +196,46 @@ fn case_p10_an_endpoint_without_a_slot_beside_agents_is_told_why() {
 
 fn makes_server(command: &Command) -> bool {
     matches!(command, Command::AddServer { .. })
+}
+
+/// What an agent does to a weight counts from when it is heard, also where the source changed the weight to what the server
+/// had already.
+#[test]
+fn case_p10_a_weight_that_needs_no_command_is_the_agents_too() {
+    let mut model = Model::new(&["web"], 1, false);
+    for server in model.backends.get_mut(&name("web")).unwrap() {
+        server.has_agent = true;
+    }
+    let mut planner = planner();
+    let old = Snapshot::default();
+    let mut edit = old.edit();
+    let heavy = Endpoint::new(address(1));
+    edit.set_endpoint(&name("web"), &name("a"), heavy.clone());
+    let wanted = edit.commit().unwrap();
+    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
+    model.observe(&mut planner);
+    // It gets its address, and before it is admitted its source wants the weight that slots have.
+    let plan = planner.plan(model.now);
+    let fill = plan
+        .steps()
+        .find(|step| matches!(step.command, Command::SetAddr(..)));
+    model.carry_out(&mut planner, fill.unwrap());
+    model.observe(&mut planner);
+    planner.plan(model.now);
+    let mut edit = wanted.edit();
+    let light = heavy.with_weight(Weight::new(1).unwrap());
+    edit.set_endpoint(&name("web"), &name("a"), light);
+    let lighter = edit.commit().unwrap();
+    planner.desire(
+        &wanted,
+        &lighter,
+        &lighter.changes_since(wanted.generation()),
+    );
+    model.converge(&mut planner, |_, _, _| {});
+    let server = &mut model.backends.get_mut(&name("web")).unwrap()[0];
+    assert!(server.agent_enabled && server.weight == 1);
+    server.weight = 0;
+    model.observe(&mut planner);
+    let plan = planner.plan(model.now);
+    assert!(plan.is_empty(), "the agent says so: {plan}");
 }

@@ -12,6 +12,7 @@ mod exclusive;
 mod fixed;
 mod isolation;
 mod model;
+mod reloads;
 mod room;
 mod same_address;
 

@@ -206,6 +206,7 @@ impl Model {
                     }
                 }
                 Read::Backups(backend) => planner.observe_backups(backend, &BTreeSet::new()),
+                Read::ReloadIsSafe(backend) => planner.reload_is_safe(backend, self.now),
                 Read::States(backend) => {
                     planner.observe(backend, self.backends[backend].clone(), self.now);
                 }

@@ -7,12 +7,12 @@ use lb_core::{EndpointState, OnDown, UnmetReason};
 use super::{
     super::{
         backend::Role,
-        exclusive::is_out,
+        exclusive::{Reload, is_out},
         slot::{Slot, poll_interval},
-        step::Why,
+        step::{Read, Why},
         want::Want,
     },
-    Decider, Stages, is_marked_down, serves,
+    Decider, Stages, UNREAD, is_marked_down, serves,
 };
 use crate::proto::{AdminState, Command};
 
@@ -49,6 +49,12 @@ impl Decider<'_> {
         let is_let_in = fixed_serves
             || slots.iter().zip(roles).any(serves)
             || open && slots.iter().zip(roles).any(is_kept_out);
+        // It was let in, and its check is awaited.
+        let is_admitted = |(slot, role): (&Slot, &Role)| {
+            matches!(role, Role::Tenant(address, _) if exclusive.is_holder(*address))
+                && slot.server.admin == AdminState::Ready
+        };
+        let admitted = slots.iter().zip(roles).any(is_admitted);
         let waits = holder.is_some() && !is_let_in;
         if waits {
             let fresh_from = self.context.fresh_from;
@@ -67,6 +73,7 @@ impl Decider<'_> {
             }
             // A fixed server is never taken out.
             open &= self.in_the_way.is_none();
+            open = open && (admitted || self.outlasts_reload());
             if !self.context.served_elsewhere.is_empty() {
                 open = false;
                 self.out.waits_for.extend(self.context.served_elsewhere);
@@ -82,6 +89,24 @@ impl Decider<'_> {
                 self.state(Stages::Prepare, slot, AdminState::Maint, Why::Handover);
             }
         }
+    }
+
+    /// Returns `true` if what is out stays out when HAProxy is reloaded: the file that a new worker loads may be older.
+    fn outlasts_reload(&mut self) -> bool {
+        if !self.context.loads_state {
+            return true;
+        }
+        match self.backend.reload {
+            Some(Reload::Safe(at)) if at >= self.context.fresh_from => return true,
+            Some(Reload::UnderWay { until }) if self.context.now < until => self.again(until),
+            _ => {
+                let read = Read::ReloadIsSafe(self.backend.name.clone());
+                self.out.reads.push(read);
+                self.again(self.context.now + UNREAD);
+            }
+        }
+        self.out.settled = false;
+        false
     }
 
     /// A server of an exclusive service that leaves: out at once, for a draining server still gets sessions.
@@ -340,6 +365,13 @@ impl Decider<'_> {
             .iter()
             .filter_map(|at| backend.slots.get(*at));
         let Some(slot) = others.find(|slot| !is_out(slot, now)) else {
+            if matches!(backend.reload, Some(Reload::UnderWay { until }) if now < until) {
+                let detail = "waits until HAProxy has been reloaded: the new worker may bring another endpoint back";
+                self.unmet(id, UnmetReason::Exclusive, detail.to_owned());
+                if let Some(unmet) = self.out.unmet.last_mut() {
+                    unmet.transient = true;
+                }
+            }
             return;
         };
         let server = self.server(slot);

@@ -365,6 +365,7 @@ mod tests {
             capabilities: &Capabilities::of(3, 0),
             now: Duration::ZERO,
             fresh_from: Duration::ZERO,
+            loads_state: false,
             watch_pause: Duration::ZERO,
             partial: false,
             making: false,

@@ -72,11 +72,11 @@ impl Decider<'_> {
             let Some(edited) = slot.edits.by_others() else {
                 continue;
             };
-            let at = edited.held().or(slot.server.address);
+            let at = edited.held(now).or(slot.server.address);
             let endpoint = at.and_then(|at| backend.wants.decides(&at)).cloned();
             let telling = Telling {
                 state: contested.is_none(),
-                set_up: endpoint.is_some(),
+                settings: endpoint.is_some(),
                 check_address: self.context.capabilities.sets_check_address,
             };
             let news = edited.condition(&server, telling, now);

@@ -77,6 +77,7 @@ impl Planner {
                 parts = backend.roles(&self.policy);
             }
             backend.note(&parts, now);
+            self.fixed_elsewhere.note(backend, &parts);
             let blocks = backend.blocked_addresses(&parts);
             freed |= self.block(name, blocks);
             roles.insert(name.clone(), parts);
