@@ -1,6 +1,6 @@
 //! Every scheme as a table: labels, the services and routes they make, and what is reported.
 //!
-//! A row of a table in `golden/` begins with `##` and what the scheme's own program does, in our words. Then come labels
+//! A row of a table in `tests/golden/` begins with `##` and what the scheme's own program does, in our words. Then come labels
 //! (or variables) as `key = value`, facts of the object and options of the source as `@name value`, and what comes out:
 //!
 //! - `=> service:port wWEIGHT tcp ROUTE…`: a service; `unreachable` has no endpoint here. A route is `host/path@rank!priority`
@@ -11,6 +11,15 @@
 //!
 //! `UPDATE_GOLDEN=1` writes what comes out, to be read by people.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod easyhaproxy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
@@ -18,13 +27,13 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    Compose, EntryPoint, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
-    Unprotected, read,
-};
 use lb_core::{
     Diagnostic, Mode, Severity,
     model::{nowhere, withheld},
+};
+use lb_schemes::{
+    Compose, EntryPoint, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
+    Unprotected, read,
 };
 
 const OBJECT: &str = "container web-1 (abc)";

@@ -9,11 +9,9 @@ use std::{
 };
 
 use lb_core::{Mode, Severity, model::withheld};
+use lb_schemes::{LabelScheme, Reading};
 
-use crate::{
-    LabelScheme, Reading,
-    golden::{Row, rows},
-};
+use crate::{Row, rows};
 
 /// What a configuration of the program does.
 #[derive(Debug, Default)]
