@@ -33,7 +33,6 @@ use lb_haproxy::{
 /// Runs a page's program once.
 macro_rules! program {
     ($name:ident) => {
-        #[allow(dead_code, reason = "what the test puts a real target in the place of")]
         mod $name {
             include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
 
@@ -89,7 +88,8 @@ fn endpoint() -> String {
     with(|round| round.endpoint.to_string())
 }
 
-fn target() -> HaproxyDriver {
+/// The target that takes the place of the one that a page shows.
+fn instead_of<T>(_shown: T) -> HaproxyDriver {
     let target = TargetConfig::new("edge".parse().unwrap(), socket().parse().unwrap());
     HaproxyDriver::new(target)
 }
