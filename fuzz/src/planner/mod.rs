@@ -1,5 +1,8 @@
 //! The planner and a small model of HAProxy, driven through any history. It panics where what it states does not hold.
 
+mod checks;
+mod haproxy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -10,10 +13,10 @@ use lb_core::{Endpoint, EndpointState, Name, Snapshot, Weight, model::Changes};
 use lb_haproxy::{
     Scope,
     capability::Capabilities,
-    observed::{Gauges, PARKED, Server, is_parked},
+    observed::{Gauges, Server, is_parked},
     plan::{Plan, Planner, Read},
     policy::{DynamicServers, Policy},
-    proto::{AdminState, Command, Health, ServerRef},
+    proto::{AdminState, Command, ServerRef},
 };
 
 use crate::bytes::Bytes;
@@ -299,17 +302,6 @@ impl World {
         self.planner.plan(self.now)
     }
 
-    fn advance(&mut self, by: Duration) {
-        self.now += by;
-        self.settle();
-        for server in self.backends.values_mut().flatten() {
-            if server.admin == AdminState::Ready {
-                server.running = !server.checked || self.checks_pass;
-            }
-        }
-        self.observe();
-    }
-
     /// What HAProxy showed is heard some time later. Meanwhile what was sent before takes effect.
     fn hear_late(&mut self, by: Duration) {
         let (asked, shown) = (self.now, self.backends.clone());
@@ -319,213 +311,6 @@ impl World {
         for (backend, servers) in shown {
             self.planner.observe(&backend, servers, self.now);
         }
-    }
-
-    /// What was sent takes effect.
-    fn settle(&mut self) {
-        for (server, address) in std::mem::take(&mut self.late) {
-            if self.find(&server).is_some() {
-                self.apply(&Command::SetAddr(server, address));
-            }
-        }
-    }
-
-    /// Servers that may get requests have some.
-    fn begin_sessions(&mut self, mask: u8) {
-        for (backend, servers) in &self.backends {
-            for server in servers {
-                let refuses = server.address.is_none_or(is_parked);
-                let serves = server.admin == AdminState::Ready && server.running && !refuses;
-                if serves && server.weight > 0 && mask >> (server.id % 8) & 1 == 1 {
-                    self.sessions.insert((backend.clone(), server.name.clone()));
-                }
-            }
-        }
-    }
-
-    fn end_sessions(&mut self, mask: u8) {
-        let mut count = 0;
-        self.sessions.retain(|_| {
-            count += 1;
-            mask >> (count % 8) & 1 == 0
-        });
-    }
-
-    /// Somebody else changes a server.
-    fn edit(&mut self, bytes: &mut Bytes<'_>) {
-        self.settle();
-        let (service, place, what) = (bytes.pick(&SERVICES), bytes.next(), bytes.next());
-        let new = match bytes.next() {
-            parked if parked & 8 == 0 => PARKED,
-            number => address(number),
-        };
-        let Some(servers) = self.backends.get_mut(service) else {
-            return;
-        };
-        let count = servers.len().max(1);
-        let Some(server) = servers.get_mut(usize::from(place) % count) else {
-            return;
-        };
-        match what % 7 {
-            0 => set_state(server, AdminState::Ready),
-            1 => set_state(server, AdminState::Drain),
-            2 => set_state(server, AdminState::Maint),
-            3 => {
-                // Whoever does that waits until nobody is there any more.
-                let at = (name(service), server.name.clone());
-                if !self.sessions.contains(&at) {
-                    server.address = Some(new);
-                }
-            }
-            4 => server.weight = u16::from(what),
-            5 => server.running = false,
-            _ => server.check_enabled = false,
-        }
-        self.observe();
-    }
-
-    fn find(&mut self, at: &ServerRef) -> Option<&mut Server> {
-        let servers = self.backends.get_mut(&at.backend)?;
-        servers.iter_mut().find(|server| server.name == at.server)
-    }
-
-    fn server(&mut self, at: &ServerRef) -> &mut Server {
-        assert!(self.manage.owns(&at.backend), "{at} is not managed");
-        match self.find(at) {
-            Some(server) => server,
-            None => panic!("there is no server {at}"),
-        }
-    }
-
-    fn is_quiet(&self, at: &ServerRef) -> bool {
-        let at = (at.backend.clone(), at.server.clone());
-        !self.sessions.contains(&at)
-    }
-
-    fn apply(&mut self, command: &Command) {
-        match command {
-            Command::SetAddr(at, new) => {
-                assert!(self.is_quiet(at), "{at} has traffic and goes to {new}");
-                let server = self.server(at);
-                assert_eq!(server.admin, AdminState::Maint, "{at} goes to {new}");
-                let free = server.address.is_none_or(is_parked) || is_parked(*new);
-                assert!(free, "{at} goes from {:?} to {new}", server.address);
-                server.address = Some(*new);
-            }
-            Command::SetState(at, admin) => {
-                set_state(self.server(at), *admin);
-                if *admin == AdminState::Ready {
-                    self.check_admission(at);
-                }
-            }
-            Command::SetHealth(at, health) => {
-                let server = self.server(at);
-                if server.admin != AdminState::Maint {
-                    server.running = *health == Health::Up;
-                }
-            }
-            Command::SetWeight(at, weight) => self.server(at).weight = weight.get(),
-            Command::SetCheckPort(at, port) => self.server(at).check_port = *port,
-            Command::EnableHealth(at) => self.server(at).check_enabled = true,
-            Command::ShutdownSessions(at) => {
-                self.sessions
-                    .remove(&(at.backend.clone(), at.server.clone()));
-                self.planner.cut(at, self.now);
-            }
-            Command::AddServer {
-                server: at,
-                address,
-                options,
-            } => {
-                assert!(self.find(at).is_none(), "there is a server {at}");
-                let Some(servers) = self.backends.get_mut(&at.backend) else {
-                    panic!("there is no backend for {at}");
-                };
-                let id = servers.iter().map(|known| known.id).max().unwrap_or(0) + 1;
-                let mut server = Server::slot(at.server.clone(), id);
-                server.address = Some(*address);
-                server.declared_disabled = false;
-                server.checked = options.check;
-                server.check_enabled = false;
-                servers.push(server);
-            }
-            Command::DelServer(at) => {
-                assert!(self.is_quiet(at), "{at} has traffic and is removed");
-                assert_eq!(self.server(at).admin, AdminState::Maint, "{at} is removed");
-                if let Some(servers) = self.backends.get_mut(&at.backend) {
-                    servers.retain(|known| known.name != at.server);
-                }
-            }
-            other => panic!("no plan holds {other:?}"),
-        }
-    }
-
-    /// A server was made ready: its service wishes that, and no other has still to leave the address.
-    fn check_admission(&mut self, at: &ServerRef) {
-        let Some(address) = self.server(at).address else {
-            panic!("{at} is made ready and has no address");
-        };
-        let wished = self
-            .wishes(&at.backend, address)
-            .any(|(_, endpoint)| endpoint.state.is_ready());
-        assert!(wished, "{at} is made ready at {address}, unwished");
-        let own = self.replaced.contains(&(address, at.backend.clone()));
-        let another = self.replaced.iter().any(|(served, _)| *served == address);
-        assert!(
-            own || !another || self.now >= self.replaced_until,
-            "{at} is made ready at {address}, which a replaced worker serves for another"
-        );
-        if self.is_exclusive(&at.backend) {
-            self.check_exclusive(at, address);
-        }
-        for (backend, servers) in &self.backends {
-            if !self.manage.owns(backend) {
-                // Nothing that its owner does there is known.
-                continue;
-            }
-            let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
-            let mut there = servers
-                .iter()
-                .filter(|server| server.address == Some(address));
-            let taken = there.any(|server| server.admin == AdminState::Ready);
-            assert!(
-                shares || !taken,
-                "{at} is made ready at {address}, where {backend} is"
-            );
-        }
-    }
-
-    /// A server of an exclusive service was made ready: every other one is out and has no session, also with a worker that
-    /// was replaced.
-    fn check_exclusive(&self, at: &ServerRef, address: SocketAddr) {
-        let servers = self.backends.get(&at.backend).into_iter().flatten();
-        for other in servers.filter(|other| other.address != Some(address)) {
-            let place = (at.backend.clone(), other.name.clone());
-            let parked = other.address.is_none_or(is_parked);
-            let open = other.admin != AdminState::Maint && !parked;
-            assert!(
-                !open && !self.sessions.contains(&place),
-                "{at} is made ready at {address} beside {}",
-                other.name
-            );
-        }
-        let mut replaced = self.replaced.iter();
-        let beside = replaced.any(|(served, service)| *service == at.backend && *served != address);
-        assert!(
-            !beside || self.now >= self.replaced_until,
-            "{at} is made ready at {address} beside a replaced worker"
-        );
-    }
-
-    /// The endpoints that a service has at an address, in any state.
-    fn wishes(
-        &self,
-        service: &Name,
-        address: SocketAddr,
-    ) -> impl Iterator<Item = (&Name, &Endpoint)> {
-        let known = self.wish.service(service);
-        let endpoints = known.into_iter().flat_map(|known| known.endpoints());
-        endpoints.filter(move |(_, endpoint)| endpoint.address == address)
     }
 
     fn observe(&mut self) {
@@ -582,54 +367,6 @@ impl World {
         }
         panic!("no end: {}", self.planner.plan(self.now));
     }
-
-    fn check_end(&self, plan: &Plan) {
-        assert!(plan.settled, "{plan}");
-        for service in SERVICES {
-            let service = name(service);
-            let servers = self.backends.get(&service).into_iter().flatten();
-            let ready: BTreeMap<SocketAddr, u16> = servers
-                .filter(|server| server.admin == AdminState::Ready)
-                .filter_map(|server| Some((server.address?, server.weight)))
-                .collect();
-            let known = self.wish.service(&service);
-            let endpoints = || known.into_iter().flat_map(|known| known.endpoints());
-            for (id, endpoint) in endpoints().filter(|(_, wish)| wish.state.is_ready()) {
-                let mut weights = self
-                    .wishes(&service, endpoint.address)
-                    .filter(|(_, wish)| wish.state.is_ready())
-                    .map(|(_, wish)| wish.weight.get());
-                let served = ready.get(&endpoint.address);
-                let served = served.is_some_and(|weight| weights.any(|wished| wished == *weight));
-                let same = |other: &Name| {
-                    let mut here = self.wishes(&service, endpoint.address);
-                    here.any(|(known, _)| known == other)
-                };
-                let mut unmet = plan.unmet.iter().filter(|unmet| unmet.service == service);
-                // One of weight 0 asks for nothing beside another.
-                let weightless = endpoint.weight.get() == 0 && !ready.is_empty();
-                if weightless && self.is_exclusive(&service) {
-                    continue;
-                }
-                let told = unmet.any(|unmet| unmet.endpoint.as_ref().is_none_or(same));
-                assert!(served || told, "{service}/{id} is forgotten: {plan}");
-            }
-            if !self.manage.owns(&service) {
-                continue;
-            }
-            let most = if self.is_exclusive(&service) {
-                1
-            } else {
-                usize::MAX
-            };
-            assert!(ready.len() <= most, "{service} serves at {ready:?}: {plan}");
-            for address in ready.keys() {
-                let wished =
-                    endpoints().any(|(_, wish)| wish.address == *address && wish.state.is_ready());
-                assert!(wished, "{service} still serves at {address}: {plan}");
-            }
-        }
-    }
 }
 
 /// Many more than any end takes.
@@ -637,17 +374,6 @@ const MOST_ROUNDS: usize = 2000;
 
 fn adds(command: &Command) -> bool {
     matches!(command, Command::AddServer { .. })
-}
-
-fn set_state(server: &mut Server, admin: AdminState) {
-    if admin == AdminState::Maint {
-        server.running = false;
-        server.check_paused = true;
-    } else if server.admin == AdminState::Maint {
-        server.running = true;
-        server.check_paused &= !server.check_enabled;
-    }
-    server.admin = admin;
 }
 
 fn address(number: u8) -> SocketAddr {
