@@ -8,7 +8,7 @@
 
 #[path = "../support/edge.rs"]
 mod edge;
-#[path = "../support/handshake.rs"]
+#[path = "../../../lb-haproxy/tests/support/handshake.rs"]
 mod handshake;
 #[path = "../support/routed.rs"]
 mod routed;
