@@ -55,14 +55,14 @@ const PROGRAMS: [Program; 3] = [
     ("lb_haproxy", haproxy_page::run),
 ];
 
-/// What `README.md` says that HAProxy needs.
+/// The configuration of HAProxy in `README.md`.
 const CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/readme.cfg"));
 
 /// A check that soon lets a server in, and takes it out only when it really fails: HAProxy gives up on each after 50 ms,
 /// in which it may not have run at all beside other load.
 const QUICK_CHECK: &str = " check inter 50ms fall 100 ";
 
-/// What a program runs with, on its thread.
+/// The surroundings in which a program runs, on its thread.
 struct Round {
     what: String,
     socket: PathBuf,

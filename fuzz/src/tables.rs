@@ -198,7 +198,7 @@ fn check(
     }
 }
 
-/// Whether a service is to serve at an address.
+/// Returns `true` if a service is to serve at an address.
 fn is_desired(desired: &Snapshot, address: SocketAddr) -> bool {
     let mut endpoints = desired.services().flat_map(|(_, known)| known.endpoints());
     endpoints.any(|(_, endpoint)| endpoint.address == address && endpoint.state.is_ready())

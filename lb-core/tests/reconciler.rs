@@ -413,7 +413,7 @@ impl Storm {
         }
     }
 
-    /// What all sources together say, by the rule of precedence.
+    /// The desired state of all sources together, by the rule of precedence.
     fn wish(&self) -> BTreeMap<RecordKey, Endpoint> {
         let mut wish = BTreeMap::new();
         for teller in self.tellers.iter().rev() {

@@ -14,12 +14,12 @@ use crate::{
     narrow::Narrow,
 };
 
-/// What a source is configured to take from containers.
+/// The rules by which a source takes containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// What labels mean.
+    /// The options by which labels are read.
     pub(crate) options: Options,
-    /// Which containers are read by their labels.
+    /// The rule for the containers that are read by their labels.
     pub(crate) narrow: Narrow,
     pub(crate) services: Vec<ComposeService>,
     pub(crate) one_off: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Rules {
     pub(crate) max_label_bytes: usize,
 }
 
-/// What the engine does with a container, beside what an inspection shows.
+/// The lifecycle of a container in the engine, beside what an inspection shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Fate {
     /// Nothing special.
@@ -41,16 +41,16 @@ pub(crate) enum Fate {
     Died,
 }
 
-/// What one container makes.
+/// The records that one container makes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Translation {
     pub(crate) records: Vec<Record>,
     pub(crate) complaints: Vec<Diagnostic>,
-    /// How each service's address was chosen.
+    /// The choice of each service's address.
     pub(crate) choices: Vec<(Name, AddressChoice)>,
     /// Definitions that must not differ between containers.
     pub(crate) definitions: Vec<Definition>,
-    /// What it states of hosts that it shares with other containers.
+    /// The statements about hosts that it shares with other containers.
     pub(crate) hosts: Vec<SharedHost>,
 }
 
@@ -63,7 +63,7 @@ const PREFIXED: [LabelScheme; 4] = [
 ];
 
 impl Rules {
-    /// Whether a container with these labels may be one of ours.
+    /// Returns `true` if a container with these labels may be one of ours.
     pub(crate) fn claims<'a>(
         &self,
         labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
@@ -338,5 +338,5 @@ impl ComposeService {
 /// The label that names a container's compose project.
 const PROJECT: &str = "com.docker.compose.project";
 
-/// How long the engine waits between the stop signal and the kill where the container does not say.
+/// The time the engine waits between the stop signal and the kill where the container does not say.
 pub(crate) const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -348,7 +348,8 @@ async fn case_p14_a_key_that_is_not_its_unchanged_certificates_is_reported() {
     }
 }
 
-/// What was changed while nothing followed it is noticed by fingerprint, and a restarted HAProxy loads the file itself.
+/// A change that was made while nothing followed it is noticed by fingerprint, and a restarted HAProxy loads the file
+/// itself.
 #[tokio::test]
 async fn a_file_that_changed_meanwhile_is_noticed() {
     for executable in executables() {

@@ -60,7 +60,7 @@ impl Subject {
         }
     }
 
-    /// How many servers HAProxy would send traffic to.
+    /// The number of servers HAProxy would send traffic to.
     async fn ready(&self) -> usize {
         let mut client = self.haproxy.connect().await.unwrap();
         let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
@@ -378,8 +378,8 @@ async fn a_driver_that_closes_leaves_the_files_as_haproxy_is() {
     .await;
 }
 
-/// What another process applied just before it was killed, without a file: the next one writes it, though it has nothing
-/// to apply.
+/// A change that another process applied just before it was killed, without a file, is written by the next one, though
+/// it has nothing to apply.
 #[tokio::test]
 async fn a_driver_that_begins_lets_the_files_follow_what_it_finds() {
     over_versions(async |executable: &Executable| {

@@ -35,7 +35,7 @@ struct Subject {
     haproxy: Haproxy,
     place: Place,
     frontend: SocketAddr,
-    /// Whether this version makes backends at run time.
+    /// If `true`, this version makes backends at run time.
     makes: bool,
 }
 

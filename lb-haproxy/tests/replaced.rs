@@ -34,7 +34,7 @@ use support::{Place, executables, free_port};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the driver waits for a replaced worker, at most.
+/// The most time the driver waits for an old worker.
 const BOUND: Duration = Duration::from_secs(5);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -114,7 +114,7 @@ struct Subject {
     haproxy: Haproxy,
     driver: HaproxyDriver,
     place: Place,
-    /// Where service `a` is asked for.
+    /// The frontend of service `a`.
     frontend: SocketAddr,
 }
 
@@ -153,7 +153,7 @@ impl Subject {
         }
     }
 
-    /// Whether the newest worker sends anybody to this address as service `b`.
+    /// Returns `true` if the newest worker sends requests to this address as service `b`.
     async fn is_ready_in_b(&self, address: SocketAddr) -> bool {
         let mut client = Client::connect(&self.place.admin, ClientConfig::default())
             .await

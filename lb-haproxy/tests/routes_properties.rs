@@ -164,7 +164,7 @@ fn observed(map: &RouteMap) -> Vec<MapEntry> {
     parse_map_entries(&dump).unwrap()
 }
 
-/// What HAProxy's entries are after a command; `del` takes all entries of a key, as before 3.4.
+/// HAProxy's entries after a command; `del` takes all entries of a key, as before 3.4.
 fn after(entries: &[(String, String)], command: &Command) -> Vec<(String, String)> {
     let mut entries = entries.to_vec();
     match command {
@@ -195,7 +195,7 @@ fn pairs(map: &RouteMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a transaction fills in.
+/// The entries that a transaction fills in.
 fn transaction_entries(transaction: &Transaction) -> Vec<(String, String)> {
     let commands = transaction.fill(MapVersion::new(1));
     let mut pairs = Vec::new();
@@ -215,7 +215,7 @@ fn transaction_entries(transaction: &Transaction) -> Vec<(String, String)> {
     pairs
 }
 
-/// What a request may find whose looks are made at moments that follow one another.
+/// The values that a request may find whose looks are made at moments that follow one another.
 fn findable<'a>(moments: &[Vec<Option<&'a MapValue>>]) -> BTreeSet<Option<&'a MapValue>> {
     let mut found = BTreeSet::new();
     let mut earliest = 0;

@@ -33,7 +33,7 @@ use crate::traffic::{IdentityServer, Load, Oracle, now};
 pub struct Testbed {
     /// The HAProxy.
     pub haproxy: Haproxy,
-    /// What is wished for.
+    /// The desired states.
     pub wishes: Arc<Wishes>,
     /// The judge of all traffic.
     pub oracle: Arc<Oracle>,
@@ -50,22 +50,22 @@ pub struct Testbed {
     plane: Option<Plane>,
 }
 
-/// How a testbed is to be.
+/// The options of a testbed.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The services.
     pub services: Vec<Name>,
-    /// How many slots each has.
+    /// The number of slots each has.
     pub slots: u32,
-    /// How many threads HAProxy has.
+    /// The number of threads HAProxy has.
     pub threads: u32,
-    /// How HAProxy treats the traffic.
+    /// The shape of the traffic in HAProxy.
     pub shape: Shape,
-    /// How HAProxy is driven.
+    /// The policy by which HAProxy is driven.
     pub policy: Policy,
-    /// How long the driver waits for an answer.
+    /// The time the driver waits for an answer.
     pub timeout: Duration,
-    /// Whether slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
+    /// If `true`, slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
     pub restored: bool,
     /// A folder for the files that the driver keeps; the server-state file is then there. A frontend without traffic
     /// looks into a route map there, so that there is a map file to keep as well.
@@ -80,7 +80,7 @@ struct Plane {
     watching: JoinHandle<()>,
 }
 
-/// How many events may wait for the watcher.
+/// The most events that wait for the watcher.
 const EVENTS: usize = 1 << 14;
 
 impl Options {
@@ -105,7 +105,7 @@ impl Testbed {
     /// Starts HAProxy. There is no endpoint and no control plane yet.
     ///
     /// # Errors
-    /// When there is no free address, or HAProxy does not start.
+    /// Fails if there is no free address, or HAProxy does not start.
     pub async fn start(executable: Executable, options: Options) -> Result<Self, TestbedError> {
         let claim = |cause| TestbedError::io("find free loopback addresses", cause);
         let mut addresses = Loopback::claim().map_err(claim)?;
@@ -146,7 +146,7 @@ impl Testbed {
     /// Starts one more endpoint, which nobody wishes for yet.
     ///
     /// # Errors
-    /// When there is no free address.
+    /// Fails if there is no free address.
     pub async fn add_server(&mut self) -> Result<SocketAddr, TestbedError> {
         let fail = |cause| TestbedError::io("start an endpoint", cause);
         let address = self.addresses.next().map_err(fail)?;
@@ -177,7 +177,7 @@ impl Testbed {
     /// Lets later control planes speak to HAProxy through a tap, which counts what they say.
     ///
     /// # Errors
-    /// When the tap's socket cannot be made.
+    /// Fails if the tap's socket cannot be made.
     pub fn tap(&mut self) -> Result<(), TestbedError> {
         let tap = Tap::unix(self.tap_socket(), self.haproxy.socket())
             .map_err(|cause| TestbedError::io("tap HAProxy's socket", cause))?;
@@ -189,7 +189,7 @@ impl Testbed {
         self.haproxy.socket().with_extension("tap")
     }
 
-    /// What was said through the tap, if there is one.
+    /// The bytes that went through the tap, if there is one.
     #[must_use]
     pub fn tap_heard(&self) -> Option<Heard> {
         self.tap.as_ref().map(Tap::heard)
@@ -198,7 +198,7 @@ impl Testbed {
     /// Starts a control plane that knows nothing but the wishes and what it finds in HAProxy.
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// Fails if it cannot be built.
     pub async fn start_plane(&mut self) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
         let (publisher, feed) = feed(Name::from_text("program"));
@@ -210,7 +210,7 @@ impl Testbed {
     /// [`Wishes::change_elsewhere`].
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// Fails if it cannot be built.
     pub async fn start_plane_on(&mut self, source: impl Source) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
         let socket = match &self.tap {
@@ -399,7 +399,7 @@ pub fn endpoint_at(service: &Name, address: SocketAddr) -> (RecordKey, Endpoint)
     (RecordKey::new(service.clone(), id), Endpoint::new(address))
 }
 
-/// Which addresses serve which service.
+/// The addresses that serve, each with its service.
 fn serving(slots: &[Slot]) -> BTreeSet<(SocketAddr, Name)> {
     slots
         .iter()

@@ -9,7 +9,7 @@ pub enum TestbedError {
     /// The system refused something.
     #[error("cannot {what}")]
     Io {
-        /// What was tried.
+        /// The operation that was tried.
         what: &'static str,
         /// The cause below.
         #[source]
@@ -42,11 +42,11 @@ pub enum TestbedError {
     /// Something was waited for and did not come.
     #[error("waited {seconds} s for {what}; {state}")]
     Late {
-        /// What was waited for.
+        /// The state that was waited for.
         what: String,
         /// For how long.
         seconds: u64,
-        /// How things stand.
+        /// The state of things.
         state: String,
     },
 }

@@ -51,7 +51,7 @@ pub struct Announced {
     changes: u64,
 }
 
-/// How far the wishes are.
+/// The progress of the desired states.
 #[derive(Debug, Clone)]
 pub struct Followed {
     /// Endpoints set or removed.
@@ -118,7 +118,7 @@ impl Wishes {
     /// the revision that the source will tell.
     ///
     /// # Errors
-    /// What `write` fails with. The wish is then never verified.
+    /// The error of `write`. The desired state is then never verified.
     pub fn change_elsewhere<E>(
         &self,
         set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
@@ -222,7 +222,7 @@ impl Wishes {
         self.lock().ready()
     }
 
-    /// How far the wishes are.
+    /// The progress of the desired states.
     #[must_use]
     pub fn followed(&self) -> Followed {
         let state = self.lock();

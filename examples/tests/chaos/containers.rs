@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{source::Source, world::World};
 
-/// What becomes of an address: the container there is stopped, the next one of a service is run, or both.
+/// A step at one address: the container there is stopped, the next one of a service is run, or both.
 struct Step {
     address: SocketAddr,
     stops: Option<String>,

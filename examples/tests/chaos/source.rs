@@ -81,12 +81,12 @@ impl Source {
         }
     }
 
-    /// Whether the control plane reports wishes by the revision of their write.
+    /// Returns `true` if the control plane reports desired states by the revision of their write.
     pub(crate) fn tells_revisions(&self) -> bool {
         matches!(self, Self::Program | Self::Etcd(_))
     }
 
-    /// What becomes of a state: a key of etcd is there or is not.
+    /// The state that the source reports for it: a key of etcd is there or is not.
     pub(crate) fn tells(&self, state: EndpointState) -> EndpointState {
         match self {
             Self::Etcd(_) => EndpointState::Ready,

@@ -18,7 +18,7 @@ use crate::{
     users::{LIMIT, executables, name, until},
 };
 
-/// What the keys begin with, as in the well-known example with confd: `/proxy/<service>/<endpoint>` = `ip:port`.
+/// The prefix of the keys, as in the well-known example with confd: `/proxy/<service>/<endpoint>` = `ip:port`.
 pub(crate) const PREFIX: &str = "/proxy";
 
 /// Two services, each with one endpoint that stays.

@@ -166,7 +166,7 @@ async fn case_s04_connections_of_a_restricted_tcp_route_reach_no_wider_one() {
     }
 }
 
-/// What a router of TCP restricts are connections: HTTP requests of its host go where they would without it.
+/// A router of TCP restricts connections: HTTP requests of its host go where they would without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_s04_a_restricted_tcp_route_takes_no_http_request() {
     let web: Labels = &[

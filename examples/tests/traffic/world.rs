@@ -12,7 +12,7 @@ use lb_haproxy::process::Executable;
 use crate::users::{self, executables, name};
 pub(crate) use crate::users::{LIMIT, answers, judge, until};
 
-/// How many requests each run under changes makes at least.
+/// The number of requests each run under changes makes at least.
 pub(crate) const REQUESTS: u64 = 10_000;
 
 /// Runs a test over every version, and says which.

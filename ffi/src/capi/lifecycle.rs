@@ -25,7 +25,8 @@ use super::{
 };
 use crate::spec::Spec;
 
-/// How long tasks of the runtime that cannot be cancelled (a look-up of a name, a read of a file) are waited for.
+/// The time for which tasks of the runtime that cannot be cancelled (a look-up of a name, a read of a file) are waited
+/// for.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// A control plane as C knows it.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::spec::TargetSpec;
 
-/// How long a look-up of a name that was given up is waited for.
+/// The time for which a look-up of a name that was given up is waited for.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// The slots of one backend of a running HAProxy, without a plane: the program says which endpoints it wants and when.
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// What is done with a wish.
+/// The work on a desired state.
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Plan,
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn lb_slots_new(
     })
 }
 
-/// What lb_slots_apply would do for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
+/// The plan of lb_slots_apply for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
 /// object with "stages" of commands and their reasons. Nothing is changed. LB_STATUS_INVALID_ARGUMENT for other
 /// services or removals in `wanted`, LB_STATUS_IO or LB_STATUS_REFUSED when HAProxy cannot be asked,
 /// LB_STATUS_TIMEOUT. A plan is made also while another process manages the backend.

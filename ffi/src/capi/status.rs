@@ -5,7 +5,7 @@ use lb_core::{BuildError, PlaneError, WriteError};
 use super::text::Str;
 use crate::spec::SpecError;
 
-/// How a call ended. Numbers are never changed, only added.
+/// The outcome of a call. Numbers are never changed, only added.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -200,7 +200,7 @@ pub unsafe extern "C" fn lb_error_status(error: *const Error) -> Status {
     unsafe { error.as_ref() }.map_or(Status::NullArgument, |error| error.failure.status)
 }
 
-/// What went wrong, for people: a lower-case fragment that names what was given and what was expected. Lives as long
+/// The problem, for people: a lower-case fragment that names what was given and what was expected. Lives as long
 /// as the error; empty for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_error_message(error: *const Error) -> Str {

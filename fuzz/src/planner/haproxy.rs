@@ -22,7 +22,7 @@ impl World {
         self.observe();
     }
 
-    /// What was sent takes effect.
+    /// Makes what was sent take effect.
     pub(super) fn settle(&mut self) {
         for (server, address) in std::mem::take(&mut self.late) {
             if self.find(&server).is_some() {

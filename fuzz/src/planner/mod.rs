@@ -74,7 +74,7 @@ const STEPS: [Duration; 6] = [
     Duration::from_secs(61),
 ];
 
-/// How long a replaced worker is waited for.
+/// The time for which an old worker is waited for.
 const REPLACED: Duration = Duration::from_secs(5);
 
 /// Places of servers: backend and name.
@@ -90,7 +90,7 @@ struct World {
     /// Addresses that were sent and take effect when time goes on.
     late: Vec<(ServerRef, SocketAddr)>,
     checks_pass: bool,
-    /// What a replaced worker serves: addresses with their services, until a time.
+    /// The addresses that an old worker serves, with their services, until a time.
     replaced: BTreeSet<(SocketAddr, Name)>,
     replaced_until: Duration,
     wish: Snapshot,
@@ -302,7 +302,7 @@ impl World {
         self.planner.plan(self.now)
     }
 
-    /// What HAProxy showed is heard some time later. Meanwhile what was sent before takes effect.
+    /// Reads some time later what HAProxy showed. Meanwhile what was sent before takes effect.
     fn hear_late(&mut self, by: Duration) {
         let (asked, shown) = (self.now, self.backends.clone());
         self.now += by;

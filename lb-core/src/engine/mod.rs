@@ -36,15 +36,15 @@ use crate::{
     time::Time,
 };
 
-/// How an engine behaves.
+/// The settings of an engine.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// What mass removals are held back.
+    /// The mass removals that are held back.
     pub guard: GuardConfig,
-    /// When targets make passes.
+    /// The timing of targets' passes.
     pub reconciler: ReconcilerConfig,
-    /// How long the first snapshot waits for a source that has not told everything once. It never waits less for
+    /// The time the first snapshot waits for a source whose initial sync has not completed. It never waits less for
     /// the first source: as long as no source was heard, nothing is known and no target is touched.
     pub initial_limit: Duration,
 }
@@ -73,11 +73,11 @@ pub struct Engine {
     edit: Option<SnapshotEdit>,
     pending: PendingCauses,
     published: bool,
-    /// What led to each of the last generations.
+    /// The causes of each of the last generations.
     causes: VecDeque<(u64, Vec<Cause>)>,
-    /// Where records disagree.
+    /// The disagreements of records.
     conflicts: Held,
-    /// What the program around says.
+    /// The conditions that the program around reports.
     own: Held,
     /// Something happened by which writes may have come into effect.
     tickets_due: bool,
@@ -199,7 +199,7 @@ impl Engine {
         self.events.pop_front()
     }
 
-    /// When to poll again if there is no input before.
+    /// The time to poll again if there is no input before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let holds = self

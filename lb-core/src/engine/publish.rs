@@ -9,10 +9,11 @@ use crate::{
     time::Time,
 };
 
-/// How many generations' causes are kept for targets that are behind. Of older ones the first receipt is kept.
+/// The number of generations whose causes are kept for targets that are behind. Of older ones the first receipt is
+/// kept.
 const CAUSES: usize = 256;
 
-/// What was received since the newest snapshot.
+/// The changes that were received since the newest snapshot.
 #[derive(Debug, Default)]
 pub(super) struct PendingCauses {
     pub(super) by_source: BTreeMap<SourceId, Cause>,

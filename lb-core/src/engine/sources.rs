@@ -23,15 +23,15 @@ use crate::{
 /// Why a source's attempt ended or makes no progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptEnd {
-    /// What happened, for people.
+    /// The problem, for people.
     pub why: String,
-    /// What it means for the source.
+    /// The meaning for the source.
     pub kind: EndKind,
-    /// When the next attempt is made.
+    /// The time of the next attempt.
     pub retry_at: Option<Time>,
 }
 
-/// What the end of an attempt means.
+/// The meaning of the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndKind {
     /// It may pass.

@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// What drove a target is gone for good: a pass that runs has failed, and so will every later one.
+    /// Marks a target whose driver is gone for good: a pass that runs has failed, and so will every later one.
     pub fn target_lost(&mut self, now: Time, id: TargetId) {
         let why = "its driver panicked and is gone; remove the target and add it again".to_owned();
         if let Some(pass) = self.reconciler.running(id) {
@@ -201,7 +201,7 @@ impl Engine {
         }
     }
 
-    /// What there is to be told of a pass that reached its target.
+    /// The events of a pass that reached its target.
     fn judge(
         &mut self,
         now: Time,

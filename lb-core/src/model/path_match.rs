@@ -27,7 +27,7 @@ impl PathMatch {
         Self::Prefix("/".into())
     }
 
-    /// Whether a request's path (without query) is one of these.
+    /// Returns `true` if a request's path (without query) is one of these.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         match self {

@@ -24,9 +24,9 @@ use super::{Name, PathMatch, Rank, RouteHost};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Route {
-    /// Which hosts (for TCP services: which server names of the TLS handshake).
+    /// The hosts (for TCP services: the server names of the TLS handshake).
     pub host: RouteHost,
-    /// Which paths.
+    /// The paths.
     #[serde(default)]
     pub path: PathMatch,
     /// Who serves them.

@@ -20,7 +20,8 @@ pub enum RouteHost {
 }
 
 impl RouteHost {
-    /// Whether a request's host (without port, any case) is one of these. One that begins with a dot is in no domain.
+    /// Returns `true` if a request's host (without port, any case) is one of these. One that begins with a dot is in no
+    /// domain.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         match self {

@@ -16,7 +16,7 @@ use crate::{
     container::{Attached, NetworkMode, Published},
 };
 
-/// What is to be reached.
+/// The network view of an object: its networks and ports.
 #[derive(Debug, Clone)]
 pub(crate) struct Place<'a> {
     pub(crate) mode: &'a NetworkMode,
@@ -27,7 +27,7 @@ pub(crate) struct Place<'a> {
     pub(crate) project: Option<&'a str>,
 }
 
-/// What its labels ask for.
+/// The address request of its labels.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Want<'a> {
     pub(crate) port: Option<u16>,

@@ -92,7 +92,7 @@ fn case_h04_labels_that_nothing_reads_are_not_kept() {
     );
 }
 
-/// Where any label may be named, so many of one container are kept, and a container with more is reported.
+/// A bounded number of labels of one container is kept where any may be named, and a container with more is reported.
 #[test]
 fn case_h04_more_labels_than_are_read_of_one_container_are_not_kept() {
     let constraints = Some("!Label(`com.example.hidden`, `yes`)".parse().unwrap());

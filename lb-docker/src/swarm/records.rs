@@ -17,12 +17,12 @@ use crate::{
     translate::{ENGINE_STOP_TIMEOUT, Fate, Translation, reads},
 };
 
-/// What a source is configured to take from services.
+/// The rules by which a source takes services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SwarmRules {
-    /// What labels mean.
+    /// The options by which labels are read.
     pub(crate) options: Options,
-    /// Which services are read.
+    /// The rule for the services that are read.
     pub(crate) narrow: Narrow,
     pub(crate) spread: Spread,
     /// The most bytes that the labels of all services may take.
@@ -39,7 +39,7 @@ impl SwarmRules {
         (*labels, service.excess) = kept(std::mem::take(labels));
     }
 
-    /// What a service's labels ask for.
+    /// The services that a service's labels ask for.
     pub(crate) fn wishes(
         &self,
         service: &ListedService,
@@ -77,7 +77,7 @@ impl SwarmRules {
     }
 }
 
-/// How people find a service.
+/// The text by which people find a service.
 pub(crate) fn object(service: &ListedService) -> String {
     format!("Swarm service {}", service.spec.name)
 }
@@ -175,7 +175,7 @@ impl Service<'_> {
         }
     }
 
-    /// What to do with a task: the worse of what the managers say and what its own engine says.
+    /// The state of a task: the worse of what the managers say and what its own engine says.
     fn state(
         &self,
         task: &ListedTask,
@@ -420,7 +420,7 @@ impl Service<'_> {
         }
     }
 
-    /// What would help where no task can be reached.
+    /// The advice where no task can be reached.
     fn hint(&self) -> String {
         let ports = &self.known.listed.endpoint.ports;
         let ingress = ports
@@ -532,7 +532,7 @@ pub(crate) fn endpoint_id(task: &ListedTask) -> String {
     }
 }
 
-/// How long a task that leaves may take: until its signal, and then as long as Swarm waits before it kills.
+/// The time a task that leaves may take: until its signal, and then as long as Swarm waits before it kills.
 fn patience(task: &ListedTask) -> Duration {
     let grace = task
         .spec
@@ -545,5 +545,5 @@ fn patience(task: &ListedTask) -> Duration {
 /// The label that names a service's stack.
 const STACK: &str = "com.docker.stack.namespace";
 
-/// How long Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
+/// The time Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
 const BEFORE_SIGNAL: Duration = Duration::from_secs(3);

@@ -118,7 +118,7 @@ struct Object {
     known: &'static [Key],
 }
 
-/// What an object says of one route.
+/// The request of an object for one route.
 struct Wish {
     host: Option<RouteHost>,
     path: Option<PathMatch>,
@@ -463,7 +463,7 @@ impl Object {
     }
 }
 
-/// What was parsed; what was wrong goes to `wrong`.
+/// The parsed value; what was wrong goes to `wrong`.
 fn kept<T>(parsed: Result<Option<T>, Complaint>, wrong: &mut Vec<Complaint>) -> Option<T> {
     parsed.unwrap_or_else(|complaint| {
         wrong.push(complaint);

@@ -25,7 +25,8 @@ use crate::{
 pub(super) struct Backend {
     pub(super) name: Name,
     pub(super) service: Option<Name>,
-    /// Whether at most one endpoint can get traffic at any moment, and whether the service still asks for that.
+    /// If `true`, at most one endpoint can get traffic at any moment; the next field says whether the service still
+    /// asks for that.
     pub(super) exclusive: bool,
     pub(super) exclusive_wished: bool,
     /// The fate of sessions to endpoints that are down.
@@ -37,17 +38,17 @@ pub(super) struct Backend {
     index: HashMap<Name, usize>,
     /// Until when a service found serving is not emptied.
     pub(super) hold_until: Duration,
-    /// Whether what is found unwanted is still to be marked.
+    /// If `true`, what is found unwanted is still to be marked.
     pub(super) adopting: bool,
-    /// Whether its load-balancing algorithm takes no weights but 0 and the configured one.
+    /// If `true`, its load-balancing algorithm takes no weights but 0 and the configured one.
     pub(super) fixed_weights: bool,
     /// HAProxy refused to make a server in it: not tried again before a time.
     pub(super) no_new_servers: Option<Refused>,
-    /// Whether HAProxy lists it; noted only of those made at run time.
+    /// If `true`, HAProxy lists it; noted only of those made at run time.
     pub(super) listed: bool,
     /// HAProxy refused to make or to remove it: not tried again before a time.
     pub(super) no_such_change: Option<Refused>,
-    /// When its servers' states were last read.
+    /// The time at which its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
     pub(super) check_port: u16,
@@ -71,7 +72,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Whether it is to get traffic, now and later.
+    /// Returns `true` if it is to get traffic, now and later.
     pub(super) fn is_to_serve(self) -> bool {
         match self {
             Self::Tenant(_, want) => want.state.is_ready() && want.weight != 0,
@@ -80,7 +81,7 @@ impl Role {
         }
     }
 
-    /// Whether it must not get new traffic, though requests in flight may end.
+    /// Returns `true` if it must not get new traffic, though requests in flight may end.
     pub(super) fn is_to_leave(self) -> bool {
         match self {
             Self::Leaving(_) => true,
@@ -158,7 +159,7 @@ impl Backend {
         }
     }
 
-    /// Whether a server is one too many for an endpoint that serves nobody and finishes nothing.
+    /// Returns `true` if a server is one too many for an endpoint that serves no request and finishes none.
     pub(super) fn is_out(&self, role: Role) -> bool {
         let Role::Leaving(address) = role else {
             return false;
@@ -211,7 +212,7 @@ impl Backend {
         others.flat_map(|(_, lost)| lost).collect()
     }
 
-    /// How many slots the configuration declares.
+    /// The number of slots the configuration declares.
     pub(super) fn declared_slots(&self, policy: &Policy) -> u32 {
         let declared = |slot: &&Slot| {
             self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name)
@@ -219,7 +220,7 @@ impl Backend {
         u32::try_from(self.slots.iter().filter(declared).count()).unwrap_or(u32::MAX)
     }
 
-    /// How its slots are used.
+    /// The use of its slots.
     pub(super) fn slot_use(&self, policy: &Policy, roles: &[Role]) -> SlotUse {
         let mut used = SlotUse {
             fixed: self.fixed_count(roles),

@@ -16,8 +16,8 @@ use super::{
 };
 
 impl Planner {
-    /// Whether backends are made at run time where that helps; [`observe_backends`](Self::observe_backends) is then to
-    /// be told of all there are.
+    /// Returns `true` if backends are made at run time where that helps; [`observe_backends`](Self::observe_backends)
+    /// is then to be told of all there are.
     #[must_use]
     pub fn makes_backends(&self) -> bool {
         self.capabilities.use_dynamic_backends(&self.policy).is_ok()
@@ -183,7 +183,8 @@ impl Planner {
         }
     }
 
-    /// Whether a backend has no servers only because nobody is ready to serve there, or because it is being made.
+    /// Returns `true` if a backend has no servers only because no endpoint is ready to serve there, or because it is
+    /// being made.
     pub(super) fn is_being_made(&self, backend: &Backend, making: &BTreeSet<Name>) -> bool {
         let own = backend
             .service

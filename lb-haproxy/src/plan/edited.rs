@@ -13,7 +13,7 @@ use crate::{
 /// For so long it is told after it was noticed.
 const NEWS: Duration = Duration::from_secs(60);
 
-/// What another client changed, and what it was before.
+/// The value that another client changed, and what it was before.
 #[derive(Debug, Clone)]
 pub(super) struct Edited {
     state: Option<(AdminState, AdminState)>,
@@ -26,7 +26,7 @@ pub(super) struct Edited {
     again: Again,
 }
 
-/// How often a weight was changed, each time after it was set again.
+/// The number of times a weight was changed, each time after it was set again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Again {
     times: u32,
@@ -105,7 +105,7 @@ impl Edited {
         self.address.map(|(was, _)| was)
     }
 
-    /// What is to be told of it now, and until when. A state that is `contested` is told of elsewhere.
+    /// The condition to report of it now, and its end. A state that is `contested` is reported elsewhere.
     pub(super) fn condition(
         &self,
         server: &ServerRef,
@@ -139,7 +139,7 @@ impl Edited {
         Some((condition, until))
     }
 
-    /// What is to be told of a weight that is changed each time after it was set again, and until when.
+    /// The condition of a weight that is changed each time after it was set again, and its end.
     pub(super) fn weighed_again(&self, now: Duration) -> Option<(String, Duration)> {
         let (_, is) = self.weight?;
         let Again { times, first, last } = self.again;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{observed::is_parked, proto::AdminState};
 
-/// How a service is to be served.
+/// The rule by which a service is served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) exclusive: bool,

@@ -19,7 +19,7 @@ use crate::{
     scope::Scope,
 };
 
-/// What a map is for.
+/// The purpose of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Http,
@@ -33,10 +33,10 @@ pub(super) struct Routes {
     maps: BTreeMap<Kind, Map>,
     /// The routes wished for, with the mode of their service.
     wish: Vec<(Route, Mode)>,
-    /// Whether the wish may lack routes that are still wished for.
+    /// If `true`, the desired state may lack routes that are still desired.
     partial: bool,
     services: ServiceMap,
-    /// Whether assignments changed since the map of services was last told.
+    /// If `true`, assignments changed since the map of services was last told.
     reassigned: bool,
     /// Spare backends to which no route may lead yet: the map of services does not say whose they are.
     closed: BTreeSet<Name>,
@@ -56,7 +56,7 @@ struct Map {
     wanted: Option<RouteMap>,
     /// Its last refusal of a change, if none was accepted since.
     refused: Option<Refused>,
-    /// Whether it was found to have what it is to have.
+    /// If `true`, it was found to have what it is to have.
     in_step: bool,
     /// Our own entries, where others have entries too, and all keys that were ours and may still be there.
     own: Option<RouteMap>,
@@ -186,7 +186,7 @@ impl Routes {
         self.left_out = services;
     }
 
-    /// What the file of a map is to have, given what HAProxy has in it now.
+    /// The content that the file of a map is to have, given what HAProxy has in it now.
     pub(super) fn file_of(&self, map: &MapName, observed: &[MapEntry]) -> Option<RouteMap> {
         let known = self.maps.values().find(|known| known.name == *map)?;
         match (&known.own, &self.scope) {
@@ -197,12 +197,12 @@ impl Routes {
         }
     }
 
-    /// Which service has which spare backend.
+    /// The services that have spare backends.
     pub(super) fn services(&self) -> &ServiceMap {
         &self.services
     }
 
-    /// Whether requests are led to a backend, as last observed.
+    /// Returns `true` if requests are led to a backend, as last observed.
     pub(super) fn lead_to(&self, backend: &Name) -> bool {
         self.maps
             .iter()
@@ -281,7 +281,7 @@ impl Routes {
         }
     }
 
-    /// What of the wish is not in effect.
+    /// The part of the desired state that is not in effect.
     pub(super) fn unmet(&self, now: Duration) -> Vec<Unmet> {
         let mut unmet = self.unmet.clone();
         for (key, map) in self
@@ -324,7 +324,7 @@ impl Routes {
         unmet
     }
 
-    /// Whether a map is left as it is for now because it refused a change.
+    /// Returns `true` if a map is left as it is for now because it refused a change.
     pub(super) fn is_refused(&self, now: Duration) -> bool {
         let mut maps = self.maps.values();
         maps.any(|map| map.refusal(now).is_some())

@@ -158,7 +158,7 @@ impl Wants {
             .filter_map(strongest)
     }
 
-    /// Whether any of them is to serve now.
+    /// Returns `true` if any of them is to serve now.
     pub(super) fn any_ready(&self) -> bool {
         self.by_address
             .values()
@@ -171,7 +171,7 @@ impl Wants {
     }
 }
 
-/// Whether a server can be pointed at an address.
+/// Checks that a server can be pointed at an address.
 fn servable(address: SocketAddr) -> Result<(), String> {
     if is_parked(address) {
         return Err(format!(
@@ -202,7 +202,7 @@ impl Want {
             && (!serves || (self.weight, self.check_port) == (other.weight, other.check_port))
     }
 
-    /// What this wish has and another one has otherwise, in words.
+    /// The values in which this desired state differs from another one, in words.
     fn difference(self, other: Self) -> (String, String) {
         if self.state != other.state {
             return (state_text(self.state), state_text(other.state));
@@ -218,7 +218,7 @@ impl Want {
         (text(self), text(other))
     }
 
-    /// How long requests in flight may take once it drains, where the source says so.
+    /// The time requests in flight may take once it drains, where the source says so.
     pub(super) fn grace(&self) -> Option<Duration> {
         match self.state {
             EndpointState::Draining { grace } => grace,

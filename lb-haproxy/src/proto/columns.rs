@@ -13,7 +13,7 @@ pub(super) struct Line<'a, 'f> {
     pub(super) fields: &'f [&'a str],
 }
 
-/// Where a column stands.
+/// The place of a column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     pub(super) name: &'static str,

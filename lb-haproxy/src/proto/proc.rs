@@ -13,7 +13,7 @@ use super::{
 pub struct Processes {
     /// The master.
     pub master: Process,
-    /// How many reloads failed since the last that did not (2.5+).
+    /// The number of reloads that failed since the last that did not (2.5+).
     pub failed_reloads: Option<u32>,
     /// The workers in use. Empty after a failed reload on 2.2 and from 3.1 on, which then list them as old.
     pub workers: Vec<Process>,
@@ -27,7 +27,7 @@ pub struct Processes {
 pub struct Process {
     /// Its process number.
     pub pid: u32,
-    /// How many reloads it has lived through.
+    /// The number of reloads it has lived through.
     pub reloads: u32,
     /// Its version, as printed.
     pub version: BoundedText,

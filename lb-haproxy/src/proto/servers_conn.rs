@@ -14,7 +14,7 @@ use super::{
 pub struct ServersConn {
     /// One per server.
     pub rows: Vec<ConnRow>,
-    /// How many servers were left out because their backend's name or their own is no [`Name`].
+    /// The number of servers that were left out because their backend's name or their own is no [`Name`].
     pub unnamed: usize,
 }
 
@@ -41,7 +41,7 @@ pub struct ConnRow {
 }
 
 impl ConnRow {
-    /// Whether nothing of this server is in use or pooled, as far as its version tells.
+    /// Returns `true` if nothing of this server is in use or pooled, as far as its version tells.
     #[must_use]
     pub fn is_unused(&self) -> bool {
         self.used == 0

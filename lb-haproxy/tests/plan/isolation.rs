@@ -38,7 +38,7 @@ fn converge(model: &mut Model, planner: &mut Planner, refuses: impl Fn(&Command)
     }
 }
 
-/// What a command does, without the server it is about.
+/// The kind of a command, without the server it is about.
 fn kind(command: &Command) -> usize {
     match command {
         Command::SetAddr(..) => 0,

@@ -14,7 +14,7 @@ use crate::{
     world::{Shared, Sight, World},
 };
 
-/// How long it may take with nothing going wrong.
+/// The time it may take with nothing going wrong.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
@@ -105,7 +105,7 @@ pub(crate) async fn settle(play: &mut Play) -> Result<(), String> {
     }
 }
 
-/// What is not as it should be.
+/// The fault, if something is not as it should be.
 fn wrong(play: &Play) -> Option<String> {
     let handle = play.life.as_ref()?.running.handle();
     let status = handle.status();

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl World {
-    /// What a line is about to do to a server as it was seen last.
+    /// Checks a line against the server as it was seen last.
     pub(crate) fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         if words.iter().any(|word| {

@@ -14,7 +14,7 @@ use crate::{
     world::{Sight, Trigger, World},
 };
 
-/// How long a reply is under way unless something delays it on purpose.
+/// The time for which a reply is under way unless something delays it on purpose.
 const REPLY: Duration = Duration::from_millis(80);
 
 impl World {
@@ -363,7 +363,7 @@ impl World {
         format!("{}/{}", self.scene.backends[sight.place], sight.name)
     }
 
-    /// Whether nothing is wrong about a server that somebody else changed.
+    /// Returns `true` if nothing is wrong about a server that another client changed.
     fn is_right(&self, sim: &Simulator, sight: &Sight) -> bool {
         let Some(address) = sight.address else {
             return false;
@@ -513,7 +513,7 @@ impl World {
         }
     }
 
-    /// Whether another service wants an address.
+    /// Returns `true` if another service wants an address.
     fn is_contested(&self, service: Option<usize>, address: SocketAddr) -> bool {
         let own = service.map(|at| &self.scene.services[at].name);
         self.desired.as_ref().is_some_and(|desired| {
@@ -644,7 +644,7 @@ fn is_made_ready(before: &Sight, admin: AdminState) -> bool {
     before.admin != AdminState::Ready && admin == AdminState::Ready
 }
 
-/// How many requests a server has now.
+/// The number of requests a server has now.
 pub(crate) fn sessions(sim: &Simulator, sight: &Sight) -> usize {
     sim.servers()
         .find(|server| server.place == sight.place && server.name == sight.name)

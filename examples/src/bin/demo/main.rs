@@ -24,7 +24,7 @@ use result::{Context, Outcomes};
 use screen::{Colour, Screen, Standing};
 use story::{Story, Told};
 
-/// How the story ended.
+/// The end of the story.
 enum End {
     Over,
     BrokeOff(String),

@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What the story tells.
+/// A message of the story.
 #[derive(Debug)]
 pub(crate) enum Told {
     /// A scene begins.
@@ -46,7 +46,7 @@ pub(crate) struct Story<'a> {
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long the download of the drained endpoint takes.
+/// The time the download of the drained endpoint takes.
 const DOWNLOAD: Duration = Duration::from_secs(3);
 
 impl Story<'_> {

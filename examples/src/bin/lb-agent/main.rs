@@ -38,8 +38,8 @@ use crate::{
     failure::Failure,
 };
 
-/// How many threads do the work: more than there are sources that can be busy with what others write, mostly, so that one
-/// is left for each source that is not.
+/// The number of threads that do the work: more than there are sources that can be busy with what others write, mostly,
+/// so that one is left for each source that is not.
 const WORKERS: usize = 8;
 
 /// The most threads that wait for files. A file that hangs holds up to four of them, and must not hold up other files.

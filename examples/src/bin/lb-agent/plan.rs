@@ -17,7 +17,7 @@ use crate::{
 /// There is something to do, and whoever asked wants to know.
 const TO_DO: u8 = 2;
 
-/// What a run would do to one target.
+/// The steps that a run would do to one target.
 struct Outlook {
     target: Name,
     result: Result<Preview, String>,

@@ -20,7 +20,7 @@ use crate::{
     watch::{self, Latencies},
 };
 
-/// How long ending may take. What has not ended by then is cut: a pass may be cut anywhere.
+/// The time ending may take. What has not ended by then is cut: a pass may be cut anywhere.
 const END: Duration = Duration::from_secs(5);
 
 /// The wait for another agent that manages the same targets and may be about to end.
@@ -123,7 +123,7 @@ async fn refuse_owned(spec: &Spec) -> Result<(), Failure> {
 
 struct Agent<'c> {
     common: &'c Common,
-    /// What is in effect.
+    /// The specification in effect.
     spec: Spec,
     logs: Logs,
     handle: Handle,

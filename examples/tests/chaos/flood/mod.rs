@@ -42,21 +42,21 @@ use junk::Junk;
 pub(crate) use report::Memory;
 use report::{Report, median};
 
-/// How many users ask all the time.
+/// The number of users that ask all the time.
 const USERS: usize = 20;
-/// How long each of them waits after an answer.
+/// The time each of them waits after an answer.
 const THINKS: Duration = Duration::from_millis(5);
-/// How long a change waits for the one before to have been in effect.
+/// The time a change waits for the one before to have been in effect.
 const BETWEEN: Duration = Duration::from_millis(100);
-/// How many changes are timed without a flood.
+/// The number of changes that are timed without a flood.
 const QUIET_CHANGES: usize = 60;
 /// The most memory that the agent may take, in MiB.
 const MOST_MEMORY: u64 = 200;
-/// How many times longer a change may take in a flood.
+/// The number of times longer that a change may take in a flood.
 const MOST_DELAY: f64 = 3.0;
 /// The fewest changes a second, of the 5,000 that are asked for, that count as a flood of etcd.
 const LEAST_FLOOD: f64 = 4500.0;
-/// How many containers of a real engine are among the crowd.
+/// The number of containers of a real engine among the crowd.
 const REAL: usize = 10;
 
 /// Ends everything that floods when it is dropped.

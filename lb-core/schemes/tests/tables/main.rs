@@ -101,7 +101,7 @@ fn printed(spec: &ServiceSpec) -> String {
     text
 }
 
-/// What holds for a host in other objects too.
+/// The statement that holds for a host in other objects too.
 fn shared(host: &SharedHost) -> Option<String> {
     let effect = match (host.restricted, host.redirect_https) {
         (true, _) => "503",
@@ -120,7 +120,7 @@ fn reported(diagnostic: &Diagnostic) -> String {
     format!("{mark} {}", diagnostic.field.as_deref().unwrap_or_default())
 }
 
-/// What withholds a route is told apart from what leaves one out.
+/// Asserts that what withholds a route is told apart from what leaves one out.
 fn withheld_is_said(title: &str, found: &Reading) {
     let withheld = withheld();
     let routes = || found.services.iter().flat_map(|spec| &spec.routes);
@@ -152,7 +152,7 @@ impl Row<'_> {
             .any(|(name, _)| *name == "@allow_unprotected")
     }
 
-    /// What the row's object comes to.
+    /// The reading of the row's object.
     pub(crate) fn read(&self, scheme: LabelScheme) -> Reading {
         let mut options = Options::new(&[scheme], &["docker"]);
         let (mut exposed, mut compose) = (BTreeSet::new(), None);

@@ -18,7 +18,7 @@ use super::{
 };
 
 impl View {
-    /// What the keys about a subject come to.
+    /// The result of the keys about a subject.
     pub(super) fn make(&self, subject: &Subject) -> Made {
         let made = match subject {
             Subject::Endpoint { service, id } => {

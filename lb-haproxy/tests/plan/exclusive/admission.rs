@@ -132,7 +132,7 @@ fn case_p06_nobody_is_admitted_beside_a_fixed_server_that_serves() {
     assert!(end.unmet[0].detail.contains("2 ready endpoints"), "{end}");
 }
 
-/// What a source that has not reported yet may want is not taken out, so nobody else is admitted.
+/// An endpoint that a source that has not reported yet may want is not taken out, so no other is admitted.
 #[test]
 fn case_p06_nobody_is_admitted_beside_what_an_unheard_source_may_want() {
     let mut world = served();

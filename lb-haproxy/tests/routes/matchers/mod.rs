@@ -41,7 +41,7 @@ pub(crate) struct Rules {
     pub(crate) routes: Vec<Route>,
     /// As a person writes them.
     pub(crate) written: Vec<String>,
-    /// What the program answers to a host, in lower case without port and dot, and a path: the service, or a status.
+    /// The answer of the program to a host, in lower case without port and dot, and a path: the service, or a status.
     pub(crate) answer: Box<Answer>,
 }
 
