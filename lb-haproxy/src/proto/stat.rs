@@ -155,21 +155,11 @@ impl Stat {
     /// # Errors
     /// [`ParseError`], naming the column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut lines = text.lines().enumerate();
-        let names = lines
-            .next()
-            .and_then(|(_, line)| line.strip_prefix("# "))
-            .ok_or_else(|| ParseError::Header {
-                reply: REPLY,
-                found: BoundedText::new(text),
-            })?;
-        let columns = Columns::find(&Header {
-            reply: REPLY,
-            names: names.split(',').collect(),
-        })?;
+        let header = Header::read(REPLY, text, "# ", |names| names.split(','))?;
+        let columns = Columns::find(&header)?;
         let mut stat = Self::default();
         let mut fields = Vec::with_capacity(128);
-        for (index, line) in lines {
+        for (index, line) in text.lines().enumerate().skip(1) {
             if line.is_empty() {
                 continue;
             }
