@@ -13,7 +13,7 @@ use crate::{
 
 /// Keeps one target (one data-plane process) converged on the snapshot it is given.
 ///
-/// Level-triggered: every pass is given everything wished for, may be cut anywhere by dropping its future, and
+/// Level-triggered: every pass is given the whole desired state, may be cut anywhere by dropping its future, and
 /// the next pass finishes what was cut.
 #[async_trait]
 pub trait Driver: Send + 'static {
@@ -53,7 +53,7 @@ pub struct Report {
     pub generation: u64,
     /// The number of steps that were applied and verified.
     pub applied: usize,
-    /// Wishes that could not be met, each with its reason.
+    /// Unmet conditions, each with its reason.
     pub unmet: Vec<Unmet>,
     /// The conditions at this target beside `unmet` that an operator should know: fixed servers, contention, foreign
     /// holds. The core fills in the target and since when.
@@ -147,11 +147,11 @@ impl Preview {
     }
 }
 
-/// A wish that could not be met; the others go on.
+/// An unmet condition; the rest of the desired state is in effect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Unmet {
-    /// The service whose wish it is.
+    /// The service whose desired state it is.
     pub service: Name,
     /// The endpoint, where one is concerned.
     pub endpoint: Option<Name>,
@@ -164,7 +164,7 @@ pub struct Unmet {
 }
 
 impl Unmet {
-    /// A wish of `service` that cannot be met.
+    /// An unmet condition of `service`.
     #[must_use]
     pub fn new(service: Name, endpoint: Option<Name>, reason: UnmetReason, detail: String) -> Self {
         Self {
@@ -184,7 +184,7 @@ impl Unmet {
     }
 }
 
-/// Why a wish could not be met.
+/// The reason of an unmet condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -227,7 +227,7 @@ pub struct TargetStatus {
     pub retry_in_ms: Option<u64>,
     /// From receipt to verification of the last change.
     pub last_latency_micros: Option<u64>,
-    /// Wishes that could not be met, the first [`MOST_LISTED`].
+    /// Unmet conditions, the first [`MOST_LISTED`].
     pub unmet: Vec<Unmet>,
     /// The number of unmet conditions.
     pub unmet_count: usize,

@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_wish_the_first_local_socket_is_used() {
+    fn without_any_setting_the_first_local_socket_is_used() {
         let mut around = Fake {
             variables: [("XDG_RUNTIME_DIR", "/run/user/1")].into(),
             files: [("/run/user/1/podman/podman.sock", "")].into(),

@@ -299,14 +299,14 @@ proptest! {
     #[test]
     fn no_prefix_of_a_change_misroutes(
         before in routes(8),
-        wish in routes(8),
+        desired in routes(8),
         random in requests(),
         old in any::<bool>(),
         many in any::<bool>(),
     ) {
         let capabilities = if old { Capabilities::of(2, 2) } else { Capabilities::of(3, 2) };
         let mut requests = near(&before);
-        requests.extend(near(&wish));
+        requests.extend(near(&desired));
         requests.extend(random);
         // Each of many hosts changes too, so that single edits are too many.
         let hosts = |service: &str| -> Vec<Route> {
@@ -314,10 +314,10 @@ proptest! {
             (0..count).map(|n| route_of(&format!("h{n}.a"), "/", service, 0)).collect()
         };
         let before: Vec<Route> = before.into_iter().chain(hosts("s0")).collect();
-        let wish: Vec<Route> = wish.into_iter().chain(hosts("s1")).collect();
+        let desired: Vec<Route> = desired.into_iter().chain(hosts("s1")).collect();
         requests.extend(["h1.a", "h69.a", "h70.a"].map(|host| (host.to_owned(), "/x".to_owned())));
         let from = compile_http(&before, own_name).map;
-        let to = compile_http(&wish, own_name).map;
+        let to = compile_http(&desired, own_name).map;
         let requests: Vec<_> = requests
             .into_iter()
             .map(|(host, path)| {

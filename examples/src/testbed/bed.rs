@@ -21,10 +21,10 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{
     TestbedError,
     addresses::Loopback,
+    desired::Desired,
     haproxy::{Haproxy, Setup, Slot},
     shape::Shape,
     tap::{Heard, Tap},
-    wishes::Wishes,
 };
 use crate::traffic::{IdentityServer, Load, Oracle, now};
 
@@ -34,7 +34,7 @@ pub struct Testbed {
     /// The HAProxy.
     pub haproxy: Haproxy,
     /// The desired states.
-    pub wishes: Arc<Wishes>,
+    pub desired: Arc<Desired>,
     /// The judge of all traffic.
     pub oracle: Arc<Oracle>,
     /// The endpoints, by address.
@@ -128,7 +128,7 @@ impl Testbed {
         let oracle = Arc::new(Oracle::new());
         Ok(Self {
             haproxy: Haproxy::start(executable, &setup).await?,
-            wishes: Arc::new(Wishes::new(Arc::clone(&oracle))),
+            desired: Arc::new(Desired::new(Arc::clone(&oracle))),
             oracle,
             servers: BTreeMap::new(),
             frontends,
@@ -143,7 +143,7 @@ impl Testbed {
         })
     }
 
-    /// Starts one more endpoint, which nobody wishes for yet.
+    /// Starts one more endpoint, which no service desires yet.
     ///
     /// # Errors
     /// Fails if there is no free address.
@@ -195,19 +195,19 @@ impl Testbed {
         self.tap.as_ref().map(Tap::heard)
     }
 
-    /// Starts a control plane that knows nothing but the wishes and what it finds in HAProxy.
+    /// Starts a control plane that knows nothing but the desired states and what it finds in HAProxy.
     ///
     /// # Errors
     /// Fails if it cannot be built.
     pub async fn start_plane(&mut self) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
         let (publisher, feed) = feed(Name::from_text("program"));
-        self.wishes.write_to(publisher)?;
+        self.desired.write_to(publisher)?;
         self.start_plane_on(feed).await
     }
 
-    /// Starts a control plane that follows another source, to which wishes are written with
-    /// [`Wishes::change_elsewhere`].
+    /// Starts a control plane that follows another source, to which desired states are written with
+    /// [`Desired::change_elsewhere`].
     ///
     /// # Errors
     /// Fails if it cannot be built.
@@ -240,15 +240,15 @@ impl Testbed {
             .build()?;
         let handle = plane.handle();
         let mut events = handle.subscribe();
-        let feed = self.wishes.feed();
-        let wishes = Arc::clone(&self.wishes);
+        let feed = self.desired.feed();
+        let desired = Arc::clone(&self.desired);
         let running = plane.spawn();
         let watching = tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 if let Event::Verified { causes, .. } | Event::Pass { causes, .. } = &event.event
                     && let Some(last) = causes.iter().map(|cause| cause.cursor.revision).max()
                 {
-                    wishes.verified(feed, last);
+                    desired.verified(feed, last);
                 }
             }
         });
@@ -272,13 +272,13 @@ impl Testbed {
         self.plane.as_ref().map(|plane| plane.running.handle())
     }
 
-    /// Waits until every wish so far was reported as applied and verified.
+    /// Waits until every desired state so far was reported as applied and verified.
     ///
     /// # Errors
     /// [`TestbedError::Late`] when that takes longer than `limit`.
     pub async fn verified(&self, limit: Duration) -> Result<(), TestbedError> {
         let state = async || {
-            let Some((feed, revision)) = self.wishes.open() else {
+            let Some((feed, revision)) = self.desired.open() else {
                 return Ok(());
             };
             let Some(handle) = self.plane() else {
@@ -298,14 +298,14 @@ impl Testbed {
             // Writes that undid each other make no generation, so no event names them: ask.
             match handle.reconcile_now(limit).await {
                 Ok(done) if done.is_verified() => {
-                    self.wishes.verified(feed, revision);
+                    self.desired.verified(feed, revision);
                     Ok(())
                 }
                 Ok(done) => Err(format!("{done:?}")),
                 Err(error) => Err(error.to_string()),
             }
         };
-        wait("every wish to be verified", limit, state).await
+        wait("every desired state to be verified", limit, state).await
     }
 
     /// Waits until HAProxy's own tables show for every service exactly the endpoints that are to serve it.
@@ -319,9 +319,9 @@ impl Testbed {
                 .slots()
                 .await
                 .map_err(|error| error.to_string())?;
-            difference(&serving(&slots), &self.wishes.ready())
+            difference(&serving(&slots), &self.desired.ready())
         };
-        wait("HAProxy to serve what is wished for", limit, state).await
+        wait("HAProxy to serve the desired state", limit, state).await
     }
 
     /// Waits until the server-state file has for every service exactly the endpoints that are to serve it.
@@ -333,13 +333,13 @@ impl Testbed {
             let saved = self.haproxy.saved().map_err(|error| error.to_string())?;
             difference(
                 &serving(&saved.ok_or("the file is not whole")?),
-                &self.wishes.ready(),
+                &self.desired.ready(),
             )
         };
         wait("the server-state file to follow", limit, state).await
     }
 
-    /// Waits until every slot holds an endpoint that is wished for, or none: nothing is on its way out.
+    /// Waits until every slot holds an endpoint that is desired, or none: nothing is on its way out.
     ///
     /// # Errors
     /// [`TestbedError::Late`] when that takes longer than `limit`.
@@ -350,15 +350,15 @@ impl Testbed {
                 .slots()
                 .await
                 .map_err(|error| error.to_string())?;
-            let wished: BTreeSet<(SocketAddr, String)> = self
-                .wishes
+            let desired: BTreeSet<(SocketAddr, String)> = self
+                .desired
                 .endpoints()
                 .into_iter()
                 .map(|(key, endpoint)| (endpoint.address, key.service.to_string()))
                 .collect();
             let leaving = slots.into_iter().find(|slot| {
                 slot.address.is_some_and(|address| {
-                    !is_parked(address) && !wished.contains(&(address, slot.backend.clone()))
+                    !is_parked(address) && !desired.contains(&(address, slot.backend.clone()))
                 })
             });
             leaving.map_or(Ok(()), |slot| Err(format!("there is {slot:?}")))
@@ -408,16 +408,16 @@ fn serving(slots: &[Slot]) -> BTreeSet<(SocketAddr, Name)> {
         .collect()
 }
 
-/// Nothing where what serves is what is wished for.
+/// Nothing where what serves is the desired state.
 fn difference(
     serving: &BTreeSet<(SocketAddr, Name)>,
-    wished: &BTreeSet<(SocketAddr, Name)>,
+    desired: &BTreeSet<(SocketAddr, Name)>,
 ) -> Result<(), String> {
-    if serving == wished {
+    if serving == desired {
         return Ok(());
     }
-    let missing: Vec<_> = wished.difference(serving).collect();
-    let surplus: Vec<_> = serving.difference(wished).collect();
+    let missing: Vec<_> = desired.difference(serving).collect();
+    let surplus: Vec<_> = serving.difference(desired).collect();
     Err(format!("missing are {missing:?}, too many are {surplus:?}"))
 }
 

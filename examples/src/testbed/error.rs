@@ -37,7 +37,7 @@ pub enum TestbedError {
     #[error("HAProxy's socket cannot be used")]
     Socket(#[from] lb_haproxy::client::InvalidSocketAddress),
     /// The feed is closed, or no target can serve what was written.
-    #[error("the wish was not taken")]
+    #[error("the desired state was not taken")]
     Feed(#[from] lb_core::WriteError),
     /// Something was waited for and did not come.
     #[error("waited {seconds} s for {what}; {state}")]

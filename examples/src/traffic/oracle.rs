@@ -79,7 +79,7 @@ impl Oracle {
         }
     }
 
-    /// Says that an address is about to become `service`'s. To be called before the wish is published.
+    /// Says that an address is about to become `service`'s. To be called before the desired state is published.
     pub fn publish(&self, address: SocketAddr, service: &Name) {
         let owned = Arc::clone(
             self.addresses

@@ -253,7 +253,7 @@ async fn case_p23_a_plan_says_what_a_run_would_do_and_does_nothing() {
     let text = plan.out.replace(&a.address.to_string(), "ADDRESS");
     assert_eq!(plan.code, Some(0), "{plan:?}");
     assert!(
-        text.starts_with("wished for: 1 service, 1 endpoint, 0 routes\n\ntarget edge: "),
+        text.starts_with("desired: 1 service, 1 endpoint, 0 routes\n\ntarget edge: "),
         "{text}"
     );
     assert!(

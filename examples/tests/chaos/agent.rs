@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::flood::Memory;
 
-/// The file with the wish, and the agent while it runs. Dropping it kills the agent.
+/// The file with the desired state, and the agent while it runs. Dropping it kills the agent.
 pub(crate) struct Agent {
     folder: TempDir,
     child: Option<Child>,
@@ -63,7 +63,7 @@ impl Agent {
         agent
     }
 
-    /// Writes the whole wish, each endpoint with a route of its service, so that nobody sees half of it.
+    /// Writes the whole desired state, each endpoint with a route of its service, so that nobody sees half of it.
     pub(crate) fn write(&self, endpoints: &BTreeMap<RecordKey, Endpoint>) {
         let mut services = BTreeMap::<String, (Vec<Value>, Vec<String>)>::new();
         for (key, endpoint) in endpoints {

@@ -1,4 +1,4 @@
-//! The wish in a real etcd, which is killed and stopped.
+//! The desired state in a real etcd, which is killed and stopped.
 
 use std::time::Duration;
 

@@ -264,12 +264,12 @@ async fn server(world: &mut World) {
     world.excuse_until_seen(address).await;
     world.owners.insert(address, (owner, EndpointState::Down));
     let down = endpoint.clone().with_state(EndpointState::Down);
-    world.wish(vec![(key.clone(), down)], Vec::new()).await;
+    world.desire(vec![(key.clone(), down)], Vec::new()).await;
     world.settle().await;
     let server = world.bed.servers.get_mut(&address).unwrap();
     server.restart().await.unwrap();
     world.owners.insert(address, (owner, EndpointState::Ready));
-    world.wish(vec![(key, endpoint)], Vec::new()).await;
+    world.desire(vec![(key, endpoint)], Vec::new()).await;
 }
 
 /// Takes away for a while what the source follows; the control plane may begin anew meanwhile.

@@ -114,7 +114,7 @@ impl World {
         for service in self.services.clone() {
             let anchor = self.bed.add_server().await.unwrap();
             self.anchors.push(anchor);
-            self.wish(vec![endpoint_at(&service, anchor)], Vec::new())
+            self.desire(vec![endpoint_at(&service, anchor)], Vec::new())
                 .await;
         }
         for _ in 0..POOL {
@@ -172,7 +172,7 @@ impl World {
             (key, endpoint.with_state(state).with_weight(weight))
         });
         let remove = remove.map(|owner| self.endpoint(owner, address).0);
-        self.wish(set.into_iter().collect(), remove.into_iter().collect())
+        self.desire(set.into_iter().collect(), remove.into_iter().collect())
             .await;
     }
 
@@ -187,7 +187,7 @@ impl World {
             self.bed.in_step(LIMIT).await.unwrap();
         } else {
             self.bed.in_step(LIMIT).await.unwrap();
-            self.bed.wishes.all_verified();
+            self.bed.desired.all_verified();
         }
         if let Source::Docker(containers) = &mut self.source {
             containers.settled();
@@ -246,7 +246,7 @@ impl World {
                 self.wrong.push(format!("the first were lost in {first:?}"));
             }
         }
-        row.changes = self.bed.wishes.followed().changes;
+        row.changes = self.bed.desired.followed().changes;
         if let Source::Docker(containers) = &self.source {
             let misrouted = containers.misrouted();
             row.misrouted += misrouted;

@@ -199,7 +199,7 @@ pub unsafe extern "C" fn lb_plane_snapshot_json(
     })
 }
 
-/// The state of sources and targets: health, generations, last errors, unmet wishes, as a JSON object.
+/// The state of sources and targets: health, generations, last errors, unmet conditions, as a JSON object.
 /// LB_STATUS_WRONG_STATE before lb_plane_start; after lb_plane_shutdown, the last one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_plane_status_json(

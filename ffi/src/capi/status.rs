@@ -33,7 +33,7 @@ pub enum Status {
     Refused = 10,
     /// A bug in the library, which it contained: the object can only be freed.
     Panic = 11,
-    /// HAProxy is reached and in step, but for a wish that it cannot meet at run time.
+    /// HAProxy is reached and in step, but for a desired state that it cannot meet at run time.
     Unmet = 12,
     /// The plane was not started yet, or is started already.
     WrongState = 13,

@@ -12,15 +12,18 @@ use lb_haproxy::{
 use super::{SERVICES, World, name};
 
 impl World {
-    /// A server was made ready: its service wishes that, and no other has still to leave the address.
+    /// A server was made ready: its service desires that, and no other has still to leave the address.
     pub(super) fn check_admission(&mut self, at: &ServerRef) {
         let Some(address) = self.server(at).address else {
             panic!("{at} is made ready and has no address");
         };
-        let wished = self
-            .wishes(&at.backend, address)
+        let desired = self
+            .desired(&at.backend, address)
             .any(|(_, endpoint)| endpoint.state.is_ready());
-        assert!(wished, "{at} is made ready at {address}, unwished");
+        assert!(
+            desired,
+            "{at} is made ready at {address}, which is not desired"
+        );
         let own = self.replaced.contains(&(address, at.backend.clone()));
         let another = self.replaced.iter().any(|(served, _)| *served == address);
         assert!(
@@ -35,7 +38,7 @@ impl World {
                 // Nothing that its owner does there is known.
                 continue;
             }
-            let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
+            let shares = *backend == at.backend || self.desired(backend, address).next().is_some();
             let mut there = servers
                 .iter()
                 .filter(|server| server.address == Some(address));
@@ -70,12 +73,12 @@ impl World {
     }
 
     /// The endpoints that a service has at an address, in any state.
-    fn wishes(
+    fn desired(
         &self,
         service: &Name,
         address: SocketAddr,
     ) -> impl Iterator<Item = (&Name, &Endpoint)> {
-        let known = self.wish.service(service);
+        let known = self.desired.service(service);
         let endpoints = known.into_iter().flat_map(|known| known.endpoints());
         endpoints.filter(move |(_, endpoint)| endpoint.address == address)
     }
@@ -89,17 +92,17 @@ impl World {
                 .filter(|server| server.admin == AdminState::Ready)
                 .filter_map(|server| Some((server.address?, server.weight)))
                 .collect();
-            let known = self.wish.service(&service);
+            let known = self.desired.service(&service);
             let endpoints = || known.into_iter().flat_map(|known| known.endpoints());
-            for (id, endpoint) in endpoints().filter(|(_, wish)| wish.state.is_ready()) {
+            for (id, endpoint) in endpoints().filter(|(_, desired)| desired.state.is_ready()) {
                 let mut weights = self
-                    .wishes(&service, endpoint.address)
-                    .filter(|(_, wish)| wish.state.is_ready())
-                    .map(|(_, wish)| wish.weight.get());
+                    .desired(&service, endpoint.address)
+                    .filter(|(_, desired)| desired.state.is_ready())
+                    .map(|(_, desired)| desired.weight.get());
                 let served = ready.get(&endpoint.address);
-                let served = served.is_some_and(|weight| weights.any(|wished| wished == *weight));
+                let served = served.is_some_and(|weight| weights.any(|desired| desired == *weight));
                 let same = |other: &Name| {
-                    let mut here = self.wishes(&service, endpoint.address);
+                    let mut here = self.desired(&service, endpoint.address);
                     here.any(|(known, _)| known == other)
                 };
                 let mut unmet = plan.unmet.iter().filter(|unmet| unmet.service == service);
@@ -121,9 +124,9 @@ impl World {
             };
             assert!(ready.len() <= most, "{service} serves at {ready:?}: {plan}");
             for address in ready.keys() {
-                let wished =
-                    endpoints().any(|(_, wish)| wish.address == *address && wish.state.is_ready());
-                assert!(wished, "{service} still serves at {address}: {plan}");
+                let desired = endpoints()
+                    .any(|(_, desired)| desired.address == *address && desired.state.is_ready());
+                assert!(desired, "{service} still serves at {address}: {plan}");
             }
         }
     }

@@ -22,22 +22,22 @@ use lb_haproxy::{
 use crate::bytes::Bytes;
 
 /// The first bytes choose version, policy, slots and the backends that are managed; then each operation is a byte and its
-/// arguments: wishes, which service is exclusive, time, sessions, edits by somebody else, restarts of `lb`, reloads of
+/// arguments: desired states, which service is exclusive, time, sessions, edits by somebody else, restarts of `lb`, reloads of
 /// HAProxy, answers that are heard late, and passes that are
 /// whole, cut, refused or late.
 ///
 /// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
-/// of the parking place; none is made ready but where its service wishes it, and nobody is made ready at an address
+/// of the parking place; none is made ready but where its service desires it, and nobody is made ready at an address
 /// that another service has not left, or that a replaced worker serves for another. Nothing is changed in a backend that
 /// is not managed. No endpoint of an exclusive service is made ready while another one can get traffic or has some. When nothing goes wrong any more,
-/// planning ends within a bounded number of rounds, and every ready wish is served or told to be unmet.
+/// planning ends within a bounded number of rounds, and every ready desired state is served or told to be unmet.
 pub fn planner(data: &[u8]) {
     let mut bytes = Bytes(data.get(..MOST_BYTES).unwrap_or(data));
     let mut world = World::new(&mut bytes);
     while !bytes.0.is_empty() {
         let operation = bytes.next();
         match operation % 16 {
-            0..=5 => world.wish(&mut bytes),
+            0..=5 => world.change_endpoint(&mut bytes),
             6 if operation & 16 == 0 => world.partial(),
             6 => world.exclusive(bytes.pick(&SERVICES), operation & 32 == 0),
             7..=9 => world.pass(&mut bytes),
@@ -93,7 +93,7 @@ struct World {
     /// The addresses that an old worker serves, with their services, until a time.
     replaced: BTreeSet<(SocketAddr, Name)>,
     replaced_until: Duration,
-    wish: Snapshot,
+    desired: Snapshot,
     now: Duration,
 }
 
@@ -137,7 +137,7 @@ impl World {
             checks_pass: true,
             replaced: BTreeSet::new(),
             replaced_until: Duration::ZERO,
-            wish: Snapshot::default(),
+            desired: Snapshot::default(),
             now: Duration::ZERO,
         };
         world.observe();
@@ -145,10 +145,10 @@ impl World {
     }
 
     /// One endpoint is set or removed. Several may have one address, of one service or of several.
-    fn wish(&mut self, bytes: &mut Bytes<'_>) {
+    fn change_endpoint(&mut self, bytes: &mut Bytes<'_>) {
         let (service, id) = (name(bytes.pick(&SERVICES)), bytes.next() % 6);
         let (number, state) = (bytes.next(), bytes.next());
-        let mut edit = self.wish.edit();
+        let mut edit = self.desired.edit();
         let id = name(&format!("e{id}"));
         let ready = Endpoint::new(address(number));
         let mut set = |endpoint| edit.set_endpoint(&service, &id, endpoint);
@@ -171,8 +171,8 @@ impl World {
     }
 
     fn partial(&mut self) {
-        let mut edit = self.wish.edit();
-        edit.set_partial(!self.wish.is_partial());
+        let mut edit = self.desired.edit();
+        edit.set_partial(!self.desired.is_partial());
         if let Some(next) = edit.commit() {
             self.desire(next);
         }
@@ -180,10 +180,10 @@ impl World {
 
     fn exclusive(&mut self, service: &str, exclusive: bool) {
         let service = name(service);
-        let Some(mode) = self.wish.service(&service).map(|known| known.mode()) else {
+        let Some(mode) = self.desired.service(&service).map(|known| known.mode()) else {
             return;
         };
-        let mut edit = self.wish.edit();
+        let mut edit = self.desired.edit();
         edit.set_service(&service, mode);
         edit.set_exclusive(&service, exclusive);
         if let Some(next) = edit.commit() {
@@ -192,14 +192,14 @@ impl World {
     }
 
     fn is_exclusive(&self, service: &Name) -> bool {
-        let known = self.wish.service(service);
+        let known = self.desired.service(service);
         known.is_some_and(|known| known.is_exclusive())
     }
 
     fn desire(&mut self, next: Snapshot) {
-        let changes = next.changes_since(self.wish.generation());
-        self.planner.desire(&self.wish, &next, &changes);
-        self.wish = next;
+        let changes = next.changes_since(self.desired.generation());
+        self.planner.desire(&self.desired, &next, &changes);
+        self.desired = next;
     }
 
     /// `lb` begins anew on the same HAProxy.
@@ -209,7 +209,7 @@ impl World {
             .managing(self.manage.clone());
         let nothing = Snapshot::default();
         self.planner
-            .desire(&nothing, &self.wish, &Changes::Everything);
+            .desire(&nothing, &self.desired, &Changes::Everything);
         self.observe();
         self.planner
             .hold_found_until(self.now + self.policy.adoption_hold);
@@ -346,7 +346,7 @@ impl World {
     fn end(mut self) {
         self.checks_pass = true;
         self.sessions.clear();
-        if self.wish.is_partial() {
+        if self.desired.is_partial() {
             self.partial();
         }
         self.advance(STEPS[0]);

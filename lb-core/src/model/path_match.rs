@@ -116,7 +116,7 @@ impl FromStr for PathMatch {
         } else if sign == "^" && path.len() > 1 {
             Self::Beginning(path.into())
         } else if path.len() > 1 {
-            // `/a/` and `/a` are the same wish; one spelling keeps them from being two routes.
+            // `/a/` and `/a` are the same; one spelling keeps them from being two routes.
             Self::Prefix(path.trim_end_matches('/').into()).or_root()
         } else {
             Self::any()

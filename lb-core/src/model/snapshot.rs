@@ -1,4 +1,4 @@
-//! The merged wish of all sources, immutable and numbered.
+//! The merged desired state of all sources, immutable and numbered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -157,7 +157,7 @@ impl Snapshot {
     }
 }
 
-/// Two snapshots are equal when they wish for the same, whatever their numbers and what is not yet known.
+/// Two snapshots are equal when they have the same desired state, whatever their numbers and what is not yet known.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
         self.services == other.services && self.routes == other.routes

@@ -126,7 +126,7 @@ fn unnamed(
     reach: &Reach,
 ) -> (Option<SocketAddr>, String) {
     let in_container = matches!(reach.viewpoint, Viewpoint::Container { .. });
-    // A shared network may be internal: both are on it. From the host an internal one is a wish of its own.
+    // A shared network may be internal: both are on it. From the host an internal one is a choice of its own.
     let mut usable = ways
         .iter()
         .filter(|way| way.usable() && (in_container || !way.internal));

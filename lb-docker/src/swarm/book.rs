@@ -43,7 +43,7 @@ pub(crate) struct SwarmBook {
     pub(crate) rules: SwarmRules,
     networks: Networks,
     reach: Reach,
-    /// The last wishes of each service that were valid.
+    /// The last specs of each service that were valid.
     good: BTreeMap<String, Reading>,
     told: BTreeMap<RecordKey, Record>,
     complained: Told,
@@ -151,7 +151,7 @@ impl SwarmBook {
         let (id, known) = self.cluster.services.iter().find(|(id, known)| {
             known.listed.spec.name == which || (which.len() >= 4 && id.starts_with(which))
         })?;
-        let wishes = self
+        let specs = self
             .good
             .get(id)
             .map(|good| good.services.clone())
@@ -159,7 +159,7 @@ impl SwarmBook {
         let object = super::records::object(&known.listed);
         let mut translation = translate(
             known,
-            &wishes,
+            &specs,
             &self.cluster,
             &self.rules,
             &self.networks,
@@ -187,7 +187,7 @@ impl SwarmBook {
                     .chain(virtual_networks(&known.listed, &self.networks))
                     .collect(),
             };
-            let mut found = self.rules.wishes(&known.listed, &on, &self.networks);
+            let mut found = self.rules.specs(&known.listed, &on, &self.networks);
             complaints.append(&mut found.diagnostics);
             // A label that was broken by hand must not take away what served before; one that restricts must.
             if !found.malformed || !self.good.contains_key(id) {

@@ -59,7 +59,7 @@ pub(crate) enum Fact {
     /// The router of Traefik that the route is of.
     Router(Arc<RouterName>),
     /// Routes that the object asks for itself.
-    Routes(Arc<[RouteWish]>),
+    Routes(Arc<[RouteSpec]>),
     /// The rule of the route cannot be used.
     RuleUnusable,
     /// The endpoint's state.
@@ -76,7 +76,7 @@ pub(crate) enum Fact {
 
 /// A route that an endpoint or a service asks for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RouteWish {
+pub(crate) struct RouteSpec {
     pub(crate) host: RouteHost,
     pub(crate) path: PathMatch,
     pub(crate) priority: i32,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::seconds;
 
-/// Leave to change HAProxy's configuration and to reload it, when nothing less gives what is wished for.
+/// Leave to change HAProxy's configuration and to reload it, when nothing less gives the desired state.
 ///
 /// HAProxy must restore its slots from the server-state file (see the [crate documentation](crate)): a reload that
 /// lost the addresses would lose requests, so it is not made.

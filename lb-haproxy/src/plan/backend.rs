@@ -20,7 +20,7 @@ use crate::{
     proto::AdminState,
 };
 
-/// One backend as observed, with the wishes of its service.
+/// One backend as observed, with the desired states of its service.
 #[derive(Debug, Clone)]
 pub(super) struct Backend {
     pub(super) name: Name,
@@ -28,7 +28,7 @@ pub(super) struct Backend {
     /// If `true`, at most one endpoint can get traffic at any moment; the next field says whether the service still
     /// asks for that.
     pub(super) exclusive: bool,
-    pub(super) exclusive_wished: bool,
+    pub(super) exclusive_desired: bool,
     /// The fate of sessions to endpoints that are down.
     pub(super) on_down: OnDown,
     /// The backends that served the service before.
@@ -97,7 +97,7 @@ impl Backend {
             name,
             service: None,
             exclusive: false,
-            exclusive_wished: false,
+            exclusive_desired: false,
             on_down: OnDown::default(),
             formerly: BTreeSet::new(),
             wants: Wants::default(),
@@ -178,7 +178,7 @@ impl Backend {
         self.slots.get_mut(at)
     }
 
-    /// The wish as this backend can meet it.
+    /// The desired state as this backend can meet it.
     pub(super) fn feasible(&self, slot: &Slot, want: Want) -> Want {
         feasible(self.fixed_weights, slot, want)
     }
@@ -315,12 +315,12 @@ impl Backend {
             .iter()
             .zip(roles)
             .filter_map(|(slot, role)| match role {
-                // Of a wished address, the tenant is the one that is least at rest: it speaks for the others.
+                // Of a desired address, the tenant is the one that is least at rest: it speaks for the others.
                 Role::Leaving(address) if self.wants.get(address).is_none() => {
                     let left = stays_out(slot) && slot.quiet_since(slot.since);
                     (!left).then_some(*address)
                 }
-                // Wished for here, and not to serve: whoever is to serve with it elsewhere comes after that is so.
+                // Desired here, and not to serve: whoever is to serve with it elsewhere comes after that is so.
                 Role::Tenant(address, want) if !want.state.is_ready() => {
                     (!stays_out(slot)).then_some(*address)
                 }
@@ -378,7 +378,7 @@ impl Backend {
     }
 }
 
-/// The wish as a backend can meet it that takes any weight, or the configured one only.
+/// The desired state as a backend can meet it that takes any weight, or the configured one only.
 fn feasible(fixed_weights: bool, slot: &Slot, want: Want) -> Want {
     if !fixed_weights || want.weight == 0 {
         return want;

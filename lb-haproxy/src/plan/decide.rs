@@ -224,7 +224,7 @@ impl Serving {
 }
 
 impl Decider<'_> {
-    /// Shows the fixed servers, and the endpoints that they serve against the wish.
+    /// Shows the fixed servers, and the endpoints that they serve against the desired state.
     fn fixed_servers(&mut self, roles: &[Role]) {
         let backend = self.backend;
         if backend.backups_are_unknown(roles) {
@@ -467,7 +467,7 @@ impl Decider<'_> {
         }
         self.out.short = self.entering.without_slot;
         let out = &self.out;
-        // What has left does not concern the wish any more, whatever is still to do with its slot.
+        // What has left does not concern the desired state any more, whatever is still to do with its slot.
         let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);
         if leaves
             || !out.relying.is_empty()

@@ -70,8 +70,8 @@ impl Planner {
 
     /// The backend to make at run time for a service, where that can be.
     pub(super) fn dynamic_backend(&self, service: &Name) -> Option<Name> {
-        let wished = self.services.contains_key(service);
-        (wished && self.makes_backends()).then(|| self.policy.dynamic_backend_of(service))
+        let desired = self.services.contains_key(service);
+        (desired && self.makes_backends()).then(|| self.policy.dynamic_backend_of(service))
     }
 
     /// Backends to make now: somebody ready waits for them.
@@ -126,9 +126,9 @@ impl Planner {
                 continue;
             };
             let served = backend.service.as_ref();
-            let wished = served.is_some_and(|service| self.services.contains_key(service));
+            let desired = served.is_some_and(|service| self.services.contains_key(service));
             let refused = backend.no_such_change.as_ref();
-            if wished
+            if desired
                 || !backend.listed
                 || !backend.slots.is_empty()
                 || !self.policy.is_dynamic_backend_name(name)

@@ -36,13 +36,13 @@ use crate::{
     routes::RouteMap,
 };
 
-/// Decides what to do next, from what is wished for and what was observed.
+/// Decides what to do next, from the desired state and what was observed.
 ///
-/// A value like any other: it reads no clock and no socket. Feed it wishes ([`desire`](Self::desire)) and observations
+/// A value like any other: it reads no clock and no socket. Feed it desired states ([`desire`](Self::desire)) and observations
 /// ([`observe`](Self::observe), [`observe_gauges`](Self::observe_gauges)), then ask for the [`plan`](Self::plan).
 /// Only backends that something happened to are looked at, so a plan costs the size of the change.
 ///
-/// Everything it remembers can be lost: a new planner given the same wishes and observations ends in the same state.
+/// Everything it remembers can be lost: a new planner given the same desired states and observations ends in the same state.
 #[derive(Debug, Clone)]
 pub struct Planner {
     pub(super) policy: Policy,
@@ -50,7 +50,7 @@ pub struct Planner {
     pub(super) backends: BTreeMap<Name, Backend>,
     /// The backend of each service.
     bindings: BTreeMap<Name, Name>,
-    /// Services in the wish, with their modes.
+    /// Services in the desired state, with their modes.
     pub(super) services: BTreeMap<Name, Mode>,
     /// The rules of services that ask for more than others.
     rules: BTreeMap<Name, Rule>,
@@ -138,7 +138,7 @@ impl Planner {
         }
     }
 
-    /// Takes in that the wish went from `old` to `new`, which differ by `changes`.
+    /// Takes in that the desired state went from `old` to `new`, which differ by `changes`.
     ///
     /// While `new` is [partial](Snapshot::is_partial), nothing leaves that it does not name.
     pub fn desire(&mut self, old: &Snapshot, new: &Snapshot, changes: &Changes) {
@@ -283,7 +283,7 @@ impl Planner {
         self.routes.refused(map, detail, now);
     }
 
-    /// Keeps what is found serving until then, where the wish would empty it: for a planner that begins on a HAProxy
+    /// Keeps what is found serving until then, where the desired state would empty it: for a planner that begins on a HAProxy
     /// with a past it does not know.
     pub fn hold_found_until(&mut self, until: Duration) {
         for backend in self.backends.values_mut() {
@@ -359,7 +359,7 @@ impl Planner {
         }
     }
 
-    /// Takes in that HAProxy refused a step for a server: it is left alone for a while, and its wish is unmet.
+    /// Takes in that HAProxy refused a step for a server: it is left alone for a while, and its desired state is unmet.
     pub fn refused(&mut self, server: &ServerRef, detail: String, now: Duration) {
         let Some(backend) = self.backends.get_mut(&server.backend) else {
             return;
@@ -411,7 +411,7 @@ impl Planner {
     }
 
     /// Takes in that a backend's load-balancing algorithm takes no weights but 0 and the configured one: every other
-    /// wish is then for the configured one.
+    /// desired state is then for the configured one.
     pub fn fixed_weights(&mut self, backend: &Name) {
         if let Some(known) = self.backends.get_mut(backend) {
             known.fixed_weights = true;
@@ -463,7 +463,7 @@ impl Planner {
         }));
     }
 
-    /// The backends known, wished for or observed.
+    /// The backends known, desired or observed.
     pub fn backends(&self) -> impl Iterator<Item = &Name> {
         self.backends.keys()
     }

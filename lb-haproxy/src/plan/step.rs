@@ -24,7 +24,7 @@ use crate::{
 pub struct Plan {
     /// The stages, in order. None is empty.
     pub stages: Vec<Stage>,
-    /// Wishes that no step can meet.
+    /// Unmet conditions: those that no step can meet.
     pub unmet: Vec<Unmet>,
     /// The conditions beside `unmet` that an operator should know, such as fixed servers.
     pub conditions: Vec<Condition>,

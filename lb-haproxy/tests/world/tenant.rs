@@ -17,7 +17,7 @@ use crate::{
     play::Play,
     scene::{OTHERS, SERVICES, SHARED_HOST, Scene},
     source::{Mode as Reach, Store},
-    world::{World, wish_in},
+    world::{World, desired_in},
 };
 
 /// The most endpoints and routes that it may have. It asks for more.
@@ -217,15 +217,15 @@ impl World {
     }
 
     /// The last desired state of an address of the tenant's service.
-    pub(crate) fn tenants_wish(
+    pub(crate) fn tenants_desired(
         &self,
         service: &Name,
         address: SocketAddr,
     ) -> Option<(EndpointState, u16)> {
-        wish_in(self.desired.as_ref()?, service, address)
+        desired_in(self.desired.as_ref()?, service, address)
     }
 
-    /// I1: nothing that the tenant says is wished for under the name of another's service, and of what is its own no
+    /// I1: nothing that the tenant says is desired under the name of another's service, and of what is its own no
     /// more than it may ask for.
     pub(crate) fn check_tenant(&mut self, now: Duration, desired: &Snapshot) {
         // What an empty listing takes from a service without endpoints may be asked for by others.
@@ -258,7 +258,7 @@ impl World {
                     self.broken(
                         now,
                         format_args!(
-                            "I1: {service}/{id} is wished at {}, and only the tenant says so",
+                            "I1: {service}/{id} is desired at {}, and only the tenant says so",
                             endpoint.address
                         ),
                     );

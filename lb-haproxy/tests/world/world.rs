@@ -46,9 +46,9 @@ pub(crate) struct World {
     pub(crate) violation: Option<String>,
     /// The hosts that answer at an address, and their services.
     pub(crate) hosts: BTreeMap<SocketAddr, Host>,
-    /// The wish that the running or last pass of this life was given.
+    /// The desired state that the running or last pass of this life was given.
     pub(crate) desired: Option<Arc<Snapshot>>,
-    /// Since when an address is not wished to serve a service any more.
+    /// Since when an address is not desired to serve a service any more.
     pub(crate) unwanted: BTreeMap<(usize, SocketAddr), Duration>,
     /// The newest worker's servers as last seen.
     pub(crate) worker: Option<u32>,
@@ -200,9 +200,13 @@ impl World {
     }
 
     /// The last desired state of an address of a service: its strongest state there and its weight.
-    pub(crate) fn wish(&self, service: usize, address: SocketAddr) -> Option<(EndpointState, u16)> {
+    pub(crate) fn desired_at(
+        &self,
+        service: usize,
+        address: SocketAddr,
+    ) -> Option<(EndpointState, u16)> {
         let desired = self.desired.as_ref()?;
-        wish_in(desired, &self.scene.services.get(service)?.name, address)
+        desired_in(desired, &self.scene.services.get(service)?.name, address)
     }
 
     /// Returns `true` if a source holds an endpoint of the service at the address.
@@ -221,12 +225,12 @@ impl World {
         })
     }
 
-    /// A pass begins with this wish.
-    pub(crate) fn take_wish(&mut self, now: Duration, desired: &Arc<Snapshot>) {
+    /// A pass begins with this desired state.
+    pub(crate) fn take_desired(&mut self, now: Duration, desired: &Arc<Snapshot>) {
         let scene = self.scene.clone();
         for (at, service) in scene.services.iter().enumerate() {
             let serves = |snapshot: &Snapshot, address| {
-                wish_in(snapshot, &service.name, address)
+                desired_in(snapshot, &service.name, address)
                     .is_some_and(|(state, weight)| state.is_ready() && weight > 0)
             };
             for address in &scene.pool {
@@ -345,7 +349,7 @@ impl World {
                 && server.address == Some(address)
                 && server.admin != AdminState::Maint
         });
-        if !shown && self.desired.is_some() && self.wish(service, address).is_none() {
+        if !shown && self.desired.is_some() && self.desired_at(service, address).is_none() {
             self.counts.stale += 1;
             self.broken(
                 now,
@@ -357,7 +361,7 @@ impl World {
             && host.service != service
             && !self.is_true(service, address)
             && self.desired.is_some()
-            && self.wish(service, address).is_none()
+            && self.desired_at(service, address).is_none()
         {
             let left = self.unwanted.get(&(service, address)).copied();
             let admitted = self.sights.iter().any(|sight| {
@@ -410,7 +414,7 @@ impl World {
     }
 }
 
-pub(crate) fn wish_in(
+pub(crate) fn desired_in(
     snapshot: &Snapshot,
     service: &Name,
     address: SocketAddr,

@@ -119,7 +119,7 @@ impl Outcomes {
             ("lost", count(screen, self.lost)),
             ("misrouted", count(screen, self.misrouted)),
             ("reloads", count(screen, self.reloads)),
-            ("unmet wishes", count(screen, self.unmet as u64)),
+            ("unmet conditions", count(screen, self.unmet as u64)),
         ];
         for (what, value) in rows {
             let what = screen.paint(Colour::Dim, &format!("{what:<20}"));

@@ -198,7 +198,7 @@ async fn look(target: TargetSpec, snapshot: &Arc<Snapshot>, limit: Duration) -> 
 
 fn as_text(status: &Status, outlooks: &[Outlook]) -> String {
     let mut text = format!(
-        "wished for: {}, {}, {}\n",
+        "desired: {}, {}, {}\n",
         count(status.services, "service"),
         count(status.endpoints, "endpoint"),
         count(status.routes, "route"),

@@ -15,7 +15,7 @@ use crate::{
     page::Pages,
     plan::refuse_errors,
     reload, serve,
-    signals::{Signals, Wish},
+    signals::{Order, Signals},
     socket::Listening,
     watch::{self, Latencies},
 };
@@ -142,9 +142,9 @@ impl Agent<'_> {
                 }
             };
             tokio::select! {
-                wish = signals.next() => match wish {
-                    Wish::End(signal) => return signal,
-                    Wish::Reload => self.reload().await,
+                order = signals.next() => match order {
+                    Order::End(signal) => return signal,
+                    Order::Reload => self.reload().await,
                 },
                 () = alive => {
                     // Asking takes the control plane's lock: whoever answers is not stuck.

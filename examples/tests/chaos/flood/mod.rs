@@ -91,18 +91,18 @@ impl Honest {
     /// Makes the next change; returns how long it took until HAProxy served accordingly.
     async fn change(&mut self) -> Duration {
         let (key, endpoint) = endpoint_at(&self.service, self.guest);
-        let wishes = &self.bed.wishes;
-        let wish = match self.there {
-            true => wishes.announce([], [key]),
-            false => wishes.announce([(key, endpoint)], []),
+        let desired = &self.bed.desired;
+        let announced = match self.there {
+            true => desired.announce([], [key]),
+            false => desired.announce([(key, endpoint)], []),
         };
         self.there = !self.there;
         let began = now();
-        self.agent.write(&wishes.endpoints());
-        wishes.written(wish, None);
+        self.agent.write(&desired.endpoints());
+        desired.written(announced, None);
         self.bed.in_step(LIMIT).await.unwrap();
         let took = began.elapsed();
-        self.bed.wishes.all_verified();
+        self.bed.desired.all_verified();
         took
     }
 
@@ -161,16 +161,16 @@ async fn a_flood_of_one_source_delays_and_misroutes_nothing_of_another() {
     };
     for service in &services {
         let stays = honest.bed.add_server().await.unwrap();
-        let wish = honest
+        let announced = honest
             .bed
-            .wishes
+            .desired
             .announce([endpoint_at(service, stays)], []);
-        honest.bed.wishes.written(wish, None);
+        honest.bed.desired.written(announced, None);
     }
-    honest.agent.write(&honest.bed.wishes.endpoints());
+    honest.agent.write(&honest.bed.desired.endpoints());
     honest.agent.start();
     honest.bed.in_step(LIMIT).await.unwrap();
-    honest.bed.wishes.all_verified();
+    honest.bed.desired.all_verified();
     let users = load(&honest.bed);
     let without = honest.changes(|made| made < QUIET_CHANGES).await;
     let quiet = honest.agent.memory();

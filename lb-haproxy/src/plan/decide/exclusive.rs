@@ -114,9 +114,9 @@ impl Decider<'_> {
             return;
         }
         let needed_elsewhere = slot.server.address.is_some_and(contested);
-        let may_be_wished = self.context.partial
+        let may_be_desired = self.context.partial
             && matches!(role, Role::Leaving(address) if self.backend.wants.get(&address).is_none());
-        if may_be_wished && !needed_elsewhere {
+        if may_be_desired && !needed_elsewhere {
             self.out.held += 1;
             return;
         }

@@ -15,7 +15,7 @@ use crate::{address, name};
 #[test]
 fn case_p06_nobody_is_admitted_while_the_old_one_cannot_be_taken_out() {
     let mut world = served();
-    world.wish(ready(&[2]));
+    world.desire(ready(&[2]));
     let old = world.slot_of(1);
     let plan = world.planner.plan(world.model.now);
     assert!(plan.steps().any(|step| step.why == Why::Handover));
@@ -57,7 +57,7 @@ fn case_p06_nobody_is_admitted_beside_a_fixed_backup() {
     servers.push(backup());
     world.begin();
     world.planner.observe_backups(&name("db"), &backups);
-    world.wish(ready(&[1]));
+    world.desire(ready(&[1]));
     let end = world.converge();
     assert!(end.settled, "{end}");
     assert_eq!(world.primaries(), BTreeSet::from([address(9)]));
@@ -72,7 +72,7 @@ fn case_p06_nobody_is_admitted_beside_a_fixed_backup() {
         "{end}"
     );
     // At the endpoint's own address it is no other endpoint.
-    world.wish(ready(&[9]));
+    world.desire(ready(&[9]));
     let end = world.converge();
     assert!(end.unmet.is_empty(), "{end}");
     // One that serves already goes on, and both are told of.
@@ -110,7 +110,7 @@ fn case_p06_nobody_is_admitted_beside_a_fixed_server_that_serves() {
     let servers = world.model.backends.get_mut(&name("db")).unwrap();
     servers.push(fixed());
     world.begin();
-    world.wish(ready(&[1]));
+    world.desire(ready(&[1]));
     let end = world.converge();
     assert_eq!(world.primaries(), BTreeSet::from([address(9)]));
     let unmet = end
@@ -123,10 +123,10 @@ fn case_p06_nobody_is_admitted_beside_a_fixed_server_that_serves() {
         "{end}"
     );
     // Where it serves the endpoint itself, all is well.
-    world.wish(ready(&[9]));
+    world.desire(ready(&[9]));
     let end = world.converge();
     assert!(end.unmet.is_empty(), "{end}");
-    world.wish(ready(&[1, 9]));
+    world.desire(ready(&[1, 9]));
     let end = world.converge();
     assert_eq!(world.primaries(), BTreeSet::from([address(9)]));
     assert!(end.unmet[0].detail.contains("2 ready endpoints"), "{end}");
@@ -137,7 +137,7 @@ fn case_p06_nobody_is_admitted_beside_a_fixed_server_that_serves() {
 fn case_p06_nobody_is_admitted_beside_what_an_unheard_source_may_want() {
     let mut world = served();
     world.edit(|edit| edit.set_partial(true));
-    world.wish(ready(&[2]));
+    world.desire(ready(&[2]));
     let end = world.converge();
     assert_eq!(world.serving(), BTreeSet::from([address(1)]));
     assert!(end.unmet[0].transient, "{end}");
@@ -157,7 +157,7 @@ fn case_p06_nobody_is_admitted_while_a_replaced_worker_may_serve_the_old_one() {
     world.edit(|edit| edit.set_endpoint(&name("db"), &name("e1"), Endpoint::new(address(1))));
     let until = world.model.now + Duration::from_secs(100);
     world.planner.replaced_serves(serving, until);
-    world.wish(ready(&[2]));
+    world.desire(ready(&[2]));
     for _ in 0..20 {
         world.round(usize::MAX);
     }
@@ -179,7 +179,7 @@ fn case_p06_one_that_stands_by_gets_no_traffic_in_a_slot_that_another_client_has
                 world.server(slot).admin = opened;
             }
         }
-        world.wish(ready(&[1, 2]));
+        world.desire(ready(&[1, 2]));
         // No line of the plan gives the service a second primary: `round` looks after each.
         world.round(usize::MAX);
         world.converge();

@@ -60,20 +60,20 @@ proptest! {
         for act in acts {
             match act {
                 Act::Set(id, at, weight, state) => {
-                    let mut wish = world.wish.clone();
-                    wish.insert(id, (at, weight, state));
-                    world.wish(wish);
+                    let mut desired = world.desired.clone();
+                    desired.insert(id, (at, weight, state));
+                    world.desire(desired);
                 }
                 Act::Remove(id) => {
-                    let mut wish = world.wish.clone();
-                    wish.remove(&id);
-                    world.wish(wish);
+                    let mut desired = world.desired.clone();
+                    desired.remove(&id);
+                    world.desire(desired);
                 }
                 Act::Swap(from, to) => {
-                    let mut wish = world.wish.clone();
-                    wish.remove(&from);
-                    wish.insert(to, (to, 100, EndpointState::Ready));
-                    world.wish(wish);
+                    let mut desired = world.desired.clone();
+                    desired.remove(&from);
+                    desired.insert(to, (to, 100, EndpointState::Ready));
+                    world.desire(desired);
                 }
                 Act::Rounds(rounds, cut) => {
                     for _ in 0..rounds {
@@ -98,7 +98,7 @@ proptest! {
         let end = world.converge();
         // Of endpoints with one address, the first that is ready decides.
         let mut weights: BTreeMap<u16, u16> = BTreeMap::new();
-        for (at, weight, state) in world.wish.values() {
+        for (at, weight, state) in world.desired.values() {
             if state.is_ready() {
                 weights.entry(*at).or_insert(*weight);
             }

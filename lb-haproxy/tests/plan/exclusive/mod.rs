@@ -24,7 +24,7 @@ use lb_haproxy::{
 use crate::{address, model::Model, name};
 
 /// The endpoints of `db`, by number: address, weight, state.
-type Wish = BTreeMap<u16, (u16, u16, EndpointState)>;
+type Desired = BTreeMap<u16, (u16, u16, EndpointState)>;
 
 const DRAINING: EndpointState = EndpointState::Draining { grace: None };
 
@@ -34,13 +34,13 @@ struct World {
     planner: Planner,
     version: (u32, u32),
     snapshot: Snapshot,
-    wish: Wish,
+    desired: Desired,
     /// Servers whose sessions outlive so many orders to end.
     stubborn: u32,
     trace: Vec<String>,
 }
 
-fn ready(numbers: &[u16]) -> Wish {
+fn ready(numbers: &[u16]) -> Desired {
     numbers
         .iter()
         .map(|number| (*number, (*number, 100, EndpointState::Ready)))
@@ -62,7 +62,7 @@ impl World {
             planner: planner_of(version),
             version,
             snapshot,
-            wish: Wish::new(),
+            desired: Desired::new(),
             stubborn: 0,
             trace: Vec::new(),
         };
@@ -91,15 +91,15 @@ impl World {
         }
     }
 
-    fn wish(&mut self, wish: Wish) {
+    fn desire(&mut self, desired: Desired) {
         let db = name("db");
-        let old = std::mem::replace(&mut self.wish, wish.clone());
-        self.trace.push(format!("wish {wish:?}"));
+        let old = std::mem::replace(&mut self.desired, desired.clone());
+        self.trace.push(format!("desired state {desired:?}"));
         self.edit(|edit| {
-            for number in old.keys().filter(|number| !wish.contains_key(number)) {
+            for number in old.keys().filter(|number| !desired.contains_key(number)) {
                 edit.remove_endpoint(&db, &name(&format!("e{number}")));
             }
-            for (number, (at, weight, state)) in &wish {
+            for (number, (at, weight, state)) in &desired {
                 let endpoint = Endpoint::new(address(*at))
                     .with_weight(Weight::new(*weight).unwrap())
                     .with_state(*state);
@@ -216,7 +216,7 @@ impl World {
 /// A world in which the first endpoint serves and has a session.
 fn served() -> World {
     let mut world = World::new((3, 0), false);
-    world.wish(ready(&[1]));
+    world.desire(ready(&[1]));
     world.converge();
     assert_eq!(world.serving(), BTreeSet::from([address(1)]));
     world.sessions_come();

@@ -8,13 +8,13 @@ use lb_haproxy::{
     proto::{AdminState, Command, ServerRef},
 };
 
-use super::{Wish, World, ready};
+use super::{Desired, World, ready};
 use crate::{address, name};
 
 #[test]
 fn case_p06_of_two_ready_endpoints_the_one_that_serves_goes_on() {
     let mut world = World::new((3, 0), false);
-    world.wish(ready(&[2, 3]));
+    world.desire(ready(&[2, 3]));
     let end = world.converge();
     assert_eq!(world.serving(), BTreeSet::from([address(2)]));
     assert_eq!(end.unmet.len(), 1, "{end}");
@@ -30,7 +30,7 @@ fn case_p06_of_two_ready_endpoints_the_one_that_serves_goes_on() {
         unmet.detail
     );
     // One with a lesser name comes: the one that serves goes on, also for a planner that knows nothing.
-    world.wish(ready(&[1, 2, 3]));
+    world.desire(ready(&[1, 2, 3]));
     world.converge();
     assert_eq!(world.serving(), BTreeSet::from([address(2)]));
     world.begin();
@@ -38,7 +38,7 @@ fn case_p06_of_two_ready_endpoints_the_one_that_serves_goes_on() {
     assert_eq!(world.serving(), BTreeSet::from([address(2)]));
     assert_eq!(end.unmet.len(), 2);
     // A weight of 0 asks for nothing.
-    world.wish(Wish::from([
+    world.desire(Desired::from([
         (1, (1, 0, EndpointState::Ready)),
         (2, (2, 100, EndpointState::Ready)),
     ]));
@@ -50,7 +50,7 @@ fn case_p06_of_two_ready_endpoints_the_one_that_serves_goes_on() {
 fn case_p06_a_primary_that_is_chosen_and_does_not_serve_is_told_so() {
     for checked in [true, false] {
         let mut world = World::new((3, 0), checked);
-        world.wish(ready(&[1, 2]));
+        world.desire(ready(&[1, 2]));
         let slot = |world: &World| world.slot_of(1).server.to_string();
         let end = world.converge();
         let told = |plan: &Plan| {
@@ -81,7 +81,7 @@ fn case_p06_a_primary_that_is_chosen_and_does_not_serve_is_told_so() {
         );
         assert!(world.serving().is_empty());
         // What helps: the source states it.
-        world.wish(Wish::from([
+        world.desire(Desired::from([
             (1, (1, 100, EndpointState::Down)),
             (2, (2, 100, EndpointState::Ready)),
         ]));
@@ -104,7 +104,7 @@ fn case_p06_of_two_that_are_found_serving_one_is_left_at_once() {
     world.model.sessions.insert((name("db"), 1), 1);
     world.model.sessions.insert((name("db"), 3), 1);
     world.begin();
-    world.wish = ready(&[2]);
+    world.desired = ready(&[2]);
     world.edit(|edit| edit.set_endpoint(&name("db"), &name("e2"), Endpoint::new(address(2))));
     let plan = world.planner.plan(world.model.now);
     let out: Vec<&Command> = plan.steps().map(|step| &step.command).collect();

@@ -14,7 +14,7 @@ fn case_p05_sessions_to_an_endpoint_that_is_down_are_shut_down_where_the_service
                 edit.set_exclusive(&name("db"), false);
                 edit.set_on_down(&name("db"), on_down);
             });
-            world.wish(ready(&[1, 2]));
+            world.desire(ready(&[1, 2]));
             world.trace.clear();
             for _ in 0..10 {
                 let plan = world.planner.plan(world.model.now);
@@ -25,14 +25,14 @@ fn case_p05_sessions_to_an_endpoint_that_is_down_are_shut_down_where_the_service
             world.sessions_come();
             let busy = world.slot_of(1);
             let id = world.server(busy.server.as_str()).id;
-            let mut wish = world.wish.clone();
-            wish.insert(1, (1, 100, EndpointState::Down));
-            world.wish(wish.clone());
+            let mut desired = world.desired.clone();
+            desired.insert(1, (1, 100, EndpointState::Down));
+            world.desire(desired.clone());
             let mut settled = false;
             for round in 0..10 {
                 if removed && round == 1 {
-                    wish.remove(&1);
-                    world.wish(wish.clone());
+                    desired.remove(&1);
+                    world.desire(desired.clone());
                 }
                 let plan = world.planner.plan(world.model.now);
                 settled = plan.settled;

@@ -5,24 +5,24 @@ use std::{collections::BTreeSet, time::Duration};
 use lb_core::{Endpoint, EndpointState};
 use lb_haproxy::proto::Command;
 
-use super::{DRAINING, Wish, ready, served};
+use super::{DRAINING, Desired, ready, served};
 use crate::{address, name};
 
 #[test]
 fn case_p06_a_swap_never_has_two_primaries_however_it_is_written() {
     let ready_new = (2, 100, EndpointState::Ready);
     let one = |state| (1, 100, state);
-    let ways: Vec<(&str, Vec<Wish>)> = vec![
+    let ways: Vec<(&str, Vec<Desired>)> = vec![
         (
             "drain, then set",
             vec![
-                Wish::from([(
+                Desired::from([(
                     1,
                     one(EndpointState::Draining {
                         grace: Some(Duration::ZERO),
                     }),
                 )]),
-                Wish::from([
+                Desired::from([
                     (
                         1,
                         one(EndpointState::Draining {
@@ -35,31 +35,34 @@ fn case_p06_a_swap_never_has_two_primaries_however_it_is_written() {
         ),
         (
             "one batch",
-            vec![Wish::from([(1, one(DRAINING)), (2, ready_new)])],
+            vec![Desired::from([(1, one(DRAINING)), (2, ready_new)])],
         ),
-        ("remove and set", vec![Wish::from([(2, ready_new)])]),
-        ("another address", vec![Wish::from([(1, ready_new)])]),
+        ("remove and set", vec![Desired::from([(2, ready_new)])]),
+        ("another address", vec![Desired::from([(1, ready_new)])]),
         (
             "down and set",
-            vec![Wish::from([(1, one(EndpointState::Down)), (2, ready_new)])],
+            vec![Desired::from([
+                (1, one(EndpointState::Down)),
+                (2, ready_new),
+            ])],
         ),
         (
             "pending and set",
-            vec![Wish::from([
+            vec![Desired::from([
                 (1, one(EndpointState::Pending)),
                 (2, ready_new),
             ])],
         ),
         (
             "weight beside it",
-            vec![Wish::from([
+            vec![Desired::from([
                 (1, (1, 7, DRAINING)),
                 (2, (2, 256, EndpointState::Ready)),
             ])],
         ),
         (
             "by weight alone",
-            vec![Wish::from([
+            vec![Desired::from([
                 (1, (1, 0, EndpointState::Ready)),
                 (2, ready_new),
             ])],
@@ -67,22 +70,22 @@ fn case_p06_a_swap_never_has_two_primaries_however_it_is_written() {
         (
             "set, then drain",
             vec![
-                Wish::from([(1, one(EndpointState::Ready)), (2, ready_new)]),
-                Wish::from([(1, one(DRAINING)), (2, ready_new)]),
+                Desired::from([(1, one(EndpointState::Ready)), (2, ready_new)]),
+                Desired::from([(1, one(DRAINING)), (2, ready_new)]),
             ],
         ),
         (
             "prepared, then swapped",
             vec![
-                Wish::from([
+                Desired::from([
                     (1, one(EndpointState::Ready)),
                     (2, (2, 100, EndpointState::Pending)),
                 ]),
-                Wish::from([(1, one(EndpointState::Pending)), (2, ready_new)]),
+                Desired::from([(1, one(EndpointState::Pending)), (2, ready_new)]),
             ],
         ),
     ];
-    for (way, wishes) in ways {
+    for (way, states) in ways {
         for stubborn in [0, 2] {
             for apart in [false, true] {
                 let mut world = served();
@@ -90,8 +93,8 @@ fn case_p06_a_swap_never_has_two_primaries_however_it_is_written() {
                     .trace
                     .push(format!("{way}, stubborn {stubborn}, apart {apart}"));
                 world.stubborn = stubborn;
-                for wish in wishes.clone() {
-                    world.wish(wish);
+                for desired in states.clone() {
+                    world.desire(desired);
                     if apart {
                         world.converge();
                     }
@@ -113,7 +116,7 @@ fn case_p06_a_swap_never_has_two_primaries_however_it_is_written() {
 #[test]
 fn case_p06_a_swap_takes_no_longer_than_its_three_looks() {
     let mut world = served();
-    world.wish(ready(&[2]));
+    world.desire(ready(&[2]));
     let began = world.model.now;
     let mut rounds = 0;
     while world.serving() != BTreeSet::from([address(2)]) {
@@ -133,7 +136,7 @@ fn case_p06_a_grace_that_the_source_states_is_kept_before_the_swap() {
     let mut world = served();
     let grace = Some(Duration::from_secs(3));
     let draining = (1, 100, EndpointState::Draining { grace });
-    world.wish(Wish::from([
+    world.desire(Desired::from([
         (1, draining),
         (2, (2, 100, EndpointState::Ready)),
     ]));
