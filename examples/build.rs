@@ -27,7 +27,10 @@ const PAGES: [Page; 3] = [
         "lb-core/src/lib.rs",
         "core_page.rs",
         &[
-            ("Print(\"printer\".parse()?)", "super::target()"),
+            (
+                "Print(\"printer\".parse()?)",
+                "super::instead_of(Print(\"printer\".parse()?))",
+            ),
             ENDPOINT,
             (
                 "assert!(done.is_complete());",

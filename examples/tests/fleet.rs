@@ -122,7 +122,7 @@ impl Fleet {
             .unwrap();
     }
 
-    /// Which slot has which address, of each HAProxy.
+    /// The address of each slot, of each HAProxy.
     async fn slots(&self) -> Vec<BTreeMap<String, SocketAddr>> {
         let mut all = Vec::new();
         for haproxy in &self.haproxies {

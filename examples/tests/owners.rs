@@ -369,7 +369,7 @@ async fn case_p07_a_second_agent_says_who_the_first_is_and_does_not_start() {
     .await;
 }
 
-/// What a program writes into a backend that it manages stays, beside an agent that manages another.
+/// A change that a program writes into a backend that it manages stays, beside an agent that manages another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_p07_agents_of_different_backends_run_side_by_side() {
     on_all(|executable| async move {

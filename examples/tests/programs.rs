@@ -33,7 +33,6 @@ use lb_haproxy::{
 /// Runs a page's program once.
 macro_rules! program {
     ($name:ident) => {
-        #[allow(dead_code, reason = "what the test puts a real target in the place of")]
         mod $name {
             include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
 
@@ -56,14 +55,14 @@ const PROGRAMS: [Program; 3] = [
     ("lb_haproxy", haproxy_page::run),
 ];
 
-/// What `README.md` says that HAProxy needs.
+/// The configuration of HAProxy in `README.md`.
 const CONFIG: &str = include_str!(concat!(env!("OUT_DIR"), "/readme.cfg"));
 
 /// A check that soon lets a server in, and takes it out only when it really fails: HAProxy gives up on each after 50 ms,
 /// in which it may not have run at all beside other load.
 const QUICK_CHECK: &str = " check inter 50ms fall 100 ";
 
-/// What a program runs with, on its thread.
+/// The surroundings in which a program runs, on its thread.
 struct Round {
     what: String,
     socket: PathBuf,
@@ -89,7 +88,8 @@ fn endpoint() -> String {
     with(|round| round.endpoint.to_string())
 }
 
-fn target() -> HaproxyDriver {
+/// The target that takes the place of the one that a page shows.
+fn instead_of<T>(_shown: T) -> HaproxyDriver {
     let target = TargetConfig::new("edge".parse().unwrap(), socket().parse().unwrap());
     HaproxyDriver::new(target)
 }

@@ -118,9 +118,9 @@ impl Subject {
 }
 
 /// Passes until nothing is left to do.
-async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
+async fn settle(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>) -> Report {
     for _ in 0..1000 {
-        let report = driver.converge(wish).await.unwrap();
+        let report = driver.converge(desired).await.unwrap();
         match report.again {
             None => return report,
             Some(pause) => tokio::time::sleep(pause).await,
@@ -129,8 +129,8 @@ async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
     panic!("no end");
 }
 
-fn edited(wish: &Arc<Snapshot>, change: impl FnOnce(&mut SnapshotEdit)) -> Arc<Snapshot> {
-    let mut edit = wish.edit();
+fn edited(desired: &Arc<Snapshot>, change: impl FnOnce(&mut SnapshotEdit)) -> Arc<Snapshot> {
+    let mut edit = desired.edit();
     change(&mut edit);
     Arc::new(edit.commit().unwrap())
 }
@@ -149,11 +149,11 @@ async fn haproxy_alone_serves_the_last_known(executable: Executable) {
     )
     .await
     .unwrap();
-    let wish = edited(&Arc::new(Snapshot::default()), |edit| {
+    let desired = edited(&Arc::new(Snapshot::default()), |edit| {
         edit.set_endpoint(&name("shop"), &name("1"), Endpoint::new(shop.address()));
         edit.add_route(route("shop.example", "/", "shop"));
     });
-    settle(&mut driver, &wish).await;
+    settle(&mut driver, &desired).await;
     assert_eq!(subject.get("shop.example", "/"), Ok(shop.address()));
     drop(driver);
     subject.restart().await;
@@ -161,7 +161,7 @@ async fn haproxy_alone_serves_the_last_known(executable: Executable) {
     assert_eq!(subject.get("else.example", "/"), Err(404));
     // What comes back is adopted as it is.
     let mut driver = subject.driver();
-    let adopted = settle(&mut driver, &wish).await;
+    let adopted = settle(&mut driver, &desired).await;
     assert_eq!(
         (adopted.applied, driver.traffic().changes),
         (0, 0),
@@ -186,7 +186,7 @@ async fn new_services_come_and_go(executable: Executable) {
     settle(&mut driver, &empty).await;
     assert_eq!(subject.get("shop.example", "/"), Err(404));
 
-    // Two services that HAProxy's configuration does not know, in one wish.
+    // Two services that HAProxy's configuration does not know, in one desired state.
     let two = edited(&empty, |edit| {
         edit.set_endpoint(&name("shop"), &name("1"), Endpoint::new(shop.address()));
         edit.set_endpoint(&name("api"), &name("1"), Endpoint::new(api.address()));

@@ -51,7 +51,7 @@ async fn bed(executable: Executable, slots: u32) -> (Testbed, TargetConfig) {
     (bed, target)
 }
 
-/// Where the servers of the backend that are not in maintenance point to.
+/// The addresses of the backend's servers that are not in maintenance.
 async fn admitted(bed: &Testbed) -> Vec<SocketAddr> {
     let slots = bed.haproxy.slots().await.unwrap();
     let admitted = slots.iter().filter(|slot| slot.admin & !0x04 == 0);

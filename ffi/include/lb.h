@@ -50,7 +50,7 @@
 #define LB_TARGET_LIMIT UINT32_MAX
 
 /**
- * How a call ended. Numbers are never changed, only added.
+ * The outcome of a call. Numbers are never changed, only added.
  */
 typedef enum {
     /**
@@ -102,7 +102,7 @@ typedef enum {
      */
     LB_STATUS_PANIC = 11,
     /**
-     * HAProxy is reached and in step, but for a wish that it cannot meet at run time.
+     * HAProxy is reached and in step, but for a desired state that it cannot meet at run time.
      */
     LB_STATUS_UNMET = 12,
     /**
@@ -116,7 +116,7 @@ typedef enum {
 } lb_status;
 
 /**
- * What happened. lb_event_json has the details.
+ * The kind of an event. lb_event_json has the details.
  */
 typedef enum {
     /**
@@ -140,7 +140,7 @@ typedef enum {
      */
     LB_EVENT_KIND_SOURCE_DIAGNOSTIC = 4,
     /**
-     * What a source said was older than what it had said before, and was left out.
+     * An update of a source was older than what it had reported before, and was left out.
      */
     LB_EVENT_KIND_SOURCE_OUTDATED = 5,
     /**
@@ -152,7 +152,7 @@ typedef enum {
      */
     LB_EVENT_KIND_GUARD_RELEASED = 7,
     /**
-     * What is wished for changed: there is a new generation.
+     * The desired state changed: there is a new generation.
      */
     LB_EVENT_KIND_PUBLISHED = 8,
     /**
@@ -204,7 +204,7 @@ typedef enum {
 } lb_event_kind;
 
 /**
- * What an endpoint can be.
+ * The state of an endpoint.
  */
 typedef enum {
     /**
@@ -226,7 +226,7 @@ typedef enum {
 } lb_endpoint_state;
 
 /**
- * How grave a line of the log is.
+ * The level of a line of the log.
  */
 typedef enum {
     /**
@@ -242,11 +242,11 @@ typedef enum {
      */
     LB_LOG_LEVEL_WARN = 2,
     /**
-     * What a person who looks on wants to know.
+     * Information for a person who looks on.
      */
     LB_LOG_LEVEL_INFO = 3,
     /**
-     * What helps to understand.
+     * Details that help to understand.
      */
     LB_LOG_LEVEL_DEBUG = 4,
     /**
@@ -307,7 +307,7 @@ typedef struct {
      */
     const char *ptr;
     /**
-     * How many bytes it has.
+     * The number of bytes it has.
      */
     size_t len;
 } lb_str;
@@ -349,7 +349,7 @@ void lb_text_free(lb_text *text);
 lb_status lb_error_status(const lb_error *error);
 
 /**
- * What went wrong, for people: a lower-case fragment that names what was given and what was expected. Lives as long
+ * The problem, for people: a lower-case fragment that names what was given and what was expected. Lives as long
  * as the error; empty for NULL.
  */
 lb_str lb_error_message(const lb_error *error);
@@ -453,7 +453,7 @@ lb_status lb_batch_add_route(lb_batch *batch,
                              lb_error **err);
 
 /**
- * How many endpoints, removals and services the batch has; 0 for NULL.
+ * The number of endpoints, removals and services the batch has; 0 for NULL.
  */
 size_t lb_batch_len(const lb_batch *batch);
 
@@ -563,7 +563,7 @@ lb_status lb_plane_wait(const lb_plane *plane,
                         lb_error **err);
 
 /**
- * What became of the write with `ticket` to the source named `source`, as a JSON object: "in_effect", the "generation"
+ * The outcome of the write with `ticket` to the source named `source`, as a JSON object: "in_effect", the "generation"
  * that has it, the targets that are "lagging", and the "conditions" that keep it from being in effect. Statuses as for
  * lb_plane_wait; after lb_plane_shutdown, the last state.
  */
@@ -585,19 +585,19 @@ lb_status lb_plane_confirm(const lb_plane *plane,
                            lb_error **err);
 
 /**
- * What is wished for now: generation, services with their endpoints, routes, as a JSON object. LB_STATUS_WRONG_STATE
+ * The desired state: generation, services with their endpoints, routes, as a JSON object. LB_STATUS_WRONG_STATE
  * before lb_plane_start; after lb_plane_shutdown, the last one.
  */
 lb_status lb_plane_snapshot_json(const lb_plane *plane, lb_text **out, lb_error **err);
 
 /**
- * The state of sources and targets: health, generations, last errors, unmet wishes, as a JSON object.
+ * The state of sources and targets: health, generations, last errors, unmet conditions, as a JSON object.
  * LB_STATUS_WRONG_STATE before lb_plane_start; after lb_plane_shutdown, the last one.
  */
 lb_status lb_plane_status_json(const lb_plane *plane, lb_text **out, lb_error **err);
 
 /**
- * What a pass over a target would do now, as a JSON object with "stages" of commands and their reasons; nothing is
+ * The plan of a pass over a target now, as a JSON object with "stages" of commands and their reasons; nothing is
  * changed. LB_STATUS_NOT_FOUND for no such target, LB_STATUS_IO or LB_STATUS_REFUSED when it cannot be asked,
  * LB_STATUS_TIMEOUT, LB_STATUS_WRONG_STATE before lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
  */
@@ -710,7 +710,7 @@ lb_status lb_events_next(const lb_events *events, uint32_t timeout_ms, lb_event 
 int lb_events_fd(const lb_events *events);
 
 /**
- * How many events were dropped since the subscription because they were not fetched in time; 0 for NULL.
+ * The number of events that were dropped since the subscription because they were not fetched in time; 0 for NULL.
  */
 uint64_t lb_events_dropped(const lb_events *events);
 
@@ -720,7 +720,7 @@ uint64_t lb_events_dropped(const lb_events *events);
 void lb_events_free(lb_events *events);
 
 /**
- * What happened; LB_EVENT_KIND_OTHER for NULL.
+ * The kind of an event; LB_EVENT_KIND_OTHER for NULL.
  */
 lb_event_kind lb_event_kind_of(const lb_event *event);
 
@@ -763,7 +763,7 @@ lb_status lb_slots_new(const char *target,
                        lb_error **err);
 
 /**
- * What lb_slots_apply would do for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
+ * The plan of lb_slots_apply for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
  * object with "stages" of commands and their reasons. Nothing is changed. LB_STATUS_INVALID_ARGUMENT for other
  * services or removals in `wanted`, LB_STATUS_IO or LB_STATUS_REFUSED when HAProxy cannot be asked,
  * LB_STATUS_TIMEOUT. A plan is made also while another process manages the backend.
@@ -772,7 +772,7 @@ lb_status lb_slots_plan(lb_slots *slots, const lb_batch *wanted, uint32_t timeou
 
 /**
  * Brings the backend to the endpoints in `wanted` as far as that is possible now, and tells the result as a JSON
- * object: "applied" steps, "unmet" wishes, whether all the rest has "converged", and with "again" (seconds and
+ * object: "applied" steps, "unmet" conditions, whether all the rest has "converged", and with "again" (seconds and
  * nanoseconds, or null) when to call it again with the same endpoints, as something takes time, such as a drain.
  * Statuses as for lb_slots_plan, and LB_STATUS_REFUSED, naming the other process, while another on this machine manages
  * the backend; after LB_STATUS_TIMEOUT, LB_STATUS_IO or LB_STATUS_REFUSED some of it may be in
@@ -799,13 +799,13 @@ void lb_slots_free(lb_slots *slots);
  * "check": true | {"inter", "fall", "rise", "path", "host", "expect"}, "maxconn"}]}: the table `haproxy` of lb-agent's
  * configuration. Nothing is written to any file.
  */
-lb_status lb_config_generate(const char *wish,
-                             size_t wish_len,
+lb_status lb_config_generate(const char *desired,
+                             size_t desired_len,
                              lb_text **out,
                              lb_error **err);
 
 /**
- * What in the text of a haproxy.cfg breaks which guarantee, as JSON: {"ok": …, "findings": [{"code": "socket-level",
+ * The lines of a haproxy.cfg that break a guarantee, as JSON: {"ok": …, "findings": [{"code": "socket-level",
  * "severity": "error" | "warning", "file", "line", "section", "guarantee", "message", "instead"}]}. Options, in TOML
  * or JSON, say what is known beside it, all of it optional, or nothing at all (NULL, 0): {"name": "haproxy.cfg",
  * "version": "2.6.12", "policy": {as for a target}, "open_files": 65536, "memory": bytes, "missing": [map files that

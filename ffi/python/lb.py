@@ -304,9 +304,9 @@ def _u32(what: str, number: int) -> int:
     return number
 
 
-def generate_config(wish: Union[str, dict[str, Any]]) -> str:
+def generate_config(desired: Union[str, dict[str, Any]]) -> str:
     """The text of a haproxy.cfg; see lb_config_generate in lb.h."""
-    return _text_of("lb_config_generate", _config(wish))
+    return _text_of("lb_config_generate", _config(desired))
 
 
 def lint_config(config: str, options: Union[str, dict[str, Any], None] = None) -> dict[str, Any]:
@@ -553,7 +553,7 @@ class Plane(_Object):
         return count.value
 
     def snapshot(self) -> dict[str, Any]:
-        """What is wished for."""
+        """The desired state."""
         return json.loads(_text_of("lb_plane_snapshot_json", self._p))
 
     def status(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 //! The bytes of an input, taken one by one.
 
-/// What is left of an input.
+/// The rest of an input.
 pub struct Bytes<'d>(pub &'d [u8]);
 
 impl Bytes<'_> {

@@ -107,7 +107,7 @@ pub fn growth(data: &[u8]) {
     assert!(moved <= room, "{moved} servers in {room} slots");
 }
 
-/// What is taken as a certificate with its key is nothing but blocks, reads back as the same, and is written as one
+/// A certificate with its key is nothing but blocks, reads back as the same, and is written as one
 /// command; what is refused is refused without showing it.
 pub fn pem(data: &[u8]) {
     let text = String::from_utf8_lossy(data);

@@ -100,7 +100,7 @@ pub fn source_file(data: &[u8]) {
     }
 }
 
-/// What its printed form is read as.
+/// The value that its printed form is read as.
 fn again<T: Display + FromStr<Err: Display>>(value: &T) -> T {
     match value.to_string().parse() {
         Ok(read) => read,

@@ -178,7 +178,7 @@ pub fn check(record: &Record) {
 /// Far more than the bytes of an input can write one by one.
 const MOST_ROUTES: usize = 4096;
 
-/// What its printed form is read as.
+/// The value that its printed form is read as.
 fn again<T: Display + FromStr<Err: Display>>(value: &T) -> T {
     match value.to_string().parse() {
         Ok(read) => read,

@@ -67,13 +67,13 @@ struct World {
     reader: WatchReader,
     limit: usize,
     ordered: bool,
-    /// Whether all answers since the last listing were by the rules.
+    /// If `true`, all answers since the last listing were by the rules.
     honest: bool,
     /// Up to which revision the watch was told everything.
     sent: i64,
     last: Vec<Vec<u8>>,
     told: BTreeMap<RecordKey, Record>,
-    /// What each revision says, one by one, and up to which it was asked.
+    /// The view that each revision gives, one by one, and the revision up to which it was asked.
     expected: Option<(View, i64)>,
 }
 

@@ -151,7 +151,7 @@ fn may_route(limits: &Limits, route: &Route) -> bool {
             || services.is_none_or(|all| all.iter().any(|one| one.matches(route.service.as_str()))))
 }
 
-/// What is planned for a HAProxy that has two slots for every service can be written.
+/// Every plan for a HAProxy that has two slots for every service can be written.
 fn drive(planner: &mut Planner, policy: &Policy, desired: &Snapshot, maps: &[MapName]) {
     let now = Duration::from_secs(1);
     let backends: Vec<Name> = desired

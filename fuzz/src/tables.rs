@@ -51,7 +51,7 @@ pub fn tables(data: &[u8]) {
         let mut unreadable = Vec::new();
         match word {
             "desire" => {
-                desired = wish(&desired, rest);
+                desired = next_desired(&desired, rest);
                 for tables in &mut twins {
                     tables.desire(desired.clone());
                 }
@@ -107,7 +107,7 @@ fn asked(word: &str, about: &str) -> Option<Asked> {
 }
 
 /// The next generation: what these lines say, and nothing else.
-fn wish(before: &Snapshot, lines: &str) -> Snapshot {
+fn next_desired(before: &Snapshot, lines: &str) -> Snapshot {
     let mut edit = before.edit();
     let services: Vec<Name> = before.services().map(|(name, _)| name.clone()).collect();
     for service in &services {
@@ -198,7 +198,7 @@ fn check(
     }
 }
 
-/// Whether a service is to serve at an address.
+/// Returns `true` if a service is to serve at an address.
 fn is_desired(desired: &Snapshot, address: SocketAddr) -> bool {
     let mut endpoints = desired.services().flat_map(|(_, known)| known.endpoints());
     endpoints.any(|(_, endpoint)| endpoint.address == address && endpoint.state.is_ready())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How pauses between failed attempts grow.
+/// The growth of pauses between failed attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackoffConfig {
@@ -93,7 +93,7 @@ impl Backoff {
         }
     }
 
-    /// How many failures in a row there were.
+    /// The number of failures in a row.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures

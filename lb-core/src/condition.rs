@@ -124,7 +124,7 @@ impl Condition {
         self.identity() == other.identity()
     }
 
-    /// What makes it the same condition: its kind and whom it concerns.
+    /// The identity of a condition: its kind and the object it concerns.
     pub(crate) fn identity(&self) -> impl Ord + '_ {
         (
             self.kind,

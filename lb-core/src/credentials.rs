@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-/// What stands in the place of what is hidden.
+/// The text in the place of what is hidden.
 const HIDDEN: &str = "***";
 
 /// The text without the user and password of the URLs and addresses in it, and without the query of URLs.
@@ -129,7 +129,7 @@ fn of_word(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// What a text begins with as an URL does: `http://`.
+/// The beginning of a text that is an URL: `http://`.
 fn scheme(text: &str) -> &str {
     let (scheme, _) = text.split_once("://").unwrap_or_default();
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');

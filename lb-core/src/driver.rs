@@ -13,7 +13,7 @@ use crate::{
 
 /// Keeps one target (one data-plane process) converged on the snapshot it is given.
 ///
-/// Level-triggered: every pass is given everything wished for, may be cut anywhere by dropping its future, and
+/// Level-triggered: every pass is given the whole desired state, may be cut anywhere by dropping its future, and
 /// the next pass finishes what was cut.
 #[async_trait]
 pub trait Driver: Send + 'static {
@@ -27,7 +27,7 @@ pub trait Driver: Send + 'static {
     /// before stays applied.
     async fn converge(&mut self, desired: &Arc<Snapshot>) -> Result<Report, DriveError>;
 
-    /// What [`converge`](Self::converge) would do now, as text for people and as JSON for programs. Changes nothing.
+    /// The plan of [`converge`](Self::converge) now, as text for people and as JSON for programs. Changes nothing.
     ///
     /// # Errors
     /// As for [`converge`](Self::converge).
@@ -45,30 +45,30 @@ pub trait Driver: Send + 'static {
     async fn close(&mut self) {}
 }
 
-/// What one pass did.
+/// The result of one pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The generation of the snapshot that was applied.
     pub generation: u64,
-    /// How many steps were applied and verified.
+    /// The number of steps that were applied and verified.
     pub applied: usize,
-    /// Wishes that could not be met, each with its reason.
+    /// Unmet conditions, each with its reason.
     pub unmet: Vec<Unmet>,
-    /// What an operator should know of at this target beside `unmet`: fixed servers, contention, foreign holds. The
-    /// core fills in the target and since when.
+    /// The conditions at this target beside `unmet` that an operator should know: fixed servers, contention, foreign
+    /// holds. The core fills in the target and since when.
     pub conditions: Vec<Condition>,
     /// The program at the other end, where it is known.
     pub about: Option<About>,
     /// Ask for another pass after this time even if nothing changes: something is on its way (a drain, a check).
     pub again: Option<Duration>,
-    /// Whether everything wished for is in effect and verified, but for `unmet` and endpoints that leave.
+    /// If `true`, the whole desired state is in effect and verified, but for `unmet` and endpoints that drain.
     pub converged: bool,
     /// Named counts of what was done since the driver began, such as steps by rung or reloads: cumulative.
     pub counters: BTreeMap<&'static str, u64>,
     /// Named levels of what there is now, such as free places or old processes that live on.
     pub gauges: BTreeMap<&'static str, u64>,
-    /// What happened since the last report that someone should hear of: each is told once, as an event.
+    /// The notices since the last report: each is given once, as an event.
     pub notices: Vec<Notice>,
 }
 
@@ -97,11 +97,11 @@ impl About {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Notice {
-    /// What, for programs.
+    /// The kind of the notice, for programs.
     pub kind: &'static str,
-    /// Whether someone should do something about it.
+    /// If `true`, the operator should do something about it.
     pub warning: bool,
-    /// What, for people, as a lower-case fragment.
+    /// The text of the notice for people, as a lower-case fragment.
     pub detail: String,
 }
 
@@ -131,7 +131,7 @@ impl Notice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Preview {
-    /// How many steps there are.
+    /// The number of steps.
     pub steps: usize,
     /// For people: a line a step, with its reason.
     pub text: String,
@@ -147,11 +147,11 @@ impl Preview {
     }
 }
 
-/// A wish that could not be met; the others go on.
+/// An unmet condition; the rest of the desired state is in effect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Unmet {
-    /// The service whose wish it is.
+    /// The service whose desired state it is.
     pub service: Name,
     /// The endpoint, where one is concerned.
     pub endpoint: Option<Name>,
@@ -164,7 +164,7 @@ pub struct Unmet {
 }
 
 impl Unmet {
-    /// A wish of `service` that cannot be met.
+    /// An unmet condition of `service`.
     #[must_use]
     pub fn new(service: Name, endpoint: Option<Name>, reason: UnmetReason, detail: String) -> Self {
         Self {
@@ -184,7 +184,7 @@ impl Unmet {
     }
 }
 
-/// Why a wish could not be met.
+/// The reason of an unmet condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -17,9 +17,9 @@ use crate::{
 pub struct Stamped {
     /// Counts the events of one control plane, without gaps.
     pub seq: u64,
-    /// When it happened: microseconds since the control plane began.
+    /// The time of the event, in microseconds since the control plane began.
     pub at_micros: u64,
-    /// What happened.
+    /// The report of a run.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -34,15 +34,15 @@ impl Stamped {
     }
 }
 
-/// Where a generation came from: what one source said (I10).
+/// The cause of a generation: what one source reported (I10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Cause {
     /// The source.
     pub source: Name,
-    /// How far the source had told its story: the last of its updates in this generation.
+    /// The position in the source's event stream: that of the last of its updates in this generation.
     pub cursor: Cursor,
-    /// When the first of these updates was received: microseconds since the control plane began.
+    /// The time at which the first of these updates was received, in microseconds since the control plane began.
     pub received_micros: u64,
 }
 
@@ -63,35 +63,35 @@ impl Cause {
 pub enum Event {
     /// A source was added.
     SourceAdded {
-        /// Which.
+        /// The source.
         source: Name,
     },
     /// A source was taken away, with its records.
     SourceRemoved {
-        /// Which.
+        /// The source.
         source: Name,
     },
     /// A source's health changed.
     SourceHealth {
-        /// Which source.
+        /// The source.
         source: Name,
         /// Its health now.
         health: Health,
     },
     /// A source said what is wrong with one of its objects.
     SourceDiagnostic {
-        /// Which source.
+        /// The source.
         source: Name,
-        /// What is wrong.
+        /// The diagnostic.
         diagnostic: Diagnostic,
     },
     /// An update was left out because it is older than what was applied (I11).
     SourceOutdated {
-        /// Which source.
+        /// The source.
         source: Name,
-        /// Where the update claimed to be true.
+        /// The cursor that the update claimed.
         at: Cursor,
-        /// What was applied before.
+        /// The cursor that was applied before.
         applied: Cursor,
     },
     /// The guard holds records back.
@@ -100,7 +100,7 @@ pub enum Event {
         source: Name,
         /// Of which service.
         service: Name,
-        /// How many.
+        /// The number of records.
         records: usize,
         /// For how long, unless confirmed or contradicted.
         hold_ms: u64,
@@ -111,7 +111,7 @@ pub enum Event {
         source: Name,
         /// Of which service.
         service: Name,
-        /// How many.
+        /// The number of records.
         records: usize,
         /// Why.
         reason: ReleaseReason,
@@ -120,19 +120,19 @@ pub enum Event {
     Published {
         /// Its number.
         generation: u64,
-        /// How many records changed in it.
+        /// The number of records that changed in it.
         changes: usize,
-        /// What sources said that led to it. Empty when time passed, a confirmation or a removed source did.
+        /// The causes in the sources' updates. Empty when time passed, a confirmation or a removed source led to it.
         causes: Vec<Cause>,
     },
     /// A target was added.
     TargetAdded {
-        /// Which.
+        /// The target.
         target: Name,
     },
     /// A target was taken away. Nothing is changed in it.
     TargetRemoved {
-        /// Which.
+        /// The target.
         target: Name,
     },
     /// A permanent condition began, or another client changed something (`foreign_edit`). Of those that begin at once,
@@ -160,7 +160,7 @@ pub enum Event {
         ticket: Ticket,
         /// The revision of the last write before them.
         after: u64,
-        /// What keeps them.
+        /// The conditions that keep them.
         conditions: Vec<Condition>,
     },
     /// Everything that a generation desires is in effect on a target and verified, for the first time.
@@ -168,59 +168,59 @@ pub enum Event {
     /// As long as something is unmet there is a [`Pass`](Self::Pass) instead; this event follows when the rest is in
     /// effect.
     Verified {
-        /// Which target.
+        /// The target.
         target: Name,
         /// The generation.
         generation: u64,
-        /// How many steps the pass applied.
+        /// The number of steps the pass applied.
         applied: usize,
-        /// What is verified with it, all generations since the last verified one together.
+        /// The causes that are verified with it, all generations since the last verified one together.
         causes: Vec<Cause>,
-        /// How long the pass took.
+        /// The time the pass took.
         pass_micros: u64,
         /// From the receipt of the first cause to this verification; `None` without a cause.
         latency_micros: Option<u64>,
     },
     /// A pass changed something, found something else unmet, or verified a generation but for what is unmet.
     Pass {
-        /// Which target.
+        /// The target.
         target: Name,
         /// The generation.
         generation: u64,
-        /// How many steps the pass applied.
+        /// The number of steps the pass applied.
         applied: usize,
-        /// How many wishes could not be met.
+        /// The number of unmet conditions.
         unmet: usize,
-        /// Whether everything else is in effect.
+        /// If `true`, everything else is in effect.
         converged: bool,
-        /// What is verified with it but for what is unmet, if it is the first pass to do so.
+        /// The causes that are verified with it but for what is unmet, if it is the first pass to do so.
         causes: Vec<Cause>,
         /// From the receipt of the first cause to this pass; `None` without a cause.
         latency_micros: Option<u64>,
-        /// How long the pass took.
+        /// The time the pass took.
         pass_micros: u64,
     },
     /// A pass failed.
     TargetFailed {
-        /// Which target.
+        /// The target.
         target: Name,
         /// The generation it was given.
         generation: u64,
         /// Why.
         error: String,
-        /// How long until the next try.
+        /// The time until the next try.
         retry_in_ms: u64,
     },
     /// Something happened at a target that is no change of an endpoint.
     TargetNotice {
-        /// Which target.
+        /// The target.
         target: Name,
-        /// What happened.
+        /// The report of a run.
         notice: Notice,
     },
     /// This subscriber was too slow: the oldest events were dropped.
     Lost {
-        /// How many.
+        /// The number of events.
         count: u64,
     },
     /// The control plane is shutting down.

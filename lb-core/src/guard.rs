@@ -37,13 +37,13 @@ use crate::{
 
 pub use policy::{GuardConfig, GuardPolicy, InvalidGuard};
 
-/// What a confirmation lets through.
+/// The removals that a confirmation lets through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confirm {
     /// Everything that is held.
     All,
-    /// What is held of one service.
+    /// The removals that are held of one service.
     Service(Name),
 }
 
@@ -71,23 +71,23 @@ pub enum ReleaseReason {
     Reused,
 }
 
-/// What the guard began or ceased to hold, by service.
+/// The removals that the guard began or ceased to hold, by service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuardNote {
     /// So many records are held from now on.
     Held {
         /// Whose they are.
         service: Name,
-        /// How many.
+        /// The number of records.
         records: usize,
-        /// When they are let go unless the source says otherwise.
+        /// The time at which they are let go unless the source says otherwise.
         until: Time,
     },
     /// So many records are no longer held.
     Released {
         /// Whose they were.
         service: Name,
-        /// How many.
+        /// The number of records.
         records: usize,
         /// Why.
         reason: ReleaseReason,
@@ -95,7 +95,7 @@ pub enum GuardNote {
 }
 
 impl GuardNote {
-    /// How many records it is about.
+    /// The number of records it is about.
     #[must_use]
     pub fn records(&self) -> usize {
         match self {
@@ -104,12 +104,12 @@ impl GuardNote {
     }
 }
 
-/// What follows from something a source said.
+/// The outcome of an update of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What changes in effect, in the order of the keys. Nothing that stays the same is listed.
+    /// The changes in effect, in the order of the keys. Nothing that stays the same is listed.
     pub changes: Vec<RecordChange>,
-    /// What the guard did.
+    /// The notes of what the guard did.
     pub notes: Vec<GuardNote>,
 }
 
@@ -118,7 +118,7 @@ pub struct Outcome {
 pub struct Guarded {
     said: HashMap<RecordKey, Arc<Record>>,
     held: BTreeMap<RecordKey, Held>,
-    /// How many endpoints in effect are live, by service.
+    /// The number of endpoints in effect that are live, by service.
     live: HashMap<Name, usize>,
     total_live: usize,
     /// No later than the first moment at which something held is let go.
@@ -211,7 +211,7 @@ impl Guarded {
         self.release(ReleaseReason::Persisted, |_, held| held.until <= now)
     }
 
-    /// When [`tick`](Self::tick) has something to do, for a live source.
+    /// The time at which [`tick`](Self::tick) has something to do, for a live source.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.deadline
@@ -262,13 +262,13 @@ impl Guarded {
         }
     }
 
-    /// How many records the source says there are.
+    /// The number of records the source says there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.said.len()
     }
 
-    /// Whether the source says that there is nothing.
+    /// Returns `true` if the source says that there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.said.is_empty()

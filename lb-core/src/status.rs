@@ -11,7 +11,7 @@ use crate::{
     source::{Cursor, Diagnostic, Ticket},
 };
 
-/// How many conditions, diagnostics, conflicts, holds and unmet wishes a status lists; the counts are whole.
+/// The most conditions, diagnostics, conflicts, holds and unmet conditions that a status lists; the counts are whole.
 pub const MOST_LISTED: usize = 64;
 
 /// The state of a control plane at one moment.
@@ -20,34 +20,34 @@ pub const MOST_LISTED: usize = 64;
 pub struct Status {
     /// The number of the newest snapshot; 0 before the first.
     pub generation: u64,
-    /// Whether there is a snapshot: every source was heard once, or waited for long enough.
+    /// If `true`, there is a snapshot: every source was heard once, or waited for long enough.
     pub published: bool,
-    /// Whether some source was never heard, so that targets take nothing away that they do not find.
+    /// If `true`, some source was never heard, so that targets take nothing away that they do not find.
     pub partial: bool,
-    /// How many services there are.
+    /// The number of services.
     pub services: usize,
-    /// How many endpoints there are.
+    /// The number of endpoints.
     pub endpoints: usize,
-    /// How many routes there are.
+    /// The number of routes.
     pub routes: usize,
-    /// How long the control plane has been there.
+    /// The time since the control plane began, in milliseconds.
     pub uptime_ms: u64,
     /// Each source, by precedence.
     pub sources: Vec<SourceStatus>,
     /// Each target, in the order in which they were added.
     pub targets: Vec<TargetStatus>,
-    /// What the guard holds back, by source and service.
+    /// The removals that the guard holds back, by source and service.
     pub holds: Vec<HoldStatus>,
     /// Disagreements between records, the first [`MOST_LISTED`].
     pub conflicts: Vec<Diagnostic>,
-    /// How many disagreements there are.
+    /// The number of disagreements.
     pub conflict_count: usize,
     /// Everything that keeps something from being in effect and everything that an operator should know of, with since
     /// when: [`MOST_LISTED`] of them, of each kind its share.
     pub conditions: Vec<Condition>,
-    /// How many conditions there are.
+    /// The number of conditions.
     pub condition_count: usize,
-    /// How many conditions there are of each kind that there is.
+    /// The number of conditions of each kind that there is.
     pub condition_counts: BTreeMap<ConditionKind, usize>,
 }
 
@@ -57,11 +57,11 @@ pub struct Status {
 pub struct Lagging {
     /// The target.
     pub target: Name,
-    /// What is known of the reason.
+    /// The reason, as far as it is known.
     pub why: String,
 }
 
-/// What became of one write of the program.
+/// The status of one write of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TicketStatus {
@@ -89,7 +89,7 @@ impl TicketStatus {
     }
 }
 
-/// How far the program has written to a source, and what became of it.
+/// The writes of the program to a source, and what became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TicketsStatus {
@@ -101,16 +101,16 @@ pub struct TicketsStatus {
     pub in_effect: u64,
 }
 
-/// Whether what a source said can be taken for current. What it said stays in effect in every case.
+/// The health of a source: whether its reports can be taken for current. They stay in effect in every case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Health {
     /// It has never told everything: nothing is known of it, which is not the same as nothing being there.
     NeverSynced {
-        /// How long it has been tried.
+        /// The time for which it has been tried, in milliseconds.
         for_ms: u64,
-        /// What went wrong last.
+        /// The last problem.
         why: Option<String>,
     },
     /// It is followed and within its bound of silence.
@@ -142,7 +142,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// Whether what the source said is current.
+    /// Returns `true` if what the source said is current.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Live { .. })
@@ -157,36 +157,36 @@ pub struct SourceStatus {
     pub name: Name,
     /// Its kind.
     pub kind: &'static str,
-    /// Whether it can be taken for current.
+    /// The health: whether its reports can be taken for current.
     pub health: Health,
-    /// How far it has told its story.
+    /// The position in its event stream.
     pub cursor: Option<Cursor>,
-    /// How many records it says there are.
+    /// The number of records it says there are.
     pub records: usize,
-    /// How many of its records the guard holds back.
+    /// The number of its records that the guard holds back.
     pub held: usize,
-    /// How many of its records are left out, or a part of them, because of its [limits](crate::Limits).
+    /// The number of its records that are left out, or a part of them, because of its [limits](crate::Limits).
     pub refused: usize,
-    /// How many updates were applied.
+    /// The number of updates that were applied.
     pub updates: u64,
-    /// How many updates were left out because they were older than what was applied.
+    /// The number of updates that were left out because they were older than what was applied.
     pub outdated: u64,
-    /// How many attempts were begun.
+    /// The number of attempts that were begun.
     pub attempts: u64,
-    /// How long ago it last said anything.
+    /// The time since its last report, in milliseconds.
     pub silent_ms: Option<u64>,
-    /// When the next attempt is made, while none is.
+    /// The time until the next attempt, in milliseconds, while none is made.
     pub retry_in_ms: Option<u64>,
-    /// What it found wrong, the last [`MOST_LISTED`]. A reset drops all but those told right
+    /// The problems it found, the last [`MOST_LISTED`]. A reset drops all but those told right
     /// before it.
     pub diagnostics: Vec<Diagnostic>,
-    /// How many more there are than are listed; at most 65,536 are told apart.
+    /// The number of those that are not listed; at most 65,536 are told apart.
     pub diagnostics_dropped: u64,
-    /// How far the program has written to it, where it is such a source.
+    /// The writes of the program to it, where it is such a source.
     pub tickets: Option<TicketsStatus>,
 }
 
-/// What a target is doing.
+/// The state of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -205,17 +205,17 @@ pub enum Activity {
 pub struct TargetStatus {
     /// Its name.
     pub name: Name,
-    /// What it is doing.
+    /// The activity of the target.
     pub activity: Activity,
     /// The last generation that was applied and verified.
     pub verified: Option<u64>,
-    /// How many generations it is behind the newest.
+    /// The number of generations it is behind the newest.
     pub behind: u64,
-    /// How long the oldest change that it has not verified has waited.
+    /// The time that the oldest change that it has not verified has waited, in milliseconds.
     pub lag_ms: Option<u64>,
-    /// How many passes were made.
+    /// The number of passes that were made.
     pub passes: u64,
-    /// How many passes in a row did not converge.
+    /// The number of passes in a row that did not converge.
     pub failures: u32,
     /// Why the last failed pass failed, until a pass succeeds.
     pub last_error: Option<String>,
@@ -223,13 +223,13 @@ pub struct TargetStatus {
     pub failure: Option<ConditionKind>,
     /// The program at the other end, as the last successful pass found it.
     pub about: Option<About>,
-    /// When the next try is made after a failure.
+    /// The time until the next try after a failure, in milliseconds.
     pub retry_in_ms: Option<u64>,
     /// From receipt to verification of the last change.
     pub last_latency_micros: Option<u64>,
-    /// Wishes that could not be met, the first [`MOST_LISTED`].
+    /// Unmet conditions, the first [`MOST_LISTED`].
     pub unmet: Vec<Unmet>,
-    /// How many wishes could not be met.
+    /// The number of unmet conditions.
     pub unmet_count: usize,
     /// The driver's own counts.
     pub counters: BTreeMap<&'static str, u64>,
@@ -237,7 +237,7 @@ pub struct TargetStatus {
     pub gauges: BTreeMap<&'static str, u64>,
 }
 
-/// What the guard holds back of one service of one source.
+/// The removals that the guard holds back of one service of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HoldStatus {
@@ -245,8 +245,9 @@ pub struct HoldStatus {
     pub source: Name,
     /// The service.
     pub service: Name,
-    /// How many records.
+    /// The number of records.
     pub records: usize,
-    /// When the last of them is let go, unless contradicted; 0 when that only waits for the source to be live.
+    /// The time until the last of them is let go, in milliseconds, unless contradicted; 0 when that only waits for the
+    /// source to be live.
     pub release_in_ms: u64,
 }

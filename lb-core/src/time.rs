@@ -35,7 +35,7 @@ impl Time {
         self.0
     }
 
-    /// How long after `earlier` this is; nothing when it is before.
+    /// The time from `earlier` to this; zero when this is before it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

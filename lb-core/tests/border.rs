@@ -69,7 +69,7 @@ impl World {
         });
     }
 
-    /// What is desired, as `service/id address`.
+    /// The desired endpoints, as `service/id address`.
     fn desired(&self) -> Vec<String> {
         let services = self.engine.snapshot().services();
         services

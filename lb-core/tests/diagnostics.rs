@@ -13,7 +13,7 @@ use lb_core::{
     Update,
 };
 
-/// How many diagnostics there are.
+/// The number of diagnostics.
 const MANY: usize = 5000;
 
 /// Reports many diagnostics, one after the other.

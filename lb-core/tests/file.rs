@@ -26,7 +26,7 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// How items are written to disk.
+/// The way items are written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     /// One file, replaced by renaming.

@@ -337,7 +337,7 @@ fn item_record(item: usize, state: u8) -> Record {
 }
 
 proptest! {
-    /// What is in effect is what was said, but for what is held; nothing held is ever taken away; every change
+    /// The state in effect is what was reported, but for what is held; nothing held is ever taken away; every change
     /// changes something; and once the source says nothing new, all of it comes into effect.
     #[test]
     fn i2_what_is_in_effect_is_what_was_said_or_is_held(

@@ -135,7 +135,7 @@ fn a_service_lives_while_any_record_declares_it() {
     assert!(world.snapshot.service(&name("web")).is_none());
 }
 
-/// What a TCP service withholds closes connections of its server name, and no HTTP request is answered by it.
+/// A TCP service that is withheld closes connections of its server name, and no HTTP request is answered by it.
 #[test]
 fn case_s04_a_withheld_route_takes_the_requests_of_its_own_mode() {
     let withheld = |service: &str, id: &str, mode: Mode| {
@@ -276,10 +276,10 @@ fn case_p05_the_earliest_source_says_what_becomes_of_sessions() {
     assert_eq!(world.merge.conflict_count(), 1);
 }
 
-/// What records state of a service's options, each by its source.
+/// The options of a service that records state, each by its source.
 type Stated = (Vec<(usize, bool)>, Vec<(usize, OnDown)>);
 
-/// What the rules say of all records, without any bookkeeping.
+/// The result of the rules for all records, without any bookkeeping.
 fn from_scratch(records: &BTreeMap<RecordKey, BTreeMap<usize, Record>>) -> Snapshot {
     let winners: Vec<(usize, &Record)> = records
         .values()

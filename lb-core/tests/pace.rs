@@ -34,9 +34,9 @@ struct World {
     revisions: BTreeMap<SourceId, u64>,
     running: Option<(Pass, Arc<Snapshot>, Time)>,
     lasts: Duration,
-    /// What each pass was given, and when it began.
+    /// The snapshot that each pass was given, and the time at which it began.
     passes: Vec<(Time, Arc<Snapshot>)>,
-    /// What the last pass that ended was given.
+    /// The snapshot that the last pass that ended was given.
     verified: Option<Arc<Snapshot>>,
     events: Vec<Event>,
 }

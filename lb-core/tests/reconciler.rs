@@ -413,15 +413,15 @@ impl Storm {
         }
     }
 
-    /// What all sources together say, by the rule of precedence.
-    fn wish(&self) -> BTreeMap<RecordKey, Endpoint> {
-        let mut wish = BTreeMap::new();
+    /// The desired state of all sources together, by the rule of precedence.
+    fn desired(&self) -> BTreeMap<RecordKey, Endpoint> {
+        let mut desired = BTreeMap::new();
         for teller in self.tellers.iter().rev() {
             for (key, record) in &teller.has {
-                wish.insert(key.clone(), record.endpoint.clone().unwrap());
+                desired.insert(key.clone(), record.endpoint.clone().unwrap());
             }
         }
-        wish
+        desired
     }
 }
 
@@ -451,7 +451,7 @@ fn i3_i11_once_inputs_stop_every_target_is_converged_on_what_was_said_last() {
         }
         storm.calm();
         let newest = storm.engine.snapshot().clone();
-        assert_eq!(endpoints(&newest), storm.wish(), "seed {seed}");
+        assert_eq!(endpoints(&newest), storm.desired(), "seed {seed}");
         let status = storm.engine.status(storm.clock.now());
         for (target, told) in storm.targets.values().zip(&status.targets) {
             let applied = target.applied.as_ref().map(|applied| applied.generation());

@@ -81,7 +81,7 @@ impl World {
         self.engine.flush(Time::ZERO);
     }
 
-    /// What is in effect, as it is written.
+    /// The records in effect, as they are written.
     fn there(&self) -> Vec<String> {
         let services = self.engine.snapshot().services();
         let mut all: Vec<String> = services

@@ -22,7 +22,7 @@ use lb_core::{
 /// Keeps its thread busy until it is let go.
 struct Busy {
     free: Arc<AtomicBool>,
-    /// What it says then.
+    /// The update it reports then.
     says: Update,
 }
 
@@ -49,7 +49,7 @@ impl Source for Busy {
     }
 }
 
-/// How long anything here may take.
+/// The time anything here may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The one who asks is on no thread of the runtime: one that is busy may keep all of it from being told of time.

@@ -336,7 +336,7 @@ async fn case_p04_what_passes_by_itself_is_waited_for_and_what_does_not_ends_the
     world.running.shutdown().await;
 }
 
-/// What was refused for a moment is on its way when that is over, and in effect only when it has arrived.
+/// A change that was refused for a moment is on its way when that is over, and in effect only when it has arrived.
 #[tokio::test(start_paused = true)]
 async fn case_p04_what_could_be_done_only_now_is_not_in_effect_until_it_is_verified() {
     const SHORT: Duration = Duration::from_secs(1);

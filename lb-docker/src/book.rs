@@ -21,17 +21,17 @@ use crate::{
     translate::{Fate, Rules, Translation, translate},
 };
 
-/// What must be sent.
+/// The changes that must be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Changes {
     pub(crate) set: Vec<Record>,
     pub(crate) remove: Vec<RecordKey>,
-    /// What is wrong from now on, and what no longer is.
+    /// The diagnostics of what is wrong from now on, and of what no longer is.
     pub(crate) complaints: Vec<Update>,
 }
 
 impl Changes {
-    /// What is wrong that was not told before.
+    /// The diagnostics that were not reported before.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn diagnostics(&self) -> Vec<Diagnostic> {
         self.complaints
@@ -53,20 +53,20 @@ pub(crate) struct Book {
     held: BTreeMap<String, Held>,
     /// The records that containers ask for, by key: several may claim the same key.
     claims: BTreeMap<RecordKey, BTreeMap<String, Record>>,
-    /// What was told, by the key that was claimed.
+    /// The claims that were reported, by the key that was claimed.
     told: BTreeMap<RecordKey, BTreeMap<RecordKey, Record>>,
     touched: BTreeSet<RecordKey>,
     complaints: Vec<Update>,
     said: Told,
     /// The definitions of containers that run.
     contest: Contest,
-    /// What containers that run state of the hosts that they share.
+    /// The statements of running containers about the hosts that they share.
     hosts: SharedHosts,
-    /// What makes the names of services.
+    /// The names of services, and what makes them.
     names: Names,
-    /// Which containers have an address of their own on a network, to see when one is used again.
+    /// The containers that have an address of their own on a network, to see when one is used again.
     addresses: BTreeMap<SocketAddr, BTreeSet<String>>,
-    /// What the labels of all containers take.
+    /// The size of all containers' labels, and its limit.
     budget: Budget,
     /// The project that owns a configured service which names none.
     owners: BTreeMap<usize, String>,
@@ -116,7 +116,7 @@ impl Book {
         self.budget = Budget::new(most);
     }
 
-    /// How many bytes the labels of all containers take.
+    /// The number of bytes the labels of all containers take.
     #[cfg(test)]
     pub(crate) fn label_bytes(&self) -> usize {
         let held = self.held.values();
@@ -125,7 +125,7 @@ impl Book {
             .sum()
     }
 
-    /// What is held of a container, and how it is told to stop where that is known.
+    /// The facts held of a container, and the way it is told to stop where that is known.
     pub(crate) fn known(&self, id: &str) -> Option<Option<Stop>> {
         self.held.get(id).map(|held| held.container.stop)
     }
@@ -179,7 +179,7 @@ impl Book {
         }
     }
 
-    /// What an inspection or a listing says of one container. Answers with containers whose address it has,
+    /// Takes in an inspection or a listing of one container. Answers with containers whose address it has,
     /// which therefore must be read again: they can hardly have it too.
     pub(crate) fn put(
         &mut self,
@@ -287,7 +287,7 @@ impl Book {
         (records, self.said.all().cloned().collect())
     }
 
-    /// What changed since something was last told; none when nothing did.
+    /// The changes since the last report; none when there are none.
     pub(crate) fn changes(&mut self) -> Option<Changes> {
         let mut changes = Changes {
             complaints: std::mem::take(&mut self.complaints),

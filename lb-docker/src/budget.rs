@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::container::{Container, Excess};
 
-/// How much the objects of a source take, and of which ones the labels are kept.
+/// The size of a source's objects, and those of which the labels are kept.
 #[derive(Debug)]
 pub(crate) struct Budget {
     most: usize,
@@ -105,7 +105,7 @@ impl Budget {
     }
 }
 
-/// How many bytes these texts take, with what holding them takes, about.
+/// The number of bytes that these texts take, with what holding them takes, about.
 pub(crate) fn size<'a>(texts: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
     texts.fold(0, |sum: usize, (key, value)| {
         sum.saturating_add(key.len() + value.len() + EACH)
@@ -178,9 +178,9 @@ impl<O> Labelled for (Container, O) {
     }
 }
 
-/// How many objects are read at once for which there is room again.
+/// The number of objects for which there is room again that are read at once.
 const AT_ONCE: usize = 4;
-/// What holding one label takes, about.
+/// The size of holding one label, about.
 const EACH: usize = 64;
 
 #[cfg(test)]

@@ -28,9 +28,9 @@ use crate::{duration, narrow::Narrow};
 pub struct DockerConfig {
     /// The source's name. Default `docker`.
     pub name: Name,
-    /// How the engine is reached. Default: as the `docker` command would.
+    /// The connection to the engine. Default: that of the `docker` command.
     pub connection: ConnectionConfig,
-    /// Which label schemes are read; of a container that carries several, the first listed here counts.
+    /// The label schemes that are read; of a container that carries several, the first listed here counts.
     /// Default `["lb"]`.
     pub labels: Vec<LabelScheme>,
     /// Traefik's default rule: the rule of routers without one, and of the only service of an object without routers.
@@ -55,16 +55,16 @@ pub struct DockerConfig {
     pub services: Vec<ComposeService>,
     /// From where the load balancer reaches containers.
     pub reach: ReachConfig,
-    /// Whether containers of `docker compose run` count too. Default `false`.
+    /// If `true`, containers of `docker compose run` count too. Default `false`.
     pub one_off: bool,
     /// The most bytes that the labels, and the variables that are read, of all containers take together; of more, those
     /// of the largest containers are not read, and each of these is reported. A label counts 64 bytes beside its key and
     /// value. Default 33554432 (32 MiB).
     pub max_label_bytes: usize,
-    /// How often the engine is asked whether it still answers. Default `3s`.
+    /// The interval at which the engine is asked whether it still answers. Default `3s`.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
-    /// How often everything is listed again, against events that the engine lost. Default `60s`.
+    /// The interval at which everything is listed again, against events that the engine lost. Default `60s`.
     #[serde(with = "duration")]
     pub resync_interval: Duration,
 }
@@ -76,10 +76,10 @@ pub struct DockerConfig {
 pub struct SwarmConfig {
     /// The source's name. Default `swarm`.
     pub name: Name,
-    /// How the managers are reached, in the order of preference; an attempt goes to the first that answers as
+    /// The connections to the managers, in the order of preference; an attempt goes to the first that answers as
     /// a manager, beginning with the next one after each failure. Default: one, as the `docker` command would.
     pub managers: Vec<ConnectionConfig>,
-    /// Which label schemes are read; of a service that carries several, the first listed here counts.
+    /// The label schemes that are read; of a service that carries several, the first listed here counts.
     /// Default `["lb"]`.
     pub labels: Vec<LabelScheme>,
     /// Traefik's default rule: the rule of routers without one, and of the only service of an object without routers.
@@ -102,23 +102,23 @@ pub struct SwarmConfig {
     pub allow_unprotected: Unprotected,
     /// From where the load balancer reaches tasks.
     pub reach: ReachConfig,
-    /// What a service's endpoints are where its labels do not say. Default `tasks`.
+    /// The kind of a service's endpoints where its labels do not say. Default `tasks`.
     pub spread: Spread,
-    /// How often tasks are listed while a service is changing. Default `100ms`.
+    /// The interval at which tasks are listed while a service is changing. Default `100ms`.
     #[serde(with = "duration")]
     pub converge_interval: Duration,
-    /// How often everything is listed while nothing seems to change. Default `5s`.
+    /// The interval at which everything is listed while nothing seems to change. Default `5s`.
     #[serde(with = "duration")]
     pub poll_interval: Duration,
     /// The most bytes that the labels of all services take together; of more, those of the largest services are not
     /// read, and each of these is reported. A label counts 64 bytes beside its key and value. Default 33554432 (32 MiB).
     pub max_label_bytes: usize,
-    /// How often the manager is asked whether it still answers. Default `3s`.
+    /// The interval at which the manager is asked whether it still answers. Default `3s`.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
 }
 
-/// How one engine is reached.
+/// The connection to one engine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -128,11 +128,11 @@ pub struct ConnectionConfig {
     pub host: Option<String>,
     /// A context of the `docker` command. Default: `DOCKER_CONTEXT`, then the current one.
     pub context: Option<String>,
-    /// Whether TLS is used over TCP. Default: whether `DOCKER_TLS_VERIFY` is set and not empty.
+    /// If `true`, TLS is used over TCP. Default: whether `DOCKER_TLS_VERIFY` is set and not empty.
     pub tls: Option<bool>,
-    /// Where `ca.pem`, `cert.pem` and `key.pem` are. Default: `DOCKER_CERT_PATH`, then `~/.docker`.
+    /// The folder of `ca.pem`, `cert.pem` and `key.pem`. Default: `DOCKER_CERT_PATH`, then `~/.docker`.
     pub cert_path: Option<PathBuf>,
-    /// How long one answer may take. Default `10s`.
+    /// The time one answer may take. Default `10s`.
     #[serde(with = "optional_duration")]
     pub timeout: Option<Duration>,
 }
@@ -142,7 +142,7 @@ pub struct ConnectionConfig {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReachConfig {
-    /// Where the load balancer runs. Default `auto`.
+    /// The place where the load balancer runs. Default `auto`.
     pub from: ReachFrom,
     /// The container the load balancer runs in, by name or id. Default: this program's own, if it is in one.
     pub container: Option<String>,
@@ -151,11 +151,11 @@ pub struct ReachConfig {
     /// The engine's own address, for published ports and containers in its network namespace. Default:
     /// loopback on the engine's machine, the engine's address where that is an IP address.
     pub node_address: Option<IpAddr>,
-    /// Which addresses are preferred. Default `v4`.
+    /// The family of addresses that is preferred. Default `v4`.
     pub family: Family,
 }
 
-/// Where the load balancer runs.
+/// The place where the load balancer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -172,7 +172,7 @@ pub enum ReachFrom {
     Elsewhere,
 }
 
-/// Which addresses are preferred where there are both.
+/// The family of addresses that is preferred where there are both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -214,7 +214,7 @@ pub struct ComposeService {
     /// The network to use, by name (with or without the project's prefix) or id.
     #[serde(default)]
     pub network: Option<String>,
-    /// Whether its traffic is TCP rather than HTTP. Default `false`.
+    /// If `true`, its traffic is TCP rather than HTTP. Default `false`.
     #[serde(default)]
     pub tcp: bool,
 }
@@ -282,11 +282,12 @@ impl Default for SwarmConfig {
     }
 }
 
-/// What the labels of all objects may take unless a configuration says otherwise: those of some thousand containers.
+/// The most that the labels of all objects take unless a configuration says otherwise: those of some thousand
+/// containers.
 pub(crate) const MAX_LABEL_BYTES: usize = 32 << 20;
 
 impl DockerConfig {
-    /// What labels mean.
+    /// The options by which labels are read.
     pub(crate) fn options(&self) -> Options {
         Options {
             schemes: self.labels.clone(),
@@ -298,7 +299,7 @@ impl DockerConfig {
         }
     }
 
-    /// Which objects are taken.
+    /// The rule for the objects that are taken.
     pub(crate) fn narrow(&self) -> Narrow {
         Narrow {
             projects: self.projects.clone(),
@@ -309,7 +310,7 @@ impl DockerConfig {
 }
 
 impl SwarmConfig {
-    /// What labels mean.
+    /// The options by which labels are read.
     pub(crate) fn options(&self) -> Options {
         Options {
             schemes: self.labels.clone(),
@@ -322,7 +323,7 @@ impl SwarmConfig {
         }
     }
 
-    /// Which objects are taken.
+    /// The rule for the objects that are taken.
     pub(crate) fn narrow(&self) -> Narrow {
         Narrow {
             projects: self.projects.clone(),
@@ -342,7 +343,7 @@ impl ConnectionConfig {
         }
     }
 
-    /// How long one answer may take.
+    /// The time one answer may take.
     #[must_use]
     pub fn answer_time(&self) -> Duration {
         self.timeout.unwrap_or(Duration::from_secs(10))

@@ -69,7 +69,7 @@ impl AddressError {
     }
 }
 
-/// What this module may look at.
+/// The surroundings that this module may look at.
 pub(crate) trait Surroundings {
     /// The value of an environment variable.
     fn variable(&self, name: &str) -> Option<String>;
@@ -77,11 +77,11 @@ pub(crate) trait Surroundings {
     fn read(&self, path: &Path) -> Option<String>;
     /// The folders in a folder.
     fn folders(&self, path: &Path) -> Vec<PathBuf>;
-    /// Whether something is at this path.
+    /// Returns `true` if something is at this path.
     fn exists(&self, path: &Path) -> bool;
 }
 
-/// Which engine `config` means here.
+/// The engine that `config` means here.
 pub(crate) fn resolve(
     config: &ConnectionConfig,
     around: &dyn Surroundings,
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_wish_the_first_local_socket_is_used() {
+    fn without_any_setting_the_first_local_socket_is_used() {
         let mut around = Fake {
             variables: [("XDG_RUNTIME_DIR", "/run/user/1")].into(),
             files: [("/run/user/1/podman/podman.sock", "")].into(),

@@ -14,7 +14,7 @@ use crate::{
     labels::Labels,
 };
 
-/// What is known of one container.
+/// The facts known of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Container {
     pub(crate) id: String,
@@ -42,12 +42,12 @@ pub(crate) enum Excess {
     OfOne,
     /// With those of all objects, they are more than are kept.
     OfAll {
-        /// How many bytes they take.
+        /// The number of bytes they take.
         bytes: usize,
     },
 }
 
-/// What a container is doing.
+/// The phase of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// It runs and its own health check, if it has one, passes.
@@ -92,7 +92,7 @@ pub(crate) struct Published {
     pub(crate) host_port: u16,
 }
 
-/// How a container is told to stop.
+/// The way a container is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub(crate) signal: i32,
@@ -205,7 +205,7 @@ impl Container {
         self.env = self.env.is_some().then(Vec::new);
     }
 
-    /// How people find it: its name, and the beginning of its id.
+    /// The text by which people find it: its name, and the beginning of its id.
     pub(crate) fn object(&self) -> String {
         format!("container {} ({})", self.name, short(&self.id))
     }
@@ -258,7 +258,7 @@ fn variables(env: &[String]) -> (Vec<(String, String)>, Option<Excess>) {
 }
 
 impl Excess {
-    /// What is reported of it, where the labels of all objects may take `most` bytes.
+    /// The diagnostic of what is left out, where the labels of all objects may take `most` bytes.
     pub(crate) fn diagnostic(self, object: &str, most: usize) -> Option<Diagnostic> {
         let message = match self {
             Self::OfOne => {

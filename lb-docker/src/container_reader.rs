@@ -14,10 +14,10 @@ use crate::{
     translate::Rules,
 };
 
-/// What a listing found.
+/// The result of a listing.
 pub(crate) struct Listed {
     pub(crate) containers: Vec<(Container, Option<Container>)>,
-    /// What cannot be read, by the ids.
+    /// The containers that cannot be read, by the ids.
     pub(crate) unread: Vec<(String, Diagnostic)>,
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
     }
 }
 
-/// How many inspections are under way at once.
+/// The number of inspections that are under way at once.
 pub(crate) const AT_ONCE: usize = 8;
-/// How long a chain of containers that share a network may be.
+/// The most containers in a chain that share a network.
 pub(crate) const MAX_CHAIN: usize = 4;

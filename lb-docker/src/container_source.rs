@@ -37,7 +37,7 @@ impl DockerSource {
         }
     }
 
-    /// How the addresses of a container, given by name or id, are chosen, and what is wrong with it.
+    /// Explains the choice of addresses of a container, given by name or id, and what is wrong with it.
     ///
     /// # Errors
     /// [`SourceError::Config`] when there is no such container or no engine is meant; otherwise what the engine

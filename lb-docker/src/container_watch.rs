@@ -41,17 +41,17 @@ pub(crate) struct Watch<'a> {
     pulse: Pulse,
     /// Events that came before the first listing was done.
     early: Vec<Event>,
-    /// Whether events can be missing, so that everything must be listed again soon.
+    /// If `true`, events can be missing, so that everything must be listed again soon.
     gap: bool,
     book: Book,
     own: Option<Container>,
     readings: Readings,
     listing: Listing,
-    /// Whether all is to be listed when the listing under way is done.
+    /// If `true`, all is to be listed when the listing under way is done.
     list_again: bool,
     /// Counts the listings in a row that came too late.
     late: u32,
-    /// What was told of what cannot be read.
+    /// The diagnostics of what cannot be read that were reported.
     unread: Told,
     /// Until when a container that was told to stop may take.
     leaving: BTreeMap<String, Instant>,
@@ -416,7 +416,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What to take, with the project that this program itself belongs to.
+/// The rules of what to take, with the project that this program itself belongs to.
 pub(crate) fn rules(config: &DockerConfig, survey: &Survey) -> Rules {
     let own_project = survey
         .own
@@ -442,11 +442,11 @@ async fn at(moment: Option<Instant>) {
 
 /// From how many containers on a listing may replace inspections.
 const MIN_LIST: usize = 8;
-/// When to list again after events may have been missed.
+/// The time after which to list again when events may have been missed.
 const AFTER_GAP: Duration = Duration::from_secs(1);
-/// What diagnostics of a listing name.
+/// The object that diagnostics of a listing name.
 const LISTING: &str = "list of containers";
 /// The most listings in a row that may come too late.
 const MAX_LATE: u32 = 5;
-/// How much longer than twice its time a container that was told to stop may take until it counts as staying.
+/// The time beyond twice its own after which a container that was told to stop counts as staying.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -63,7 +63,7 @@ impl Contest {
         all.any(|content| Some(content) != first)
     }
 
-    /// What of `definitions` is contested: the routes to leave out, each with its mode, and what to say of it. One
+    /// The contested part of `definitions`: the routes to leave out, each with its mode, and what to say of it. One
     /// that another, uncontested definition makes too stays.
     pub(crate) fn lost(
         &self,

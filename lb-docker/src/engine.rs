@@ -228,7 +228,7 @@ impl Engine {
     }
 }
 
-/// What is asked, without its parameters: errors name it.
+/// The endpoint that is asked, without its parameters: errors name it.
 fn endpoint(path: &str) -> String {
     format!("GET {}", path.split('?').next().unwrap_or(path))
 }

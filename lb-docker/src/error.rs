@@ -12,29 +12,29 @@ pub(crate) enum EngineError {
     /// The answer is not what the engine's API says.
     #[error("{endpoint}: the answer cannot be read")]
     Answer {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
-        /// What is wrong with it.
+        /// The problem of the answer.
         #[source]
         cause: serde_json::Error,
     },
     /// The engine, or a proxy before it, does not let us ask this.
     #[error("{endpoint} is denied by the engine or by the proxy before it: {message}")]
     Denied {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
-        /// What the engine said.
+        /// The message of the engine.
         message: String,
     },
     /// The connection failed. Likely causes: the engine is down or starting; or its socket file was mounted
     /// by itself into this container, and the engine has made a new one since.
     #[error("{endpoint}: no connection to {engine}{hint}")]
     Link {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
-        /// Where the engine is.
+        /// The address of the engine.
         engine: String,
-        /// What may help, with its separator in front; may be empty.
+        /// The hint, with its separator in front; may be empty.
         hint: &'static str,
         /// The cause below.
         #[source]
@@ -43,39 +43,39 @@ pub(crate) enum EngineError {
     /// There is no such object.
     #[error("{endpoint}: not found")]
     NotFound {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
     },
     /// The engine refused with a status of its own.
     #[error("{endpoint}: the engine answers {status}: {message}")]
     Refused {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
         /// HTTP's status.
         status: u16,
-        /// What the engine said.
+        /// The message of the engine.
         message: String,
     },
     /// There is no engine to ask: the configuration or the environment is wrong.
     #[error("{what}")]
     Settings {
-        /// What is wrong, naming field, value and expectation.
+        /// The problem, naming field, value and expectation.
         what: String,
     },
     /// The answer is larger than what is read of one.
     #[error("{endpoint}: the answer is larger than {most}, expected no more")]
     TooLarge {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
-        /// How much is read.
+        /// The most that is read.
         most: String,
     },
     /// No answer in time: the engine hangs, or the link is silent.
     #[error("{endpoint}: no answer within {limit:?}")]
     Timeout {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: String,
-        /// How long was waited.
+        /// The time that was waited.
         limit: Duration,
     },
 }
@@ -127,7 +127,7 @@ impl EngineError {
         matches!(self, Self::Timeout { .. })
     }
 
-    /// Whether there is no such object.
+    /// Returns `true` if there is no such object.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
@@ -157,7 +157,7 @@ impl From<EngineError> for SourceError {
     }
 }
 
-/// What happened, with the causes below.
+/// The text of an error, with the causes below.
 pub(crate) fn chain(error: &EngineError) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);

@@ -17,7 +17,7 @@ pub struct Explanation {
     pub reach: String,
     /// For each service that it serves, how its address was chosen.
     pub services: Vec<(Name, AddressChoice)>,
-    /// What is wrong with it.
+    /// The problem of the answer.
     pub diagnostics: Vec<Diagnostic>,
 }
 

@@ -24,7 +24,7 @@ use crate::{
 
 pub use engine::Answers;
 
-/// What [`labels`] calls its container.
+/// The name of the container of [`labels`].
 pub const CONTAINER: &str = "c";
 
 /// The records of a container with these labels, which are its environment too, and what is wrong with them.
@@ -74,7 +74,7 @@ pub fn services(json: &str, schemes: &[LabelScheme]) -> Option<(Vec<Record>, Vec
         .then(|| follower.snapshot())
 }
 
-/// What follows containers, or a cluster, told of them line by line: a word, a blank, and JSON.
+/// A follower of containers, or of a cluster, which takes lines: a word, a blank, and JSON.
 ///
 /// `event` is one of the engine's events and `containers` a listing of it. Of containers, `container` is an inspection;
 /// of a cluster, `services`, `tasks` and `nodes` are the managers' listings and `local` is an inspection.
@@ -94,7 +94,7 @@ pub struct FollowedContainers(Book);
 #[derive(Debug)]
 pub struct FollowedCluster(SwarmBook);
 
-/// What is to be told: records that are new or other, keys of those that are gone, and what is wrong.
+/// The changes to report: records that are new or other, keys of those that are gone, and what is wrong.
 pub type Told = (Vec<Record>, Vec<RecordKey>, Vec<Diagnostic>);
 
 impl Follower {
@@ -136,7 +136,7 @@ impl Follower {
         heard.is_some()
     }
 
-    /// What changed since something was last told.
+    /// The changes since the last report.
     pub fn changes(&mut self) -> Option<Told> {
         let changes = match self {
             Self::Containers(followed) => followed.0.changes(),

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 pub(crate) struct Labels {
     /// Each key, followed by its value.
     text: Box<str>,
-    /// Where each key and its value end.
+    /// The ends of each key and its value.
     ends: Box<[(usize, usize)]>,
 }
 

@@ -63,7 +63,7 @@ impl Pulse {
     /// Returns when the engine has answered once more.
     ///
     /// # Errors
-    /// When it did not.
+    /// Fails if it did not.
     pub(crate) async fn beat(&mut self) -> Result<(), EngineError> {
         match self.beats.recv().await {
             Some(answered) => answered,
@@ -79,7 +79,7 @@ impl Drop for Pulse {
     }
 }
 
-/// How long work may go on without a word of the engine and still count as alive.
+/// The time work may go on without a word of the engine and still count as alive.
 const STUCK: Duration = Duration::from_secs(120);
 
 pub(crate) fn ended() -> SourceError {

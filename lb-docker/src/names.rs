@@ -9,7 +9,7 @@ use lb_schemes::Diagnostics;
 /// A compose project and its service.
 pub(crate) type Origin = (String, String);
 
-/// What makes each name, and with which containers.
+/// The objects that make each name, and their containers.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     by_name: BTreeMap<Name, Made>,

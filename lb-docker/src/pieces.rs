@@ -14,7 +14,7 @@ pub(crate) enum Piece<'a> {
     TooLarge(&'a [u8]),
 }
 
-/// What is kept of an object, up to a bound.
+/// The part that is kept of an object, up to a bound.
 #[derive(Debug)]
 struct Kept {
     bytes: Vec<u8>,
@@ -44,7 +44,7 @@ enum Place {
     After,
 }
 
-/// Where in a JSON string a byte is.
+/// The part of a JSON string in which a byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Text {
     Outside,

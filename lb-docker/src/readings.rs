@@ -18,15 +18,15 @@ use crate::{
     translate::Rules,
 };
 
-/// What an inspection found.
+/// The result of an inspection.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) container: Container,
     /// The one whose network it uses.
     pub(crate) through: Option<Container>,
-    /// Where it is on a network that was not known: all networks.
+    /// All networks, if the container is on one that was not known.
     pub(crate) survey: Option<Survey>,
-    /// Whether it was read because another has its address.
+    /// If `true`, it was read because another has its address.
     pub(crate) suspect: bool,
 }
 
@@ -35,9 +35,9 @@ type Inspecting = Pin<Box<dyn Future<Output = (String, Result<Read, EngineError>
 /// Inspections, those under way and those that wait.
 #[derive(Default)]
 pub(crate) struct Readings {
-    /// What to read, and whether only as a suspect.
+    /// The containers to read, and whether only as a suspect.
     waiting: BTreeMap<String, bool>,
-    /// What is being read, and whether what comes of it is still of use.
+    /// The containers that are being read, and whether the result is still of use.
     begun: BTreeMap<String, bool>,
     under_way: FuturesUnordered<Inspecting>,
 }
@@ -53,7 +53,7 @@ impl Readings {
         self.waiting.entry(id).or_insert(true);
     }
 
-    /// What is being read of a container was so before something that is known by now.
+    /// Marks the reading of a container as older than something that is known by now.
     pub(crate) fn outdate(&mut self, id: &str) {
         if let Some(of_use) = self.begun.get_mut(id) {
             *of_use = false;
@@ -66,7 +66,7 @@ impl Readings {
         self.outdate(id);
     }
 
-    /// How many containers wait.
+    /// The number of containers that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -128,7 +128,7 @@ async fn read(
     })
 }
 
-/// What a listing found.
+/// The result of a listing.
 pub(crate) struct All {
     pub(crate) survey: Survey,
     pub(crate) listed: Listed,
@@ -160,14 +160,14 @@ impl Listing {
         self.under_way.is_some()
     }
 
-    /// What the listing will say of a container may be older than what is known by now.
+    /// Marks what the listing will say of a container as older than what may be known by now.
     pub(crate) fn outdate(&mut self, id: &str) {
         if self.is_under_way() {
             self.outdated.insert(id.to_owned());
         }
     }
 
-    /// What was found; never, while there is none.
+    /// The result that was found; never, while there is none.
     pub(crate) async fn next(&mut self) -> Result<All, EngineError> {
         let Some(under_way) = &mut self.under_way else {
             return std::future::pending().await;

@@ -24,7 +24,7 @@ pub(crate) const CONTAINER_EVENTS: [&str; 10] = [
     "disconnect",
 ];
 
-/// What happened to what.
+/// An event and its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) kind: Kind,
@@ -47,7 +47,7 @@ pub(crate) enum Kind {
     Unread,
 }
 
-/// What an engine says of an event, as far as it is read.
+/// The engine's message of an event, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Message {
     #[serde(rename = "Type", default, deserialize_with = "lenient")]
@@ -66,7 +66,7 @@ struct Actor {
     attributes: BTreeMap<String, String>,
 }
 
-/// What an event asks for.
+/// The step that an event asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Nothing.
@@ -125,7 +125,7 @@ impl Event {
         bytes.map(|(key, value)| key.len() + value.len() + 64).sum()
     }
 
-    /// What to do about it. `known` is what is held of the container; `claimed` whether its labels, which
+    /// The step to take for the event. `known` is what is held of the container; `claimed` whether its labels, which
     /// stand among a container event's attributes, concern us.
     pub(crate) fn step(&self, known: Option<Option<Stop>>, claimed: bool) -> Step {
         match self.kind {
@@ -145,12 +145,12 @@ impl Event {
         }
     }
 
-    /// Whether the container is killed: its end is told a little later.
+    /// Returns `true` if the container is killed: its end is told a little later.
     pub(crate) fn kills(&self) -> bool {
         self.signal() == Some(SIGKILL)
     }
 
-    /// Whether the signal of this event tells the container to stop. Others, such as HUP, do not.
+    /// Returns `true` if the signal of this event tells the container to stop. Others, such as HUP, do not.
     fn stops(&self, stop: Option<Stop>) -> bool {
         self.signal().is_some_and(|signal| {
             matches!(signal, SIGTERM | SIGKILL) || stop.is_some_and(|stop| signal == stop.signal)

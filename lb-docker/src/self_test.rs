@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use crate::{config::ConnectionConfig, engine::Engine, error::EngineError};
 
-/// What one question met.
+/// The outcome of one question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EndpointTest {
     /// The question, such as `GET /events`.
     pub endpoint: &'static str,
-    /// Whether only Swarm needs it.
+    /// If `true`, only Swarm needs it.
     pub swarm_only: bool,
-    /// What came of it.
+    /// The outcome of the question.
     pub outcome: EndpointOutcome,
 }
 
-/// What came of a question.
+/// The outcome of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

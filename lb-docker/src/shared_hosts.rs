@@ -8,14 +8,14 @@ use lb_core::{
 };
 use lb_schemes::{Diagnostics, SharedHost};
 
-/// What each object states of hosts.
+/// The statements of each object about hosts.
 #[derive(Debug, Default)]
 pub(crate) struct SharedHosts {
     by_host: BTreeMap<RouteHost, BTreeMap<String, Effect>>,
     by_object: BTreeMap<String, BTreeSet<RouteHost>>,
 }
 
-/// What holds for a host.
+/// The statement that holds for a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Effect {
     restricted: bool,

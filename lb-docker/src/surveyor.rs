@@ -13,7 +13,7 @@ use crate::{
     surroundings::{Here, own_container_ids},
 };
 
-/// What was found.
+/// The networks that were found.
 #[derive(Debug, Clone)]
 pub(crate) struct Survey {
     pub(crate) networks: Networks,
@@ -118,7 +118,7 @@ pub(crate) fn reach(
     })
 }
 
-/// Whether the engine is on this machine, and its address where it is on another.
+/// The place of the engine: whether it is on this machine, and its address where it is on another.
 fn whereabouts(address: &Address) -> (bool, Option<IpAddr>) {
     let authority = match address {
         Address::Unix(_) => return (true, None),

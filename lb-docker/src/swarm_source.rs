@@ -43,7 +43,7 @@ use crate::{
 pub struct SwarmSource {
     config: SwarmConfig,
     attempts: u64,
-    /// Which of the managers is asked next.
+    /// The manager that is asked next, by its place in the list.
     next: usize,
 }
 
@@ -58,7 +58,7 @@ impl SwarmSource {
         }
     }
 
-    /// How the addresses of a service's tasks are chosen, and what is wrong with it. The service is given by name
+    /// Explains the choice of addresses of a service's tasks, and what is wrong with it. The service is given by name
     /// or id.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ struct Watch<'a> {
     digests: RandomState,
     /// Until when tasks are listed often, whatever they look like.
     eager_until: Option<Instant>,
-    /// How many listings in a row, made often, told nothing new.
+    /// The number of listings in a row, made often, that told nothing new.
     idle: u32,
     reach_text: String,
     at: Cursor,
@@ -348,7 +348,8 @@ impl<'a> Watch<'a> {
         self.idle = 0;
     }
 
-    /// When to list tasks next: soon while something changes, and less and less often while nothing comes of it.
+    /// The time until tasks are listed next: short while something changes, and longer and longer while nothing comes
+    /// of it.
     fn poll_delay(&self) -> Duration {
         let eager = self.eager_until.is_some_and(|until| now() < until);
         if eager || !self.book.has_converged() {
@@ -437,7 +438,7 @@ const ACTIONS: [&str; 10] = [
     "update",
     "remove",
 ];
-/// How long tasks are listed often after an event.
+/// The time for which tasks are listed often after an event.
 const EAGER: Duration = Duration::from_secs(5);
 /// After how many listings that told nothing new the pause between them grows.
 const IDLE_POLLS: u32 = 300;

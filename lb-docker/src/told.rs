@@ -11,7 +11,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What to send so that `found` is what is wrong with `object` from now on.
+    /// The updates after which `found` is what is wrong with `object`.
     pub(crate) fn set(&mut self, object: &str, found: Vec<Diagnostic>) -> Vec<Update> {
         let before = self.objects.remove(object).unwrap_or_default();
         let over = before.iter().any(|one| !found.contains(one));

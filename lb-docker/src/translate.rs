@@ -14,12 +14,12 @@ use crate::{
     narrow::Narrow,
 };
 
-/// What a source is configured to take from containers.
+/// The rules by which a source takes containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// What labels mean.
+    /// The options by which labels are read.
     pub(crate) options: Options,
-    /// Which containers are read by their labels.
+    /// The rule for the containers that are read by their labels.
     pub(crate) narrow: Narrow,
     pub(crate) services: Vec<ComposeService>,
     pub(crate) one_off: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Rules {
     pub(crate) max_label_bytes: usize,
 }
 
-/// What the engine does with a container, beside what an inspection shows.
+/// The lifecycle of a container in the engine, beside what an inspection shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Fate {
     /// Nothing special.
@@ -41,16 +41,16 @@ pub(crate) enum Fate {
     Died,
 }
 
-/// What one container makes.
+/// The records that one container makes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Translation {
     pub(crate) records: Vec<Record>,
     pub(crate) complaints: Vec<Diagnostic>,
-    /// How each service's address was chosen.
+    /// The choice of each service's address.
     pub(crate) choices: Vec<(Name, AddressChoice)>,
     /// Definitions that must not differ between containers.
     pub(crate) definitions: Vec<Definition>,
-    /// What it states of hosts that it shares with other containers.
+    /// The statements about hosts that it shares with other containers.
     pub(crate) hosts: Vec<SharedHost>,
 }
 
@@ -63,7 +63,7 @@ const PREFIXED: [LabelScheme; 4] = [
 ];
 
 impl Rules {
-    /// Whether a container with these labels may be one of ours.
+    /// Returns `true` if a container with these labels may be one of ours.
     pub(crate) fn claims<'a>(
         &self,
         labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
@@ -165,7 +165,7 @@ pub(crate) fn translate(
         exposed: &container.exposed,
     };
     let Reading {
-        services: mut wishes,
+        services: mut specs,
         definitions,
         hosts,
         diagnostics: mut complaints,
@@ -190,10 +190,10 @@ pub(crate) fn translate(
                 complaints.extend(foreign.into_inner());
             }
             _ => {
-                let (wish, found) = chosen.wish(&object);
+                let (spec, found) = chosen.spec(&object);
                 complaints.extend(found);
-                wishes.retain(|other| other.service != wish.service);
-                wishes.push(wish);
+                specs.retain(|other| other.service != spec.service);
+                specs.push(spec);
             }
         }
     }
@@ -211,7 +211,7 @@ pub(crate) fn translate(
     let Some(id) = endpoint_id(container) else {
         return translation;
     };
-    for wish in wishes {
+    for spec in specs {
         let networked = through.unwrap_or(container);
         let place = Place {
             mode: &networked.mode,
@@ -221,25 +221,25 @@ pub(crate) fn translate(
             project: compose.map(|compose| compose.project),
         };
         let want = Want {
-            port: wish.port,
-            network: wish.network.as_deref(),
+            port: spec.port,
+            network: spec.network.as_deref(),
         };
         let mut choice = address::choose(&place, want, networks, reach);
-        if wish.without_endpoint {
+        if spec.without_endpoint {
             choice.address = None;
         }
-        let record = match (state(container, fate, &wish), choice.address) {
+        let record = match (state(container, fate, &spec), choice.address) {
             (None, _) => None,
             (Some(state), Some(address)) => Some(Record::new(
-                RecordKey::new(wish.service.clone(), id.clone()),
+                RecordKey::new(spec.service.clone(), id.clone()),
                 Endpoint::new(address)
-                    .with_weight(wish.weight)
+                    .with_weight(spec.weight)
                     .with_state(state)
-                    .with_check_port(wish.check_port),
+                    .with_check_port(spec.check_port),
             )),
             // Its routes stay: they answer "unavailable", not "not found".
             (Some(_), None) => {
-                if !wish.without_endpoint {
+                if !spec.without_endpoint {
                     let mut unreachable = Diagnostics::new(&object);
                     let reason = format!(
                         "{}; the options projects, constraints and networks leave containers out",
@@ -248,16 +248,16 @@ pub(crate) fn translate(
                     unreachable.refuse("address", "", reason);
                     translation.complaints.extend(unreachable.into_inner());
                 }
-                (!wish.routes.is_empty())
-                    .then(|| Record::declare(RecordKey::new(wish.service.clone(), id.clone())))
+                (!spec.routes.is_empty())
+                    .then(|| Record::declare(RecordKey::new(spec.service.clone(), id.clone())))
             }
         };
-        translation.choices.push((wish.service.clone(), choice));
+        translation.choices.push((spec.service.clone(), choice));
         translation.records.extend(record.map(|record| {
             record
-                .with_mode(wish.mode)
-                .with_options(wish.options)
-                .with_routes(wish.routes)
+                .with_mode(spec.mode)
+                .with_options(spec.options)
+                .with_routes(spec.routes)
         }));
     }
     translation
@@ -286,7 +286,7 @@ fn endpoint_id(container: &Container) -> Option<Name> {
     (!text.is_empty()).then(|| Name::from_text(&text))
 }
 
-fn state(container: &Container, fate: Fate, wish: &ServiceSpec) -> Option<EndpointState> {
+fn state(container: &Container, fate: Fate, spec: &ServiceSpec) -> Option<EndpointState> {
     match (fate, container.phase) {
         (Fate::Died, _) => Some(EndpointState::Down),
         (_, Phase::Stopped) => None,
@@ -296,12 +296,12 @@ fn state(container: &Container, fate: Fate, wish: &ServiceSpec) -> Option<Endpoi
                 .and_then(|stop| stop.timeout)
                 .unwrap_or(ENGINE_STOP_TIMEOUT);
             Some(EndpointState::Draining {
-                grace: Some(wish.drain.unwrap_or(patience)),
+                grace: Some(spec.drain.unwrap_or(patience)),
             })
         }
         // It runs: what it is serving may end.
         (Fate::Stays, Phase::Unhealthy | Phase::Paused) => {
-            Some(EndpointState::Draining { grace: wish.drain })
+            Some(EndpointState::Draining { grace: spec.drain })
         }
         (Fate::Stays, Phase::Starting) => Some(EndpointState::Pending),
         (Fate::Stays, Phase::Serving) => Some(EndpointState::Ready),
@@ -309,34 +309,34 @@ fn state(container: &Container, fate: Fate, wish: &ServiceSpec) -> Option<Endpoi
 }
 
 impl ComposeService {
-    fn wish(&self, object: &str) -> (ServiceSpec, Vec<Diagnostic>) {
+    fn spec(&self, object: &str) -> (ServiceSpec, Vec<Diagnostic>) {
         let mut complaints = Diagnostics::new(object);
         let service = self
             .service
             .clone()
             .unwrap_or_else(|| Name::from_text(&self.compose_service));
-        let mut wish = ServiceSpec::new(service);
+        let mut spec = ServiceSpec::new(service);
         for text in &self.routes {
             for (written, parsed) in lb_schemes::parse_routes(text) {
                 match parsed {
-                    Ok((host, path)) => wish.route(host, path, 0),
+                    Ok((host, path)) => spec.route(host, path, 0),
                     Err(error) => complaints.warn("services.routes", written, error),
                 }
             }
         }
-        wish.settle_routes();
-        wish.port = self.port;
-        wish.weight = self.weight;
-        wish.network.clone_from(&self.network);
+        spec.settle_routes();
+        spec.port = self.port;
+        spec.weight = self.weight;
+        spec.network.clone_from(&self.network);
         if self.tcp {
-            wish.mode = Mode::Tcp;
+            spec.mode = Mode::Tcp;
         }
-        (wish, complaints.into_inner())
+        (spec, complaints.into_inner())
     }
 }
 
 /// The label that names a container's compose project.
 const PROJECT: &str = "com.docker.compose.project";
 
-/// How long the engine waits between the stop signal and the kill where the container does not say.
+/// The time the engine waits between the stop signal and the kill where the container does not say.
 pub(crate) const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::layout::LayoutConfig;
 
-/// What an etcd source follows, and how.
+/// The cluster that an etcd source follows, and its layouts.
 ///
 /// ```
 /// let config: lb_etcd::EtcdConfig = serde_json::from_str(
@@ -22,9 +22,9 @@ use crate::layout::LayoutConfig;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EtcdConfig {
-    /// How the cluster is reached.
+    /// The connection to the cluster.
     pub connection: ConnectionConfig,
-    /// What its keys mean. Default: lb's own layout below `/lb`.
+    /// The meanings of its keys. Default: lb's own layout below `/lb`.
     #[serde(default = "default_layouts")]
     pub layouts: Vec<LayoutConfig>,
     /// The longest silence of a healthy watch; past it the watch is made anew, on another member where there is
@@ -34,7 +34,7 @@ pub struct EtcdConfig {
         deserialize_with = "lb_core::duration::deserialize"
     )]
     pub liveness: Duration,
-    /// How many keys are listed at first at once; more while their answers are small. Default 1000.
+    /// The number of keys that are listed at first at once; more while their answers are small. Default 1000.
     #[serde(default = "default_page_keys")]
     pub page_keys: u32,
     /// The most keys that are taken. Further keys are left out, with a diagnostic, and taken when there is room
@@ -43,7 +43,7 @@ pub struct EtcdConfig {
     pub max_keys: usize,
 }
 
-/// How an etcd cluster is reached.
+/// The connection to an etcd cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -56,25 +56,25 @@ pub struct ConnectionConfig {
     /// A user of etcd and its password. Default: none.
     #[serde(default)]
     pub auth: Option<AuthConfig>,
-    /// How long connecting to one member, and its first sign of life, may take. Default `3s`.
+    /// The time connecting to one member, and its first sign of life, may take. Default `3s`.
     #[serde(
         default = "default_connect_timeout",
         deserialize_with = "lb_core::duration::deserialize"
     )]
     pub connect_timeout: Duration,
-    /// How long one call may take. Default `10s`.
+    /// The time one call may take. Default `10s`.
     #[serde(
         default = "default_request_timeout",
         deserialize_with = "lb_core::duration::deserialize"
     )]
     pub request_timeout: Duration,
-    /// How often the other end of a connection in use must show a sign of life. Default `5s`.
+    /// The interval at which the other end of a connection in use must show a sign of life. Default `5s`.
     #[serde(
         default = "default_keepalive_interval",
         deserialize_with = "lb_core::duration::deserialize"
     )]
     pub keepalive_interval: Duration,
-    /// How long that sign of life may take. Default `3s`.
+    /// The time that sign of life may take. Default `3s`.
     #[serde(
         default = "default_keepalive_timeout",
         deserialize_with = "lb_core::duration::deserialize"

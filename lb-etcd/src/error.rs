@@ -6,26 +6,26 @@ use lb_core::SourceError;
 
 use crate::layout::InvalidLayout;
 
-/// What went wrong between us and etcd.
+/// A problem between us and etcd.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EtcdError {
     /// A member answered a call with an error that may pass, such as having no leader.
     #[error("{call} failed at {endpoint}: {message} ({code})")]
     Call {
-        /// What was asked.
+        /// The endpoint that was asked.
         call: &'static str,
         /// Who was asked.
         endpoint: Arc<str>,
         /// The kind of the error, in gRPC's words.
         code: String,
-        /// What the member said.
+        /// The message of the member.
         message: String,
     },
     /// The history that was asked for has been compacted.
     #[error("{call} failed at {endpoint}: the revision asked for has been compacted")]
     Compacted {
-        /// What was asked.
+        /// The endpoint that was asked.
         call: &'static str,
         /// Who was asked.
         endpoint: Arc<str>,
@@ -37,17 +37,17 @@ pub enum EtcdError {
         field: &'static str,
         /// Its value.
         value: String,
-        /// What was expected.
+        /// The text of what was expected.
         expected: &'static str,
     },
     /// The member refused us: user, password, token, permission or certificate.
     #[error("{call} was refused at {endpoint}: {message}")]
     Denied {
-        /// What was asked.
+        /// The endpoint that was asked.
         call: &'static str,
         /// Who refused it.
         endpoint: Arc<str>,
-        /// What the member said.
+        /// The message of the member.
         message: String,
     },
     /// A file that the configuration names cannot be read.
@@ -73,17 +73,17 @@ pub enum EtcdError {
     /// A call or a stream was not answered in time.
     #[error("{call} was not answered by {endpoint} within {after:?}")]
     Silent {
-        /// What was asked.
+        /// The endpoint that was asked.
         call: &'static str,
         /// Who was asked.
         endpoint: Arc<str>,
-        /// How long was waited.
+        /// The time that was waited.
         after: Duration,
     },
     /// An answer is larger than `max_message_bytes`.
     #[error("{call} at {endpoint} has an answer larger than max_message_bytes")]
     TooLarge {
-        /// What was asked.
+        /// The endpoint that was asked.
         call: &'static str,
         /// Who was asked.
         endpoint: Arc<str>,

@@ -20,7 +20,7 @@ pub struct V2Reader {
     view: View,
 }
 
-/// What an answer did to what a [`V2Reader`] knows.
+/// The effect of an answer on what a [`V2Reader`] knows.
 #[derive(Debug)]
 pub enum Heard {
     /// It was a listing: these are all records.
@@ -42,13 +42,13 @@ impl V2Reader {
         }
     }
 
-    /// What is known.
+    /// The view as it is known.
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// How many keys that mean something begin with this.
+    /// The number of keys with a meaning that begin with this.
     #[must_use]
     pub fn keys_below(&self, prefix: &str) -> usize {
         self.view.keys_below(prefix).len()

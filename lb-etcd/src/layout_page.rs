@@ -75,7 +75,7 @@ Traefik's tree below `traefik/`, read by the grammar of its labels: [its table](
 between the parts of keys, and `servers/N/url` and `servers/N/weight` in place of `server.port` and `server.weight`.
 ";
 
-/// What becomes of the values of a rule.
+/// The effect of the values of a rule.
 fn effect(value: &ValueKind) -> (Effect, &'static str) {
     match value {
         ValueKind::Address => (

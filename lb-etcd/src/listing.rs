@@ -14,7 +14,7 @@ use crate::{
     progress::{Changed, Position, Witness, cluster_name, revision},
 };
 
-/// How often a listing begins anew when the revision it is pinned to is compacted under it.
+/// The number of times a listing begins anew when the revision it is pinned to is compacted under it.
 const ATTEMPTS: u32 = 3;
 
 /// Everything there is at one revision.
@@ -38,7 +38,7 @@ pub(crate) struct Listing<'l> {
     range_end: Vec<u8>,
 }
 
-/// What the next question is about.
+/// The subject of the next question.
 pub(crate) enum Asked {
     Page,
     /// The next key without its value, which is larger than what is taken.
@@ -122,7 +122,7 @@ impl<'l> Listing<'l> {
         Ok(self.listed())
     }
 
-    /// What was listed.
+    /// The result of the listing.
     pub(crate) fn listed(self) -> Listed {
         let mut position = self.position.unwrap_or_else(|| Position {
             cluster: cluster_name(0),

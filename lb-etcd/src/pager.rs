@@ -103,7 +103,7 @@ mod tests {
         }
     }
 
-    /// What could be taken as one message is more than a page should have: it is in memory whole.
+    /// A batch that could be taken as one message is more than a page should have: it is in memory whole.
     #[test]
     fn case_h03_pages_of_large_values_shrink_before_they_are_refused() {
         let mut pager = Pager::new(100);

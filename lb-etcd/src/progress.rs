@@ -6,12 +6,12 @@ use lb_core::Cursor;
 
 use crate::{client::wire, layout::Change};
 
-/// Where we are in the history of a cluster.
+/// A position in the history of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Which cluster.
+    /// The cluster.
     pub(crate) cluster: Arc<str>,
-    /// Which of its histories, as far as we saw: a restore from a backup begins another.
+    /// The number of its history, as far as we saw: a restore from a backup begins another.
     pub(crate) history: u32,
     /// Every change up to this revision has been told.
     pub(crate) revision: u64,
@@ -48,13 +48,13 @@ pub(crate) enum Relist {
     Restored { before: u64, now: Option<u64> },
     /// Keys were left out because there were too many, and now there is room for them.
     Room,
-    /// What happened since this revision came in another order than it happened in.
+    /// The changes since this revision came in another order than they were made in.
     Disordered { revision: u64 },
     /// Watches from this revision ended again and again without telling anything.
     Stalled { revision: u64 },
-    /// What happened since this revision is more than is taken at once.
+    /// The changes since this revision are more than is taken at once.
     TooLarge { revision: u64 },
-    /// What happened since this revision takes too long to come in.
+    /// The changes since this revision take too long to come in.
     TooSlow { revision: u64 },
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Relist {
     }
 }
 
-/// Whether a watch can go on from a position, by the answer to a read of its witness at its revision.
+/// Checks that a watch can go on from a position, by the answer to a read of its witness at its revision.
 pub(crate) fn may_resume(position: &Position, answer: &wire::RangeResponse) -> Result<(), Relist> {
     let header = answer.header.unwrap_or_default();
     let now = cluster_name(header.cluster_id);
@@ -181,7 +181,7 @@ impl Changed {
     }
 }
 
-/// What a watch said.
+/// A message of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// The watch has begun.

@@ -36,7 +36,7 @@ pub struct EtcdSource {
     config: EtcdConfig,
     connector: Connector,
     layout: Arc<Layout>,
-    /// What has been told so far; `None` before the first listing.
+    /// The records reported so far; `None` before the first listing.
     told: Option<Telling>,
     /// The reason to list at the next attempt, whatever the cursor.
     relist: Option<Relist>,
@@ -45,14 +45,14 @@ pub struct EtcdSource {
     status: EtcdStatusReader,
 }
 
-/// What has been told, and where the history goes on.
+/// The records reported, and the place where the history goes on.
 #[derive(Debug)]
 struct Telling {
     view: View,
     position: Position,
     /// The cursor of the last update that was sent.
     reported: Cursor,
-    /// Whether the view is ahead of what was sent: an attempt was cut in between.
+    /// If `true`, the view is ahead of what was sent: an attempt was cut in between.
     torn: bool,
 }
 

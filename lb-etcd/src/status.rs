@@ -13,7 +13,7 @@ pub struct EtcdStatusReader {
     shared: Arc<Mutex<EtcdStatus>>,
 }
 
-/// Where an etcd source is.
+/// The state of an etcd source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EtcdStatus {
@@ -27,23 +27,23 @@ pub struct EtcdStatus {
     pub applied_revision: u64,
     /// The greatest revision that the member was heard to be at.
     pub server_revision: u64,
-    /// How many keys mean something.
+    /// The number of keys with a meaning.
     pub keys: usize,
-    /// How many records they make.
+    /// The number of records they make.
     pub records: usize,
-    /// How often everything was listed.
+    /// The number of times everything was listed.
     pub listings: u64,
-    /// How often a watch went on without a listing.
+    /// The number of times a watch went on without a listing.
     pub resumes: u64,
     /// Why everything was last listed.
     pub last_listing: Option<String>,
-    /// How the last attempt ended.
+    /// The error with which the last attempt ended.
     pub last_error: Option<String>,
 }
 
 impl EtcdStatus {
-    /// How many revisions of the store are not told yet. On members before 3.4.25 and 3.5.8 it may count revisions
-    /// that do not concern the source.
+    /// The number of revisions of the store that are not reported yet. On members before 3.4.25 and 3.5.8 it may count
+    /// revisions that do not concern the source.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.server_revision.saturating_sub(self.applied_revision)

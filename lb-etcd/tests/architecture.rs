@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lb_core::testkit::Purity;
 
-/// What keys mean, what a watch means, and what is written are decided without doing anything.
+/// The meaning of keys and of a watch, and the writes, are decided without doing anything.
 #[test]
 fn decisions_are_pure() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

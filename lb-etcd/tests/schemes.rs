@@ -8,7 +8,7 @@ use lb_etcd::layout::{Change, Layout, LayoutConfig, View};
 use lb_schemes::{EntryPoints, LabelScheme, Options, Subject, Unprotected};
 use proptest::prelude::*;
 
-/// What rules come to.
+/// The result of rules.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     routes: BTreeSet<(Mode, Route)>,
@@ -20,7 +20,7 @@ struct Outcome {
 /// Pairs of key and value below the root, the keys with dots.
 type Rules = BTreeMap<String, String>;
 
-/// What a source is configured to: what is given up, and its entry points, as JSON.
+/// The configuration of a source: what is given up, and its entry points, as JSON.
 type Setting = (Vec<String>, Option<&'static str>);
 
 fn of_labels(rules: &Rules, (given_up, entrypoints): &Setting) -> Outcome {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::policy::{DynamicBackends, DynamicServers, HttpReuse, Policy};
 
-/// Whether something works in a version.
+/// The support of something in a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Support {
@@ -33,7 +33,7 @@ impl Support {
     }
 }
 
-/// What the HAProxy at the other end can do.
+/// The capabilities of the HAProxy at the other end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -43,7 +43,7 @@ pub struct Capabilities {
     pub address_is_asynchronous: bool,
     /// Maps change in one transaction (2.4 and later).
     pub map_transactions: bool,
-    /// Whether servers can be added and removed at run time, and whether that is known to go wrong.
+    /// The support of servers that are added and removed at run time, which is known to go wrong in some versions.
     pub dynamic_servers: Support,
     /// One line of `show stat` tells the weight that was set (2.4 and later; believed from 2.6, the first that this
     /// was tried on), so that a server can be read back alone.
@@ -62,7 +62,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// What this version can do.
+    /// The capabilities of this version.
     #[must_use]
     pub fn of(major: u32, minor: u32) -> Self {
         let version = (major, minor);
@@ -80,7 +80,7 @@ impl Capabilities {
         }
     }
 
-    /// Whether to make servers at run time, or why not.
+    /// Returns `Ok` if servers are made at run time, else why not.
     ///
     /// # Errors
     /// The reason, as a lower-case fragment.
@@ -109,7 +109,7 @@ impl Capabilities {
             .ok_or("`backend_defaults` names no defaults section to make backends from")
     }
 
-    /// How long a slot must rest in maintenance, with no sign of use, before it may get another tenant.
+    /// The time a slot must rest in maintenance, with no sign of use, before it may get another tenant.
     #[must_use]
     pub fn reuse_grace(&self, policy: &Policy) -> Duration {
         if let Some(grace) = policy.reuse_grace {

@@ -4,19 +4,19 @@ use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 
-/// How the slots of one backend, or of all, are used.
+/// The use of the slots of one backend, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlotUse {
-    /// How many there are.
+    /// The number of slots.
     pub slots: u32,
-    /// How many can take an endpoint now.
+    /// The number of slots that can take an endpoint now.
     pub free: u32,
-    /// How many rest after their last tenant, or still let it go.
+    /// The number of slots in quarantine after their last tenant, or still draining it.
     pub quarantined: u32,
-    /// How many servers were made at run time because there was no slot.
+    /// The number of servers that were made at run time because there was no slot.
     pub dynamic: u32,
-    /// How many servers of backends with a service are no slots and are never changed.
+    /// The number of servers of backends with a service that are no slots and are never changed.
     pub fixed: u32,
 }
 
@@ -33,7 +33,7 @@ impl SlotUse {
         }
     }
 
-    /// What is left of `self` without `other`.
+    /// The part of `self` that is not in `other`.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl SlotUse {
     }
 }
 
-/// How long the free slots last at the rate at which slots were taken: `None` where their number does not grow.
+/// The time the free slots last at the rate at which slots were taken: `None` where their number does not grow.
 ///
 /// `then` was seen this long before `now`. A backend that got more slots in between has the rate of what was taken.
 ///
@@ -110,7 +110,7 @@ const HORIZON: Duration = Duration::from_secs(1800);
 /// One of so many slots available is few, whatever the rate.
 const FEW: u32 = 10;
 
-/// What there is to report of a backend's slots.
+/// The report on a backend's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlook {
     /// Nothing, or nothing new.
@@ -147,7 +147,7 @@ impl Forecast {
         }
     }
 
-    /// How long the slots last, where there is a trend.
+    /// The time the slots last, where there is a trend.
     fn trend(&mut self, now: Duration, seen: SlotUse) -> Option<Duration> {
         let taken = seen.taken();
         while let Some(next) = self.rises.get(1)

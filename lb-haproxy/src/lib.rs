@@ -2,7 +2,7 @@
 //!
 //! Endpoints come and go in slots: servers that the configuration declares in advance, disabled and parked at an
 //! address that refuses. Filling one, making it ready, draining it and taking it back are commands on HAProxy's
-//! admin socket; no reload, no lost request. What such a command cannot change is a wish left unmet, and reported.
+//! admin socket; no reload, no lost request. What such a command cannot change is an unmet condition, and reported.
 //!
 //! # Examples
 //! ```no_run

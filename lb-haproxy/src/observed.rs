@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::proto::{AdminState, ServerRow, StatRow, Status};
 
-/// Where a slot without a tenant points: an address that refuses, so that a slot made ready by mistake serves
+/// The address of a slot without a tenant: one that refuses, so that a slot made ready by mistake serves
 /// nobody.
 pub const PARKED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// Whether an address is a parking place: loopback or unspecified, on port 0 or 1.
+/// Returns `true` if an address is a parking place: loopback or unspecified, on port 0 or 1.
 #[must_use]
 pub fn is_parked(address: SocketAddr) -> bool {
     (address.ip().is_loopback() || address.ip().is_unspecified()) && address.port() <= 1
@@ -25,34 +25,35 @@ pub struct Server {
     pub name: Name,
     /// Its number within the backend.
     pub id: u32,
-    /// Where it points; `None` for a Unix socket or an unresolved name.
+    /// The address it points to; `None` for a Unix socket or an unresolved name.
     pub address: Option<SocketAddr>,
-    /// What the administrator (here: `lb`) wants of it.
+    /// The administrative state that the administrator (here: `lb`) set.
     pub admin: AdminState,
-    /// Whether the configuration declares it `disabled`, as it does slots.
+    /// If `true`, the configuration declares it `disabled`, as it does slots.
     pub declared_disabled: bool,
-    /// Whether HAProxy would send it traffic: administrative state and health together.
+    /// If `true`, HAProxy would send it traffic: administrative state and health together.
     pub running: bool,
     /// Its weight, as set.
     pub weight: u16,
     /// Its weight in the configuration: the only one but 0 that a static load-balancing algorithm takes.
     pub initial_weight: u16,
-    /// Whether it has a health check.
+    /// If `true`, it has a health check.
     pub checked: bool,
-    /// Whether it has an agent, which may call it down or up.
+    /// If `true`, it has an agent, which may call it down or up.
     pub has_agent: bool,
-    /// Whether its agent is asked: what it says of the state and the weight then counts.
+    /// If `true`, its agent is asked: what it says of the state and the weight then counts.
     pub agent_enabled: bool,
-    /// Whether a check that it has is switched on. It is not on a server made at run time until `enable health`, nor
+    /// If `true`, a check that it has is switched on. It is not on a server made at run time until `enable health`, nor
     /// after somebody's `disable health`.
     pub check_enabled: bool,
-    /// Whether its check stands still: during maintenance, and after one that ended while the check was switched off.
+    /// If `true`, its check stands still: during maintenance, and after one that ended while the check was switched
+    /// off.
     pub check_paused: bool,
     /// The port of its check, where it is not the address's; 0 otherwise.
     pub check_port: u16,
     /// The address of its check, where it is not the server's.
     pub check_address: Option<IpAddr>,
-    /// Whether it is spoken to by TLS; `None` where HAProxy does not tell (before 2.4).
+    /// If `true`, it is spoken to by TLS; `None` where HAProxy does not tell (before 2.4).
     pub ssl: Option<bool>,
     /// Seconds since its state last changed.
     pub unchanged_secs: u64,
@@ -139,7 +140,7 @@ impl From<ServerRow> for Server {
     }
 }
 
-/// What is going on at one server right now.
+/// The activity at one server right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Gauges {
     /// Sessions it serves, with those waiting for it.
@@ -153,7 +154,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// What `show stat` says of a server. HAProxy before 2.3 tells `used` and `idle` elsewhere.
+    /// The gauges of a server in `show stat`. HAProxy before 2.3 tells `used` and `idle` elsewhere.
     #[must_use]
     pub fn of(row: &StatRow) -> Self {
         Self {
@@ -164,7 +165,7 @@ impl Gauges {
         }
     }
 
-    /// Whether no request is on its way to it or from it.
+    /// Returns `true` if no request is on its way to it or from it.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.sessions == 0 && self.queued == 0 && self.used == 0

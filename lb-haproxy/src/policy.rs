@@ -6,14 +6,14 @@ pub(crate) use lb_core::duration as seconds;
 use lb_core::{Name, duration::optional as optional_seconds};
 use serde::{Deserialize, Serialize};
 
-/// How one target is to be driven. Every field has a default that is right for most.
+/// The policy for one target. Every field has a default that is right for most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Policy {
     /// Backends of services that are not named like their service. No other service gets such a backend.
     pub backends: BTreeMap<Name, Name>,
-    /// What stands before a service's name in its backend's name.
+    /// The prefix of a backend's name, before its service's name.
     pub backend_prefix: String,
     /// Name prefix of slot servers, e.g. `slot` for `slot1` to `slot20` of `server-template slot 1-20`. A server of
     /// another name is fixed: it is shown and never changed. See also `slot_prefixes` and
@@ -21,47 +21,48 @@ pub struct Policy {
     pub slot_prefix: String,
     /// Further name prefixes of slot servers, for backends whose `server-template` has another one. Defaults to none.
     pub slot_prefixes: Vec<String>,
-    /// How long requests in flight may keep a leaving endpoint, where its source sets no limit.
+    /// The time requests in flight may keep a leaving endpoint, where its source sets no limit.
     #[serde(with = "seconds")]
     pub drain_timeout: Duration,
-    /// Whether sessions still open at the end of a drain are cut. If not, their slot stays occupied until they end.
+    /// If `true`, sessions still open at the end of a drain are shut down. If not, their slot stays occupied until they
+    /// end.
     pub cut_at_deadline: bool,
-    /// How long an old endpoint is kept for a new one to pass its first check.
+    /// The time for which an old endpoint is kept for a new one to pass its first check.
     #[serde(with = "seconds")]
     pub admission_timeout: Duration,
-    /// How long, after `lb` itself began, a service found serving is kept that the sources would empty.
+    /// The time after `lb` began for which a service found serving is kept that the sources would empty.
     #[serde(with = "seconds")]
     pub adoption_hold: Duration,
-    /// How long a slot rests between its last sign of use and its next tenant; by default as the HAProxy version
+    /// The time a slot rests between its last sign of use and its next tenant; by default as the HAProxy version
     /// and `http_reuse` need it.
     #[serde(with = "optional_seconds")]
     pub reuse_grace: Option<Duration>,
     /// The backends' `http-reuse`, as configured. HAProxy does not tell it at run time.
     pub http_reuse: HttpReuse,
-    /// Whether the backends keep users with their endpoint, by a cookie or a stick table. HAProxy does not tell it at
-    /// run time, and lets such users come back to a server that is drained: with this, one that leaves goes straight
+    /// If `true`, the backends keep users with their endpoint, by a cookie or a stick table. HAProxy does not tell it
+    /// at run time, and lets such users come back to a server that is drained: with this, one that leaves goes straight
     /// to maintenance. What is in flight ends either way.
     pub persistence: bool,
-    /// How long a kept client connection may idle (`timeout http-keep-alive`, or else `timeout http-request` or
+    /// The time a kept client connection may idle (`timeout http-keep-alive`, or else `timeout http-request` or
     /// `timeout client`): where HAProxy can keep a client on a server that left, slots rest this long.
     #[serde(with = "seconds")]
     pub keep_alive_timeout: Duration,
-    /// Whether servers are made at run time when a backend has no free slot.
+    /// The rule for servers made at run time when a backend has no free slot.
     pub dynamic_servers: DynamicServers,
-    /// What stands before the address in the names of servers made at run time.
+    /// The prefix of the names of servers made at run time, before the address.
     pub dynamic_prefix: String,
     /// The settings of servers made at run time. HAProxy does not give them those of `default-server` or of the
     /// slots, so what the slots have must be said here.
     pub server: ServerSettings,
-    /// Whether backends are made at run time (3.4+) for services without one. They vanish when HAProxy is reloaded or
+    /// The rule for backends made at run time (3.4+) for services without one. They vanish when HAProxy is reloaded or
     /// restarted, and are then made anew.
     pub dynamic_backends: DynamicBackends,
     /// The named `defaults` section that such a backend is made from. Without it none is made.
     pub backend_defaults: Option<Name>,
-    /// What stands before the service in the name of such a backend. Where such backends are made, no other service may
+    /// The prefix of the name of such a backend, before the service. Where such backends are made, no other service may
     /// have a backend whose name begins so, unless [`backends`](Self::backends) maps it.
     pub dynamic_backend_prefix: String,
-    /// What stands before the number in the names of spare backends: HTTP ones that belong to no service yet and are
+    /// The prefix of the names of spare backends, before the number: HTTP ones that belong to no service yet and are
     /// given to services without a backend of their own. A service whose own backend would have such a name gets none,
     /// unless [`backends`](Self::backends) maps it.
     pub spare_http: String,
@@ -73,7 +74,7 @@ pub struct Policy {
     pub sni_map: String,
     /// The same for the map that remembers which spare backend serves which service.
     pub service_map: String,
-    /// How often everything is read again to notice changes made by others.
+    /// The interval at which everything is read again to notice changes made by others.
     #[serde(with = "seconds")]
     pub resync: Duration,
 }
@@ -137,7 +138,7 @@ impl Policy {
         Name::from_text(&format!("{}{service}", self.dynamic_backend_prefix))
     }
 
-    /// Whether a backend may have been made at run time.
+    /// Returns `true` if a backend may have been made at run time.
     #[must_use]
     pub fn is_dynamic_backend_name(&self, backend: &Name) -> bool {
         backend.as_str().starts_with(&self.dynamic_backend_prefix)
@@ -162,26 +163,26 @@ impl Policy {
     }
 }
 
-/// Whether to make servers at run time when a backend has no free slot.
+/// The rule for servers made at run time when a backend has no free slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DynamicServers {
     /// Wherever HAProxy can, known-bad versions too.
     Always,
-    /// Where HAProxy can and is not known to do it badly.
+    /// On, where HAProxy can and is not known to do it badly.
     #[default]
     Auto,
     /// Nowhere.
     Never,
 }
 
-/// Whether to make backends at run time for services without one.
+/// The rule for backends made at run time for services without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DynamicBackends {
     /// Rather than giving away a spare one.
     Always,
-    /// When no spare one is left: spare ones outlive a restart of HAProxy.
+    /// On, when no spare one is left: spare ones outlive a restart of HAProxy.
     #[default]
     Auto,
     /// Never.
@@ -193,7 +194,7 @@ pub enum DynamicBackends {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ServerSettings {
-    /// Whether its health is checked; by default as that of the backend's slots.
+    /// If `true`, its health is checked; by default as that of the backend's slots.
     pub check: Option<bool>,
     /// Failed checks in a row that take it down.
     pub fall: Option<u16>,
@@ -202,7 +203,7 @@ pub struct ServerSettings {
     /// The time between two checks, in seconds.
     #[serde(with = "optional_seconds")]
     pub inter: Option<Duration>,
-    /// How long it takes to reach its full weight after it came up, in seconds.
+    /// The time it takes to reach its full weight after it came up, in seconds.
     #[serde(with = "optional_seconds")]
     pub slowstart: Option<Duration>,
     /// The most connections to it at a time.

@@ -135,7 +135,7 @@ pub enum InvalidScope {
     /// More patterns than can be looked through for each backend.
     #[error("manage has {count} patterns, expected at most {MOST}")]
     TooMany {
-        /// How many.
+        /// The number of names.
         count: usize,
     },
 }

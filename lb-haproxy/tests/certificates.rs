@@ -180,11 +180,11 @@ impl Site {
 
 /// Passes until something is counted this often.
 async fn until_counted(driver: &mut HaproxyDriver, what: &str, count: u64) -> Report {
-    let wish = Arc::new(Snapshot::default());
+    let desired = Arc::new(Snapshot::default());
     let wait = async {
         loop {
             // One that spoke to a worker that was replaced begins anew.
-            let Ok(report) = driver.converge(&wish).await else {
+            let Ok(report) = driver.converge(&desired).await else {
                 continue;
             };
             if report.counters.get(what).copied().unwrap_or_default() >= count {
@@ -320,11 +320,11 @@ async fn case_p14_a_key_that_is_not_its_unchanged_certificates_is_reported() {
         until_counted(&mut driver, "certificates_failed", 1).await;
         site.write(&format!("{certificate}{key}"), 2);
         assert!(!starts(), "{version}");
-        let wish = Arc::new(Snapshot::default());
+        let desired = Arc::new(Snapshot::default());
         let limit = tokio::time::Instant::now() + Duration::from_secs(30);
         let expected = "the private key is not that of the first certificate";
         loop {
-            let report = driver.converge(&wish).await.unwrap();
+            let report = driver.converge(&desired).await.unwrap();
             if let [condition] = &report.conditions[..]
                 && condition.detail.contains(expected)
             {
@@ -340,7 +340,7 @@ async fn case_p14_a_key_that_is_not_its_unchanged_certificates_is_reported() {
         }
         site.write(&site.first, 3);
         loop {
-            let report = driver.converge(&wish).await.unwrap();
+            let report = driver.converge(&desired).await.unwrap();
             if report.conditions.is_empty() {
                 assert_eq!(counted(&report, "certificates_replaced"), 0, "{version}");
                 break;
@@ -351,7 +351,8 @@ async fn case_p14_a_key_that_is_not_its_unchanged_certificates_is_reported() {
     }
 }
 
-/// What was changed while nothing followed it is noticed by fingerprint, and a restarted HAProxy loads the file itself.
+/// A change that was made while nothing followed it is noticed by fingerprint, and a restarted HAProxy loads the file
+/// itself.
 #[tokio::test]
 async fn a_file_that_changed_meanwhile_is_noticed() {
     for executable in executables() {

@@ -213,7 +213,7 @@ fn case_p12_what_another_client_changed_of_a_check_is_named_and_undone() {
     }
 }
 
-/// What lb sends itself, and what an agent says, is no edit of another client.
+/// A change that lb makes itself, and one that an agent asks for, is no edit of another client.
 #[test]
 fn case_p13_what_lb_and_an_agent_change_is_no_foreign_edit() {
     let (mut planner, mut server, mut now) = serving();

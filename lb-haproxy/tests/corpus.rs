@@ -11,7 +11,7 @@
 mod bytes;
 #[path = "../../fuzz/src/config.rs"]
 mod config;
-#[path = "../../fuzz/src/planner.rs"]
+#[path = "../../fuzz/src/planner/mod.rs"]
 mod planner;
 #[path = "../../fuzz/src/replay.rs"]
 mod replay;

@@ -60,7 +60,7 @@ impl Subject {
         }
     }
 
-    /// How many servers HAProxy would send traffic to.
+    /// The number of servers HAProxy would send traffic to.
     async fn ready(&self) -> usize {
         let mut client = self.haproxy.connect().await.unwrap();
         let reply = client.exec(&Command::ShowServersState(None)).await.unwrap();
@@ -72,7 +72,7 @@ impl Subject {
     }
 }
 
-fn wish(service: &str, count: u16) -> Arc<Snapshot> {
+fn desired(service: &str, count: u16) -> Arc<Snapshot> {
     let mut edit = Snapshot::default().edit();
     for port in 1..=count {
         let endpoint = Endpoint::new(([127, 0, 0, 1], 20_000 + port).into())
@@ -82,9 +82,9 @@ fn wish(service: &str, count: u16) -> Arc<Snapshot> {
     Arc::new(edit.commit().unwrap())
 }
 
-async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
+async fn settle(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>) -> Report {
     for _ in 0..1000 {
-        let report = driver.converge(wish).await.unwrap();
+        let report = driver.converge(desired).await.unwrap();
         // What a check keeps out is looked at for as long as it does.
         let mut conditions = report.conditions.iter();
         let failing =
@@ -116,7 +116,7 @@ async fn static_algorithms_serve_with_their_configured_weight() {
         let subject = Subject::start(executable, "admin", backends).await;
         let mut driver = subject.driver("admin.sock");
         // Weights 11, 12 and 13: one of them counts as 7, and of the others it is told that they do not count.
-        let done = settle(&mut driver, &wish("web", 3)).await;
+        let done = settle(&mut driver, &desired("web", 3)).await;
         let told = |unmet: &lb_core::Unmet| {
             unmet.reason == UnmetReason::Unsupported && unmet.detail.contains("has no effect")
         };
@@ -173,7 +173,7 @@ async fn what_cannot_be_met_is_named_and_stops_nothing_else() {
                         server-template slot 1-2 127.0.0.1:1 disabled\n";
         let subject = Subject::start(executable, "admin", backends).await;
         let mut driver = subject.driver("admin.sock");
-        let mut edit = wish("api", 3).edit();
+        let mut edit = desired("api", 3).edit();
         edit.set_endpoint(
             &name("web"),
             &name("1"),
@@ -207,13 +207,13 @@ async fn what_cannot_be_met_is_named_and_stops_nothing_else() {
     .await;
 }
 
-/// Some passes, for wishes that are tried again and again.
-async fn settle_for(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>, passes: usize) -> Report {
-    let mut last = driver.converge(wish).await.unwrap();
+/// Some passes, for desired states that are tried again and again.
+async fn settle_for(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>, passes: usize) -> Report {
+    let mut last = driver.converge(desired).await.unwrap();
     for _ in 0..passes {
         let Some(pause) = last.again else { break };
         tokio::time::sleep(pause.min(Duration::from_millis(200))).await;
-        last = driver.converge(wish).await.unwrap();
+        last = driver.converge(desired).await.unwrap();
     }
     last
 }
@@ -230,7 +230,7 @@ async fn i4_a_change_reads_no_more_from_a_backend_of_many_slots() {
                 format!("backend web\n  server-template slot 1-{slots} 127.0.0.1:1 disabled\n");
             let subject = Subject::start(executable, "admin", &backends).await;
             let mut driver = subject.driver("admin.sock");
-            let three = wish("web", 3);
+            let three = desired("web", 3);
             settle(&mut driver, &three).await;
             let before = driver.traffic();
             let mut edit = three.edit();
@@ -263,7 +263,7 @@ async fn a_socket_of_too_low_a_level_is_named() {
         let backends = "backend web\n  server-template slot 1-4 127.0.0.1:1 disabled\n";
         let subject = Subject::start(executable, "operator", backends).await;
         let mut driver = subject.driver("other.sock");
-        let error = driver.converge(&wish("web", 1)).await.unwrap_err();
+        let error = driver.converge(&desired("web", 1)).await.unwrap_err();
         assert!(matches!(error, DriveError::WrongTarget { .. }), "{error:?}");
         let mut text = String::new();
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
@@ -288,14 +288,14 @@ async fn a_reload_is_noticed_and_the_new_worker_filled() {
         let backends = "backend web\n  server-template slot 1-6 127.0.0.1:1 disabled\n";
         let mut subject = Subject::start(executable, "admin", backends).await;
         let mut driver = subject.driver("admin.sock");
-        let wish = wish("web", 3);
-        settle(&mut driver, &wish).await;
+        let desired = desired("web", 3);
+        settle(&mut driver, &desired).await;
         subject.haproxy.reload().await.unwrap();
         let limit = Duration::from_secs(20);
         tokio::time::timeout(limit, driver.attention())
             .await
             .unwrap();
-        let done = settle(&mut driver, &wish).await;
+        let done = settle(&mut driver, &desired).await;
         assert!(done.converged, "{done:?}");
         assert_eq!(done.counters.get("workers_seen"), Some(&2));
         assert_eq!(subject.ready().await, 3);
@@ -320,7 +320,7 @@ async fn a_check_that_was_switched_off_is_switched_on_again() {
                 .collect::<Vec<_>>()
         };
         subject.meddle(&["disable health web/slot1", "disable health web/slot2"]).await;
-        let one = wish("web", 1);
+        let one = desired("web", 1);
         settle(&mut subject.driver("admin.sock"), &one).await;
         assert_eq!(watched().await, [true]);
 
@@ -344,7 +344,7 @@ async fn who_was_marked_down_and_has_no_check_serves_again() {
     over_versions(async |executable: &Executable| {
         let backends = "backend web\n  server-template slot 1-2 127.0.0.1:1 disabled\n";
         let subject = Subject::start(executable, "admin", backends).await;
-        let one = wish("web", 1);
+        let one = desired("web", 1);
         settle(&mut subject.driver("admin.sock"), &one).await;
         let down = ["web/slot1", "web/slot2"].map(|slot| format!("set server {slot} health down"));
         subject.meddle(&down.each_ref().map(String::as_str)).await;
@@ -366,7 +366,7 @@ async fn a_driver_that_closes_leaves_the_files_as_haproxy_is() {
         let mut config = TargetConfig::new(name("edge"), socket.parse().unwrap());
         config.files = Files::with_server_state(dir.join("state"));
         let mut driver = HaproxyDriver::new(config);
-        driver.converge(&wish("web", 2)).await.unwrap();
+        driver.converge(&desired("web", 2)).await.unwrap();
         driver.close().await;
         let state = std::fs::read_to_string(dir.join("state")).unwrap();
         for port in ["20001", "20002"] {
@@ -378,20 +378,20 @@ async fn a_driver_that_closes_leaves_the_files_as_haproxy_is() {
     .await;
 }
 
-/// What another process applied just before it was killed, without a file: the next one writes it, though it has nothing
-/// to apply.
+/// A change that another process applied just before it was killed, without a file, is written by the next one, though
+/// it has nothing to apply.
 #[tokio::test]
 async fn a_driver_that_begins_lets_the_files_follow_what_it_finds() {
     over_versions(async |executable: &Executable| {
         let backends = "backend web\n  server-template slot 1-6 127.0.0.1:1 disabled\n";
         let subject = Subject::start(executable, "admin", backends).await;
-        let wish = wish("web", 2);
-        settle(&mut subject.driver("admin.sock"), &wish).await;
+        let desired = desired("web", 2);
+        settle(&mut subject.driver("admin.sock"), &desired).await;
         let dir = subject.place.dir.path();
         let socket = dir.join("admin.sock").display().to_string();
         let mut config = TargetConfig::new(name("edge"), socket.parse().unwrap());
         config.files = Files::with_server_state(dir.join("state"));
-        let done = settle(&mut HaproxyDriver::new(config), &wish).await;
+        let done = settle(&mut HaproxyDriver::new(config), &desired).await;
         assert_eq!(done.applied, 0);
         let state = std::fs::read_to_string(dir.join("state")).unwrap();
         assert!(
@@ -410,7 +410,7 @@ async fn case_p23_a_preview_is_what_a_pass_does() {
         let slots = "server-template slot 1-100 192.0.2.1:80 disabled\n";
         let backends = format!("backend web\n  {slots}backend db\n  {slots}");
         let subject = Subject::start(executable, "admin", &backends).await;
-        let wanted = wish("web", 100);
+        let wanted = desired("web", 100);
         let edge = TargetConfig::new(name("edge"), subject.place.admin.clone());
         let mut driver = HaproxyDriver::new(edge);
         let preview = driver.preview(&wanted).await.unwrap();
@@ -497,11 +497,11 @@ fn put(edit: &mut lb_core::model::SnapshotEdit, service: &str, port: u16, there:
     }
 }
 
-/// Until the wish is in effect, however long what has left rests: how many slots are free then, and what was told.
-async fn in_effect(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> (u64, Vec<String>) {
+/// Until the desired state is in effect, however long what has left rests: how many slots are free then, and what was told.
+async fn in_effect(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>) -> (u64, Vec<String>) {
     let mut told = Vec::new();
     for _ in 0..1000 {
-        let report = driver.converge(wish).await.unwrap();
+        let report = driver.converge(desired).await.unwrap();
         told.extend(report.notices.iter().map(|notice| notice.kind.to_string()));
         if report.converged {
             return (*report.gauges.get("slots_free").unwrap(), told);

@@ -35,7 +35,7 @@ struct Subject {
     haproxy: Haproxy,
     place: Place,
     frontend: SocketAddr,
-    /// Whether this version makes backends at run time.
+    /// If `true`, this version makes backends at run time.
     makes: bool,
 }
 
@@ -122,8 +122,8 @@ fn identity() -> SocketAddr {
     address
 }
 
-fn edited(wish: &Arc<Snapshot>, change: impl FnOnce(&mut SnapshotEdit)) -> Arc<Snapshot> {
-    let mut edit = wish.edit();
+fn edited(desired: &Arc<Snapshot>, change: impl FnOnce(&mut SnapshotEdit)) -> Arc<Snapshot> {
+    let mut edit = desired.edit();
     change(&mut edit);
     Arc::new(edit.commit().unwrap())
 }
@@ -140,10 +140,10 @@ fn remove(edit: &mut SnapshotEdit, service: &str) {
     edit.remove_route(&Route::new(host, "/".parse().unwrap(), name(service)));
 }
 
-async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
+async fn settle(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>) -> Report {
     let began = Instant::now();
     loop {
-        let report = driver.converge(wish).await.unwrap();
+        let report = driver.converge(desired).await.unwrap();
         match report.again {
             None => return report,
             Some(pause) => tokio::time::sleep(pause).await,
@@ -247,8 +247,8 @@ async fn a_backend_made_at_run_time_is_made_anew_after_a_reload() {
         }
         let mut driver = subject.driver(DynamicBackends::Always);
         let blog = identity();
-        let wish = edited(&Arc::default(), |edit| add(edit, "blog", blog));
-        let report = settle(&mut driver, &wish).await;
+        let desired = edited(&Arc::default(), |edit| add(edit, "blog", blog));
+        let report = settle(&mut driver, &desired).await;
         assert_eq!(
             (
                 count(&report, "rung_dynamic_backend"),
@@ -260,7 +260,7 @@ async fn a_backend_made_at_run_time_is_made_anew_after_a_reload() {
         tokio::time::timeout(Duration::from_secs(60), driver.attention())
             .await
             .unwrap();
-        let report = settle(&mut driver, &wish).await;
+        let report = settle(&mut driver, &desired).await;
         assert_eq!(count(&report, "rung_dynamic_backend"), 2);
         assert_eq!(subject.get("blog.example"), Ok(blog));
     }
@@ -268,7 +268,7 @@ async fn a_backend_made_at_run_time_is_made_anew_after_a_reload() {
 
 /// A defaults section that is not there is a refusal, told with its reason, and nobody else suffers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_haproxy_refuses_to_make_is_an_unmet_wish() {
+async fn a_backend_that_haproxy_refuses_to_make_is_an_unmet_condition() {
     for executable in support::executables() {
         let subject = Subject::start(&executable).await;
         if !subject.makes {
@@ -279,8 +279,8 @@ async fn a_backend_that_haproxy_refuses_to_make_is_an_unmet_wish() {
         policy.backend_defaults = Some(name("elsewhere"));
         let target = TargetConfig::new(name("edge"), subject.place.admin.clone());
         let mut driver = HaproxyDriver::new(target.with_policy(policy));
-        let wish = edited(&Arc::default(), |edit| add(edit, "blog", identity()));
-        let report = driver.converge(&wish).await.unwrap();
+        let desired = edited(&Arc::default(), |edit| add(edit, "blog", identity()));
+        let report = driver.converge(&desired).await.unwrap();
         let unmet = report.unmet.first().unwrap();
         assert!(
             unmet.detail.contains("no such defaults section"),

@@ -45,12 +45,12 @@ const PASSES: u16 = 3000;
 /// The most lines of one pass.
 const MOST: usize = 2000;
 
-/// What is between the driver and HAProxy.
+/// The relay between the driver and HAProxy.
 #[derive(Default)]
 struct Relay {
     /// If `true`, each reading shows every server in another state than the reading before.
     lies: AtomicBool,
-    /// How many lines were asked.
+    /// The number of lines that were sent.
     asked: AtomicUsize,
 }
 

@@ -50,7 +50,7 @@ backend db
   server-template slot 1-5 127.0.0.1:1 disabled
 ";
 
-/// How long a swap may take at most, lb's death and its new beginning included.
+/// The most time a swap may take, lb's death and its new beginning included.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn name(text: &str) -> Name {
@@ -105,7 +105,7 @@ fn record(id: &str, endpoint: &Endpoint) -> Record {
     Record::new(key(id), endpoint.clone()).with_mode(Mode::Tcp)
 }
 
-/// What is true of `db`: at most one endpoint is ready.
+/// The truth of `db`: at most one endpoint is ready.
 #[derive(Debug, Clone)]
 struct Truth {
     endpoints: Vec<(String, Endpoint)>,

@@ -54,7 +54,7 @@ fn with_frontend(change: impl Fn(&mut Frontend, &Path) + 'static) -> Change {
     Box::new(move |config, dir| change(config.frontends.first_mut().unwrap(), dir))
 }
 
-/// What can be chosen, in groups of which any two go together.
+/// The changes that can be chosen, in groups of which any two go together.
 fn choices(version: &Version) -> Vec<Vec<Change>> {
     let by_address = version.at_least(3, 0);
     let hash = move |on: HashOn| {
@@ -230,7 +230,7 @@ async fn each_haproxy_takes_each_combination_and_the_linter_finds_nothing() {
     }
 }
 
-/// What a user writes by hand stays, in a template or in a file of its own.
+/// The parts that a user writes by hand stay, in a template or in a file of its own.
 #[tokio::test]
 async fn parts_written_by_hand_are_kept() {
     const MINE: &str =

@@ -88,9 +88,9 @@ fn nothing() -> Arc<Snapshot> {
     Arc::new(Snapshot::default())
 }
 
-async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Report {
+async fn settle(driver: &mut HaproxyDriver, state: &Arc<Snapshot>) -> Report {
     for _ in 0..1000 {
-        let report = driver.converge(wish).await.unwrap();
+        let report = driver.converge(state).await.unwrap();
         match report.again {
             None => return report,
             Some(pause) => tokio::time::sleep(pause).await,
@@ -143,15 +143,15 @@ async fn case_p07_owners_of_different_backends_do_not_disturb_each_other() {
         }
         let mut web = driver(&place, "web", &["web"]);
         let mut db = driver(&place, "db", &["db*"]);
-        let mut wish_web = desired(&nothing(), "web", &[1001, 1002]);
-        settle(&mut web, &wish_web).await;
-        let mut wish_db = desired(&nothing(), "db", &[2001, 2002]);
-        settle(&mut db, &wish_db).await;
+        let mut web_state = desired(&nothing(), "web", &[1001, 1002]);
+        settle(&mut web, &web_state).await;
+        let mut db_state = desired(&nothing(), "db", &[2001, 2002]);
+        settle(&mut db, &db_state).await;
         let web_rounds = async {
             for round in 0..12 {
                 let ports = [1001 + round % 3, 1005 + round % 2];
-                wish_web = desired(&wish_web, "web", &ports);
-                let report = settle(&mut web, &wish_web).await;
+                web_state = desired(&web_state, "web", &ports);
+                let report = settle(&mut web, &web_state).await;
                 assert!(report.unmet.is_empty(), "{report:?}");
                 assert!(
                     serving(&haproxy, "web")
@@ -163,8 +163,8 @@ async fn case_p07_owners_of_different_backends_do_not_disturb_each_other() {
         let db_rounds = async {
             for round in 0..12 {
                 let ports = [2001 + round % 2, 2005 + round % 3];
-                wish_db = desired(&wish_db, "db", &ports);
-                let report = settle(&mut db, &wish_db).await;
+                db_state = desired(&db_state, "db", &ports);
+                let report = settle(&mut db, &db_state).await;
                 assert!(report.unmet.is_empty(), "{report:?}");
                 assert!(
                     serving(&haproxy, "db")
@@ -179,11 +179,11 @@ async fn case_p07_owners_of_different_backends_do_not_disturb_each_other() {
         // One that begins anew finds its own as it is, and writes nothing of the other's.
         drop(web);
         let mut web = driver(&place, "web", &["web"]);
-        let report = settle(&mut web, &wish_web).await;
+        let report = settle(&mut web, &web_state).await;
         assert_eq!(report.applied, 0, "{report:?}");
-        let mut edit = wish_web.edit();
+        let mut edit = web_state.edit();
         edit.remove_service(&name("web"));
-        for route in wish_web.routes() {
+        for route in web_state.routes() {
             edit.remove_route(route);
         }
         let without = Arc::new(edit.commit().unwrap());
@@ -224,8 +224,8 @@ async fn case_p07_the_second_owner_of_a_backend_is_refused_until_the_first_ends(
         let mut first = driver(&place, "first", &["web", "db"]);
         settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
         let mut second = driver(&place, "second", &["*"]);
-        let wish = desired(&nothing(), "web", &[1002]);
-        let error = second.converge(&wish).await.unwrap_err();
+        let state = desired(&nothing(), "web", &[1002]);
+        let error = second.converge(&state).await.unwrap_err();
         assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
         assert_eq!(error.kind(), ConditionKind::Owned);
         let said = error.source().unwrap().to_string();
@@ -236,12 +236,12 @@ async fn case_p07_the_second_owner_of_a_backend_is_refused_until_the_first_ends(
         assert!(said.contains(&pid), "{said}");
         assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
         // A dry run changes nothing, so it needs no lock.
-        assert!(second.preview(&wish).await.is_ok());
+        assert!(second.preview(&state).await.is_ok());
         drop(first);
         tokio::time::timeout(Duration::from_secs(5), second.attention())
             .await
             .unwrap();
-        settle(&mut second, &wish).await;
+        settle(&mut second, &state).await;
         assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1002]));
     })
     .await;
@@ -323,10 +323,10 @@ async fn case_p07_an_owner_of_another_haproxy_at_a_path_that_this_one_names_is_n
 async fn case_p07_a_plan_tells_that_a_run_would_be_refused() {
     side_by_side(executables(), async |executable: Executable| {
         let (place, _haproxy) = start(&executable).await;
-        let wish = desired(&nothing(), "web", &[1]);
+        let state = desired(&nothing(), "web", &[1]);
         let mut first = driver(&place, "first", &["web"]);
-        settle(&mut first, &wish).await;
-        let more = desired(&wish, "web", &[1, 2]);
+        settle(&mut first, &state).await;
+        let more = desired(&state, "web", &[1, 2]);
         let mut second = driver(&place, "second", &["*"]);
         let preview = second.preview(&more).await.unwrap();
         let pid = std::process::id();
@@ -351,11 +351,11 @@ async fn case_p07_a_plan_tells_that_a_run_would_be_refused() {
 async fn case_p07_a_plan_of_the_running_target_is_no_conflict() {
     side_by_side(executables(), async |executable: Executable| {
         let (place, _haproxy) = start(&executable).await;
-        let wish = desired(&nothing(), "web", &[1]);
+        let state = desired(&nothing(), "web", &[1]);
         let mut running = driver(&place, "edge", &["web"]);
-        settle(&mut running, &wish).await;
+        settle(&mut running, &state).await;
         let told = format!("(process {}, target edge, manage web)", std::process::id());
-        let preview = driver(&place, "edge", &["web"]).preview(&wish).await;
+        let preview = driver(&place, "edge", &["web"]).preview(&state).await;
         let preview = preview.unwrap();
         assert!(!preview.text.contains("owned"), "{}", preview.text);
         let line = format!("{told} applies this plan");
@@ -368,7 +368,7 @@ async fn case_p07_a_plan_of_the_running_target_is_no_conflict() {
             driver(&place, "other", &["web"]),
             driver(&place, "edge", &["web", "db"]),
         ] {
-            let preview = other.preview(&wish).await.unwrap();
+            let preview = other.preview(&state).await.unwrap();
             assert!(
                 preview.text.contains("a run is refused"),
                 "{}",
@@ -376,7 +376,7 @@ async fn case_p07_a_plan_of_the_running_target_is_no_conflict() {
             );
             assert!(!preview.json.contains("\"running\""), "{}", preview.json);
         }
-        let preview = running.preview(&wish).await.unwrap();
+        let preview = running.preview(&state).await.unwrap();
         assert!(!preview.json.contains("\"running\""), "{}", preview.json);
     })
     .await;
@@ -437,7 +437,7 @@ async fn case_p07_a_server_that_is_taken_out_each_time_is_left_out_over_tcp() {
             let mut config = TargetConfig::new(name("edge"), at);
             config.policy.resync = Duration::from_millis(100);
             let mut driver = HaproxyDriver::new(config);
-            let wish = desired(&nothing(), "web", &[1001]);
+            let state = desired(&nothing(), "web", &[1001]);
             let taken_out = AtomicU64::new(0);
             let other = async {
                 let mut client = haproxy.connect().await.unwrap();
@@ -459,7 +459,7 @@ async fn case_p07_a_server_that_is_taken_out_each_time_is_left_out_over_tcp() {
             let lb = async {
                 let mut passes = 0;
                 loop {
-                    let report = driver.converge(&wish).await.unwrap();
+                    let report = driver.converge(&state).await.unwrap();
                     if fought_over(&report) {
                         return report;
                     }
@@ -498,14 +498,14 @@ async fn case_p07_two_owners_of_a_backend_end_their_fight_over_tcp() {
             config.policy.drain_timeout = Duration::from_millis(200);
             HaproxyDriver::new(config)
         });
-        let wishes = [1001, 1002].map(|port| desired(&nothing(), "web", &[port]));
+        let states = [1001, 1002].map(|port| desired(&nothing(), "web", &[port]));
         let (mut rounds, mut quiet) = (0, 0);
         let mut told = [false; 2];
         // At rest for longer than the pause before anything else would be tried again.
         while quiet < 100 || told != [true; 2] {
             let mut applied = 0;
-            for ((driver, wish), told) in drivers.iter_mut().zip(&wishes).zip(&mut told) {
-                let report = driver.converge(wish).await.unwrap();
+            for ((driver, state), told) in drivers.iter_mut().zip(&states).zip(&mut told) {
+                let report = driver.converge(state).await.unwrap();
                 applied += report.applied;
                 *told = fought_over(&report);
             }

@@ -98,8 +98,8 @@ async fn a_reload_brings_a_new_worker_and_a_bad_one_changes_nothing() {
     }
 }
 
-/// What begins after a reload is for the new worker, whoever of the two HAProxy hands it to: the one before it has been
-/// told to stop by then.
+/// A conversation that begins after a reload is for the new worker, whichever of the two HAProxy hands it to: the one
+/// before it has been told to stop by then.
 #[tokio::test]
 async fn a_reload_waits_for_the_worker_that_stops() {
     for executable in executables() {
@@ -134,7 +134,7 @@ async fn a_reload_waits_for_the_worker_that_stops() {
     }
 }
 
-/// Where the one before is given time to stop, it still takes some of what comes to the socket that both have.
+/// The worker before still takes some of what comes to the socket that both have, if it is given time to stop.
 #[tokio::test]
 async fn a_conversation_is_with_the_worker_that_stays() {
     for executable in executables() {

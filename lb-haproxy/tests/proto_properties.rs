@@ -156,7 +156,7 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![about_servers, about_maps, others]
 }
 
-/// How many commands HAProxy would see in these bytes, read as the strictest and laxest of its versions do.
+/// The number of commands that HAProxy would see in these bytes, read as the strictest and laxest of its versions do.
 fn commands_in(bytes: &[u8]) -> usize {
     let text = std::str::from_utf8(bytes).unwrap();
     assert!(

@@ -129,7 +129,7 @@ fn command(case: &str) -> Command {
     }
 }
 
-/// What each case means, and on which versions it means `UnknownCommand` instead.
+/// The meaning of each case, and the versions on which it is `UnknownCommand` instead.
 fn meaning(case: &str, version: &str) -> Result<Accepted, &'static str> {
     let at = VERSIONS.iter().position(|v| *v == version).unwrap();
     let [since_26, since_30, since_34] = [at >= 1, at >= 2, at >= 4];

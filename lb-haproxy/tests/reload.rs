@@ -86,13 +86,13 @@ impl Subject {
     /// Passes until the report is as wanted.
     async fn until(
         &mut self,
-        wish: &Arc<Snapshot>,
+        desired: &Arc<Snapshot>,
         what: &str,
         so: impl Fn(&Report) -> bool,
     ) -> Report {
         let began = Instant::now();
         loop {
-            let mut report = self.driver.converge(wish).await.unwrap();
+            let mut report = self.driver.converge(desired).await.unwrap();
             self.notices.append(&mut report.notices);
             if so(&report) {
                 return report;
@@ -133,13 +133,13 @@ fn echoes(count: usize) -> Vec<SocketAddr> {
     (0..count).map(|_| echo()).collect()
 }
 
-fn wish(addresses: &[SocketAddr]) -> Arc<Snapshot> {
+fn desired(addresses: &[SocketAddr]) -> Arc<Snapshot> {
     more(&Arc::default(), addresses)
 }
 
-/// The wish and these endpoints.
-fn more(wish: &Arc<Snapshot>, addresses: &[SocketAddr]) -> Arc<Snapshot> {
-    let mut edit = wish.edit();
+/// The desired state and these endpoints.
+fn more(desired: &Arc<Snapshot>, addresses: &[SocketAddr]) -> Arc<Snapshot> {
+    let mut edit = desired.edit();
     for address in addresses {
         let id = name(&format!("e-{}", address.port()));
         edit.set_endpoint(&name("echo"), &id, Endpoint::new(*address));
@@ -172,7 +172,7 @@ async fn long_lived_connections_outlive_growth_and_the_old_worker_is_reported_un
     over_versions(async |executable: &Executable| {
         let mut subject = Subject::start(executable, |_| {}).await;
         let addresses = echoes(5);
-        let two = wish(&addresses[..2]);
+        let two = desired(&addresses[..2]);
         subject
             .until(&two, "two endpoints", |report| report.converged)
             .await;
@@ -229,7 +229,7 @@ async fn i2_the_new_worker_serves_from_its_first_request_on() {
     over_versions(async |executable: &Executable| {
         let mut subject = Subject::start(executable, |_| {}).await;
         let addresses = echoes(3);
-        let two = wish(&addresses[..2]);
+        let two = desired(&addresses[..2]);
         subject
             .until(&two, "two endpoints", |report| report.converged)
             .await;
@@ -272,7 +272,7 @@ async fn a_configuration_that_haproxy_refuses_is_not_kept_and_the_reason_is_told
         })
         .await;
         let addresses = echoes(3);
-        let two = wish(&addresses[..2]);
+        let two = desired(&addresses[..2]);
         subject
             .until(&two, "two endpoints", |report| report.converged)
             .await;
@@ -336,9 +336,9 @@ async fn who_reloads_by_themselves_sees_what_is_needed() {
         let mut subject = Subject::start(executable, |target| target.growth = None).await;
         let addresses = echoes(3);
         let config = subject.config();
-        let three = wish(&addresses);
+        let three = desired(&addresses);
         let report = subject
-            .until(&three, "an unmet wish", |report| {
+            .until(&three, "an unmet condition", |report| {
                 report.converged && !report.unmet.is_empty()
             })
             .await;

@@ -34,7 +34,7 @@ use support::{Place, executables, free_port};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the driver waits for a replaced worker, at most.
+/// The most time the driver waits for an old worker.
 const BOUND: Duration = Duration::from_secs(5);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -43,8 +43,8 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// The wish for one endpoint, of service `a` or `b`.
-fn wish(earlier: &Snapshot, service: &str, address: SocketAddr) -> Snapshot {
+/// The desired state for one endpoint, of service `a` or `b`.
+fn desired(earlier: &Snapshot, service: &str, address: SocketAddr) -> Snapshot {
     let mut edit = earlier.edit();
     for known in ["a", "b"] {
         edit.set_service(&name(known), Mode::Tcp);
@@ -59,8 +59,8 @@ fn wish(earlier: &Snapshot, service: &str, address: SocketAddr) -> Snapshot {
 fn waiting(served: &str) -> (Planner, Plan) {
     let address = SocketAddr::from(([10, 0, 0, 1], 80));
     let mut planner = Planner::new(Policy::default(), Capabilities::of(3, 2));
-    let wish = wish(&Snapshot::default(), "b", address);
-    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = desired(&Snapshot::default(), "b", address);
+    planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
     planner.observe(&name("a"), vec![Server::slot(name("slot1"), 1)], HOUR);
     planner.observe(&name("b"), vec![Server::slot(name("slot1"), 1)], HOUR);
     planner.replaced_serves([(address, name(served))], HOUR + Duration::from_secs(2));
@@ -114,7 +114,7 @@ struct Subject {
     haproxy: Haproxy,
     driver: HaproxyDriver,
     place: Place,
-    /// Where service `a` is asked for.
+    /// The frontend of service `a`.
     frontend: SocketAddr,
 }
 
@@ -144,16 +144,16 @@ impl Subject {
         }
     }
 
-    /// Passes until the wish is in effect.
-    async fn converge(&mut self, wish: &Arc<Snapshot>) {
+    /// Passes until the desired state is in effect.
+    async fn converge(&mut self, desired: &Arc<Snapshot>) {
         let began = Instant::now();
-        while !self.driver.converge(wish).await.unwrap().converged {
-            assert!(began.elapsed() < LIMIT, "the wish is not met");
+        while !self.driver.converge(desired).await.unwrap().converged {
+            assert!(began.elapsed() < LIMIT, "the desired state is not met");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Whether the newest worker sends anybody to this address as service `b`.
+    /// Returns `true` if the newest worker sends requests to this address as service `b`.
     async fn is_ready_in_b(&self, address: SocketAddr) -> bool {
         let mut client = Client::connect(&self.place.admin, ClientConfig::default())
             .await
@@ -177,7 +177,7 @@ async fn i1_an_address_waits_for_the_worker_that_was_replaced() {
     for executable in executables() {
         let mut subject = Subject::start(&executable).await;
         let address = echo();
-        let first = Arc::new(wish(&Snapshot::default(), "a", address));
+        let first = Arc::new(desired(&Snapshot::default(), "a", address));
         subject.converge(&first).await;
         let mut user = TcpStream::connect(subject.frontend).unwrap();
         user.set_read_timeout(Some(LIMIT)).unwrap();
@@ -191,7 +191,7 @@ async fn i1_an_address_waits_for_the_worker_that_was_replaced() {
         let reloaded = Instant::now();
         subject.haproxy.reload().await.unwrap();
         assert!(subject.has_old_workers().await, "its user keeps it");
-        let moved = Arc::new(wish(&first, "b", address));
+        let moved = Arc::new(desired(&first, "b", address));
         // For a while, as long as the driver waits at all: the new worker sends nobody there as `b`.
         while reloaded.elapsed() < BOUND / 2 {
             let report = subject.driver.converge(&moved).await.unwrap();

@@ -164,7 +164,7 @@ fn observed(map: &RouteMap) -> Vec<MapEntry> {
     parse_map_entries(&dump).unwrap()
 }
 
-/// What HAProxy's entries are after a command; `del` takes all entries of a key, as before 3.4.
+/// HAProxy's entries after a command; `del` takes all entries of a key, as before 3.4.
 fn after(entries: &[(String, String)], command: &Command) -> Vec<(String, String)> {
     let mut entries = entries.to_vec();
     match command {
@@ -195,7 +195,7 @@ fn pairs(map: &RouteMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a transaction fills in.
+/// The entries that a transaction fills in.
 fn transaction_entries(transaction: &Transaction) -> Vec<(String, String)> {
     let commands = transaction.fill(MapVersion::new(1));
     let mut pairs = Vec::new();
@@ -215,7 +215,7 @@ fn transaction_entries(transaction: &Transaction) -> Vec<(String, String)> {
     pairs
 }
 
-/// What a request may find whose looks are made at moments that follow one another.
+/// The values that a request may find whose looks are made at moments that follow one another.
 fn findable<'a>(moments: &[Vec<Option<&'a MapValue>>]) -> BTreeSet<Option<&'a MapValue>> {
     let mut found = BTreeSet::new();
     let mut earliest = 0;
@@ -299,14 +299,14 @@ proptest! {
     #[test]
     fn no_prefix_of_a_change_misroutes(
         before in routes(8),
-        wish in routes(8),
+        desired in routes(8),
         random in requests(),
         old in any::<bool>(),
         many in any::<bool>(),
     ) {
         let capabilities = if old { Capabilities::of(2, 2) } else { Capabilities::of(3, 2) };
         let mut requests = near(&before);
-        requests.extend(near(&wish));
+        requests.extend(near(&desired));
         requests.extend(random);
         // Each of many hosts changes too, so that single edits are too many.
         let hosts = |service: &str| -> Vec<Route> {
@@ -314,10 +314,10 @@ proptest! {
             (0..count).map(|n| route_of(&format!("h{n}.a"), "/", service, 0)).collect()
         };
         let before: Vec<Route> = before.into_iter().chain(hosts("s0")).collect();
-        let wish: Vec<Route> = wish.into_iter().chain(hosts("s1")).collect();
+        let desired: Vec<Route> = desired.into_iter().chain(hosts("s1")).collect();
         requests.extend(["h1.a", "h69.a", "h70.a"].map(|host| (host.to_owned(), "/x".to_owned())));
         let from = compile_http(&before, own_name).map;
-        let to = compile_http(&wish, own_name).map;
+        let to = compile_http(&desired, own_name).map;
         let requests: Vec<_> = requests
             .into_iter()
             .map(|(host, path)| {

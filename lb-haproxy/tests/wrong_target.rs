@@ -46,7 +46,7 @@ async fn converge(socket: &Path) -> Result<Report, DriveError> {
     driver.converge(&Arc::new(edit.commit().unwrap())).await
 }
 
-/// What the driver says of a socket.
+/// The driver's report of a socket.
 async fn said_of(socket: &Path) -> String {
     let error = converge(socket).await.unwrap_err();
     assert!(matches!(error, DriveError::WrongTarget { .. }), "{error:?}");

@@ -66,9 +66,9 @@ async fn bulk(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
                 );
             }
         }
-        let wish = Arc::new(edit.commit().unwrap_or_default());
+        let desired = Arc::new(edit.commit().unwrap_or_default());
         let began = Instant::now();
-        let done = driver.converge(&wish).await?;
+        let done = driver.converge(&desired).await?;
         assert!(done.converged && done.unmet.is_empty());
         ours.push(total / began.elapsed().as_secs_f64());
         subject.haproxy.stop().await?;
@@ -101,23 +101,23 @@ async fn bulk(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// One endpoint at a time, from the wish to its verification.
+/// One endpoint at a time, from the desired state to its verification.
 async fn one_by_one(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
     let subject = Subject::start(1, SLOTS).await?;
     let mut driver = driver(&subject)?;
-    let mut wish = Arc::new(Snapshot::default());
-    driver.converge(&wish).await?;
+    let mut desired = Arc::new(Snapshot::default());
+    driver.converge(&desired).await?;
     let mut times = Vec::new();
     for number in 0..SLOTS - 10 {
-        let mut edit = wish.edit();
+        let mut edit = desired.edit();
         edit.set_endpoint(
             &name("be0"),
             &name(&number.to_string()),
             Endpoint::new(raw::address(number)),
         );
-        wish = Arc::new(edit.commit().unwrap_or_default());
+        desired = Arc::new(edit.commit().unwrap_or_default());
         let began = Instant::now();
-        let done = driver.converge(&wish).await?;
+        let done = driver.converge(&desired).await?;
         assert!(done.converged);
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
@@ -125,7 +125,7 @@ async fn one_by_one(report: &mut Report) -> Result<(), Box<dyn std::error::Error
         "one new endpoint, verified",
         median(times),
         "ms",
-        "from the wish to the second read-back",
+        "from the desired state to the second read-back",
     );
     subject.haproxy.stop().await?;
     Ok(())
@@ -147,11 +147,11 @@ async fn change_cost(report: &mut Report) -> Result<(), Box<dyn std::error::Erro
                 Endpoint::new(raw::address(number)),
             );
         }
-        let mut wish = Arc::new(edit.commit().unwrap_or_default());
-        settle(&mut driver, &wish).await?;
+        let mut desired = Arc::new(edit.commit().unwrap_or_default());
+        settle(&mut driver, &desired).await?;
         let (before, written) = (processor_time()?, driver.traffic().commands);
         for change in 0..CHANGES {
-            let mut edit = wish.edit();
+            let mut edit = desired.edit();
             let service = name(&format!("be{}", change / 2 % backends));
             let extra = name("extra");
             if change % 2 == 0 {
@@ -159,8 +159,8 @@ async fn change_cost(report: &mut Report) -> Result<(), Box<dyn std::error::Erro
             } else {
                 edit.remove_endpoint(&service, &extra);
             }
-            wish = Arc::new(edit.commit().unwrap_or_default());
-            settle(&mut driver, &wish).await?;
+            desired = Arc::new(edit.commit().unwrap_or_default());
+            settle(&mut driver, &desired).await?;
         }
         let cost = (processor_time()? - before) / CHANGES as f64 * 1e6;
         costs.push(cost);
@@ -192,10 +192,10 @@ async fn change_cost(report: &mut Report) -> Result<(), Box<dyn std::error::Erro
 /// Passes until nothing is left to do, now or later.
 async fn settle(
     driver: &mut HaproxyDriver,
-    wish: &Arc<Snapshot>,
+    desired: &Arc<Snapshot>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     loop {
-        match driver.converge(wish).await?.again {
+        match driver.converge(desired).await?.again {
             None => return Ok(()),
             Some(pause) => tokio::time::sleep(pause).await,
         }
@@ -215,7 +215,7 @@ fn processor_time() -> std::io::Result<f64> {
     Ok(ticks / 100.0)
 }
 
-/// A hundred endpoints replaced by a hundred others in one wish, while users go on.
+/// A hundred endpoints replaced by a hundred others in one desired state, while users go on.
 async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
     const FLIPS: usize = 21;
     let subject = Subject::start(1, 2 * SLOTS + 20).await?;
@@ -226,21 +226,21 @@ async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> 
         let address = ([127, 77, 0, 1 + u8::try_from(number)?], 7077).into();
         servers.push(IdentityServer::start(address, Arc::clone(&oracle)).await?);
     }
-    let mut wish = Arc::new(Snapshot::default());
+    let mut desired = Arc::new(Snapshot::default());
     let mut times = Vec::new();
     let mut users = None;
     for flip in 0..FLIPS {
-        let mut edit = wish.edit();
+        let mut edit = desired.edit();
         for slot in 0..SLOTS {
             let address = servers[(flip % 2) * SLOTS + slot].address();
             oracle.publish(address, &service);
             edit.set_endpoint(&service, &name(&slot.to_string()), Endpoint::new(address));
         }
-        wish = Arc::new(edit.commit().unwrap_or_default());
+        desired = Arc::new(edit.commit().unwrap_or_default());
         let began = Instant::now();
-        let mut done = driver.converge(&wish).await?;
+        let mut done = driver.converge(&desired).await?;
         while !done.converged {
-            done = driver.converge(&wish).await?;
+            done = driver.converge(&desired).await?;
         }
         let took = began.elapsed();
         if flip == 0 {
@@ -259,7 +259,7 @@ async fn repoint(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> 
         // The slots that were left rest before the next flip needs them.
         while let Some(pause) = done.again {
             tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
-            done = driver.converge(&wish).await?;
+            done = driver.converge(&desired).await?;
         }
     }
     let Some(users) = users else {

@@ -34,9 +34,9 @@ mod server;
 
 /// The longest that etcd may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many puts are measured on each side.
+/// The number of puts that are measured on each side.
 const ROUNDS: usize = 200;
-/// How many more are made before.
+/// The number of those made before.
 const WARM_UP: usize = 20;
 const KEYS: usize = 100_000;
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Subject {
     pub haproxy: Haproxy,
-    /// Where the frontend of the first backend listens.
+    /// The address of the first backend's frontend.
     pub frontend: SocketAddr,
     _folder: TempDir,
 }

@@ -106,33 +106,33 @@ fn millis(since: Instant) -> f64 {
 }
 
 /// One pass that must do all there is to do.
-async fn whole(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Result<()> {
+async fn whole(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>) -> Result<()> {
     use lb_core::Driver as _;
-    let done = driver.converge(wish).await?;
+    let done = driver.converge(desired).await?;
     assert!(done.converged && done.unmet.is_empty(), "{done:?}");
     Ok(())
 }
 
 /// Passes until nothing is left to do, now or later.
-async fn settle(driver: &mut HaproxyDriver, wish: &Arc<Snapshot>) -> Result<()> {
+async fn settle(driver: &mut HaproxyDriver, desired: &Arc<Snapshot>) -> Result<()> {
     use lb_core::Driver as _;
     loop {
-        match driver.converge(wish).await?.again {
+        match driver.converge(desired).await?.again {
             None => return Ok(()),
             Some(pause) => tokio::time::sleep(pause).await,
         }
     }
 }
 
-/// From the wish for routes to the map that was read back.
+/// From the desired state for routes to the map that was read back.
 async fn routes(report: &mut Report, executable: &Executable) -> Result<()> {
     for count in [1, 10_000] {
         let subject = Subject::start(executable, 4).await?;
         let mut driver = subject.driver();
         let mut edit = Snapshot::default().edit();
         edit.set_endpoint(&name("web"), &name("1"), Endpoint::new(raw::address(1)));
-        let mut wish = Arc::new(edit.commit().unwrap_or_default());
-        settle(&mut driver, &wish).await?;
+        let mut desired = Arc::new(edit.commit().unwrap_or_default());
+        settle(&mut driver, &desired).await?;
         let mut times = Vec::new();
         let rounds = if count == 1 { ROUNDS } else { 5 };
         let mut before: Vec<Route> = Vec::new();
@@ -143,18 +143,18 @@ async fn routes(report: &mut Report, executable: &Executable) -> Result<()> {
                     Ok(Route::new(host.parse()?, "/".parse()?, name("web")))
                 })
                 .collect::<Result<_>>()?;
-            let mut edit = wish.edit();
+            let mut edit = desired.edit();
             for route in &before {
                 edit.remove_route(route);
             }
             for route in &fresh {
                 edit.add_route(route.clone());
             }
-            wish = Arc::new(edit.commit().unwrap_or_default());
+            desired = Arc::new(edit.commit().unwrap_or_default());
             let began = Instant::now();
-            whole(&mut driver, &wish).await?;
+            whole(&mut driver, &desired).await?;
             times.push(millis(began));
-            settle(&mut driver, &wish).await?;
+            settle(&mut driver, &desired).await?;
             before = fresh;
         }
         report.add(
@@ -181,16 +181,16 @@ async fn dynamic_against_slot(report: &mut Report, executable: &Executable) -> R
         let mut driver = HaproxyDriver::new(subject.target().with_policy(policy));
         let mut edit = Snapshot::default().edit();
         edit.set_endpoint(&name("web"), &name("0"), Endpoint::new(raw::address(0)));
-        let mut wish = Arc::new(edit.commit().unwrap_or_default());
-        settle(&mut driver, &wish).await?;
+        let mut desired = Arc::new(edit.commit().unwrap_or_default());
+        settle(&mut driver, &desired).await?;
         let mut times = Vec::new();
         for number in 1..=ROUNDS {
-            let mut edit = wish.edit();
+            let mut edit = desired.edit();
             let endpoint = Endpoint::new(raw::address(number));
             edit.set_endpoint(&name("web"), &name(&number.to_string()), endpoint);
-            wish = Arc::new(edit.commit().unwrap_or_default());
+            desired = Arc::new(edit.commit().unwrap_or_default());
             let began = Instant::now();
-            whole(&mut driver, &wish).await?;
+            whole(&mut driver, &desired).await?;
             times.push(millis(began));
         }
         let time = median(times);
@@ -209,7 +209,7 @@ async fn dynamic_against_slot(report: &mut Report, executable: &Executable) -> R
     Ok(())
 }
 
-/// A hundred endpoints in one wish: addresses, read back, then ready.
+/// A hundred endpoints in one desired state: addresses, read back, then ready.
 async fn two_phases(report: &mut Report, executable: &Executable) -> Result<()> {
     const COUNT: usize = 100;
     let version = executable.version().await?;
@@ -223,9 +223,9 @@ async fn two_phases(report: &mut Report, executable: &Executable) -> Result<()> 
             let endpoint = Endpoint::new(raw::address(number));
             edit.set_endpoint(&name("web"), &name(&number.to_string()), endpoint);
         }
-        let wish = Arc::new(edit.commit().unwrap_or_default());
+        let desired = Arc::new(edit.commit().unwrap_or_default());
         let began = Instant::now();
-        whole(&mut driver, &wish).await?;
+        whole(&mut driver, &desired).await?;
         times.push(millis(began));
         subject.haproxy.stop().await?;
     }
@@ -258,8 +258,8 @@ async fn swaps(report: &mut Report, executable: &Executable) -> Result<()> {
         edit.set_endpoint(&name("web"), &name("primary"), endpoint);
         known = edit.commit().unwrap_or_default();
         let began = Instant::now();
-        let wish = Arc::new(known.clone());
-        while !driver.converge(&wish).await?.converged {}
+        let desired = Arc::new(known.clone());
+        while !driver.converge(&desired).await?.converged {}
         // The first one has nobody to take out.
         times.extend((swap > 0).then(|| millis(began)));
     }

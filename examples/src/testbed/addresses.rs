@@ -19,7 +19,7 @@ pub(super) struct Loopback {
 const CLAIM: u16 = 8087;
 /// The port that servers and frontends use: below those that the system gives to clients.
 const PORT: u16 = 8080;
-/// How many networks are tried.
+/// The number of networks that are tried.
 const TRIES: u32 = 1000;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);

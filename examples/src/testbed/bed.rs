@@ -21,10 +21,10 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{
     TestbedError,
     addresses::Loopback,
+    desired::Desired,
     haproxy::{Haproxy, Setup, Slot},
     shape::Shape,
     tap::{Heard, Tap},
-    wishes::Wishes,
 };
 use crate::traffic::{IdentityServer, Load, Oracle, now};
 
@@ -33,8 +33,8 @@ use crate::traffic::{IdentityServer, Load, Oracle, now};
 pub struct Testbed {
     /// The HAProxy.
     pub haproxy: Haproxy,
-    /// What is wished for.
-    pub wishes: Arc<Wishes>,
+    /// The desired states.
+    pub desired: Arc<Desired>,
     /// The judge of all traffic.
     pub oracle: Arc<Oracle>,
     /// The endpoints, by address.
@@ -50,22 +50,22 @@ pub struct Testbed {
     plane: Option<Plane>,
 }
 
-/// How a testbed is to be.
+/// The options of a testbed.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The services.
     pub services: Vec<Name>,
-    /// How many slots each has.
+    /// The number of slots each has.
     pub slots: u32,
-    /// How many threads HAProxy has.
+    /// The number of threads HAProxy has.
     pub threads: u32,
-    /// How HAProxy treats the traffic.
+    /// The shape of the traffic in HAProxy.
     pub shape: Shape,
-    /// How HAProxy is driven.
+    /// The policy by which HAProxy is driven.
     pub policy: Policy,
-    /// How long the driver waits for an answer.
+    /// The time the driver waits for an answer.
     pub timeout: Duration,
-    /// Whether slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
+    /// If `true`, slots outlive a restart or reload of HAProxy by its server-state file, which the driver keeps.
     pub restored: bool,
     /// A folder for the files that the driver keeps; the server-state file is then there. A frontend without traffic
     /// looks into a route map there, so that there is a map file to keep as well.
@@ -80,7 +80,7 @@ struct Plane {
     watching: JoinHandle<()>,
 }
 
-/// How many events may wait for the watcher.
+/// The most events that wait for the watcher.
 const EVENTS: usize = 1 << 14;
 
 impl Options {
@@ -105,7 +105,7 @@ impl Testbed {
     /// Starts HAProxy. There is no endpoint and no control plane yet.
     ///
     /// # Errors
-    /// When there is no free address, or HAProxy does not start.
+    /// Fails if there is no free address, or HAProxy does not start.
     pub async fn start(executable: Executable, options: Options) -> Result<Self, TestbedError> {
         let claim = |cause| TestbedError::io("find free loopback addresses", cause);
         let mut addresses = Loopback::claim().map_err(claim)?;
@@ -128,7 +128,7 @@ impl Testbed {
         let oracle = Arc::new(Oracle::new());
         Ok(Self {
             haproxy: Haproxy::start(executable, &setup).await?,
-            wishes: Arc::new(Wishes::new(Arc::clone(&oracle))),
+            desired: Arc::new(Desired::new(Arc::clone(&oracle))),
             oracle,
             servers: BTreeMap::new(),
             frontends,
@@ -143,10 +143,10 @@ impl Testbed {
         })
     }
 
-    /// Starts one more endpoint, which nobody wishes for yet.
+    /// Starts one more endpoint, which no service desires yet.
     ///
     /// # Errors
-    /// When there is no free address.
+    /// Fails if there is no free address.
     pub async fn add_server(&mut self) -> Result<SocketAddr, TestbedError> {
         let fail = |cause| TestbedError::io("start an endpoint", cause);
         let address = self.addresses.next().map_err(fail)?;
@@ -177,7 +177,7 @@ impl Testbed {
     /// Lets later control planes speak to HAProxy through a tap, which counts what they say.
     ///
     /// # Errors
-    /// When the tap's socket cannot be made.
+    /// Fails if the tap's socket cannot be made.
     pub fn tap(&mut self) -> Result<(), TestbedError> {
         let tap = Tap::unix(self.tap_socket(), self.haproxy.socket())
             .map_err(|cause| TestbedError::io("tap HAProxy's socket", cause))?;
@@ -189,28 +189,28 @@ impl Testbed {
         self.haproxy.socket().with_extension("tap")
     }
 
-    /// What was said through the tap, if there is one.
+    /// The bytes that went through the tap, if there is one.
     #[must_use]
     pub fn tap_heard(&self) -> Option<Heard> {
         self.tap.as_ref().map(Tap::heard)
     }
 
-    /// Starts a control plane that knows nothing but the wishes and what it finds in HAProxy.
+    /// Starts a control plane that knows nothing but the desired states and what it finds in HAProxy.
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// Fails if it cannot be built.
     pub async fn start_plane(&mut self) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
         let (publisher, feed) = feed(Name::from_text("program"));
-        self.wishes.write_to(publisher)?;
+        self.desired.write_to(publisher)?;
         self.start_plane_on(feed).await
     }
 
-    /// Starts a control plane that follows another source, to which wishes are written with
-    /// [`Wishes::change_elsewhere`].
+    /// Starts a control plane that follows another source, to which desired states are written with
+    /// [`Desired::change_elsewhere`].
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// Fails if it cannot be built.
     pub async fn start_plane_on(&mut self, source: impl Source) -> Result<Handle, TestbedError> {
         self.kill_plane().await;
         let socket = match &self.tap {
@@ -240,15 +240,15 @@ impl Testbed {
             .build()?;
         let handle = plane.handle();
         let mut events = handle.subscribe();
-        let feed = self.wishes.feed();
-        let wishes = Arc::clone(&self.wishes);
+        let feed = self.desired.feed();
+        let desired = Arc::clone(&self.desired);
         let running = plane.spawn();
         let watching = tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 if let Event::Verified { causes, .. } | Event::Pass { causes, .. } = &event.event
                     && let Some(last) = causes.iter().map(|cause| cause.cursor.revision).max()
                 {
-                    wishes.verified(feed, last);
+                    desired.verified(feed, last);
                 }
             }
         });
@@ -272,13 +272,13 @@ impl Testbed {
         self.plane.as_ref().map(|plane| plane.running.handle())
     }
 
-    /// Waits until every wish so far was reported as applied and verified.
+    /// Waits until every desired state so far was reported as applied and verified.
     ///
     /// # Errors
     /// [`TestbedError::Late`] when that takes longer than `limit`.
     pub async fn verified(&self, limit: Duration) -> Result<(), TestbedError> {
         let state = async || {
-            let Some((feed, revision)) = self.wishes.open() else {
+            let Some((feed, revision)) = self.desired.open() else {
                 return Ok(());
             };
             let Some(handle) = self.plane() else {
@@ -298,14 +298,14 @@ impl Testbed {
             // Writes that undid each other make no generation, so no event names them: ask.
             match handle.reconcile_now(limit).await {
                 Ok(done) if done.is_verified() => {
-                    self.wishes.verified(feed, revision);
+                    self.desired.verified(feed, revision);
                     Ok(())
                 }
                 Ok(done) => Err(format!("{done:?}")),
                 Err(error) => Err(error.to_string()),
             }
         };
-        wait("every wish to be verified", limit, state).await
+        wait("every desired state to be verified", limit, state).await
     }
 
     /// Waits until HAProxy's own tables show for every service exactly the endpoints that are to serve it.
@@ -319,9 +319,9 @@ impl Testbed {
                 .slots()
                 .await
                 .map_err(|error| error.to_string())?;
-            difference(&serving(&slots), &self.wishes.ready())
+            difference(&serving(&slots), &self.desired.ready())
         };
-        wait("HAProxy to serve what is wished for", limit, state).await
+        wait("HAProxy to serve the desired state", limit, state).await
     }
 
     /// Waits until the server-state file has for every service exactly the endpoints that are to serve it.
@@ -333,13 +333,13 @@ impl Testbed {
             let saved = self.haproxy.saved().map_err(|error| error.to_string())?;
             difference(
                 &serving(&saved.ok_or("the file is not whole")?),
-                &self.wishes.ready(),
+                &self.desired.ready(),
             )
         };
         wait("the server-state file to follow", limit, state).await
     }
 
-    /// Waits until every slot holds an endpoint that is wished for, or none: nothing is on its way out.
+    /// Waits until every slot holds an endpoint that is desired, or none: nothing is on its way out.
     ///
     /// # Errors
     /// [`TestbedError::Late`] when that takes longer than `limit`.
@@ -350,15 +350,15 @@ impl Testbed {
                 .slots()
                 .await
                 .map_err(|error| error.to_string())?;
-            let wished: BTreeSet<(SocketAddr, String)> = self
-                .wishes
+            let desired: BTreeSet<(SocketAddr, String)> = self
+                .desired
                 .endpoints()
                 .into_iter()
                 .map(|(key, endpoint)| (endpoint.address, key.service.to_string()))
                 .collect();
             let leaving = slots.into_iter().find(|slot| {
                 slot.address.is_some_and(|address| {
-                    !is_parked(address) && !wished.contains(&(address, slot.backend.clone()))
+                    !is_parked(address) && !desired.contains(&(address, slot.backend.clone()))
                 })
             });
             leaving.map_or(Ok(()), |slot| Err(format!("there is {slot:?}")))
@@ -399,7 +399,7 @@ pub fn endpoint_at(service: &Name, address: SocketAddr) -> (RecordKey, Endpoint)
     (RecordKey::new(service.clone(), id), Endpoint::new(address))
 }
 
-/// Which addresses serve which service.
+/// The addresses that serve, each with its service.
 fn serving(slots: &[Slot]) -> BTreeSet<(SocketAddr, Name)> {
     slots
         .iter()
@@ -408,16 +408,16 @@ fn serving(slots: &[Slot]) -> BTreeSet<(SocketAddr, Name)> {
         .collect()
 }
 
-/// Nothing where what serves is what is wished for.
+/// Nothing where what serves is the desired state.
 fn difference(
     serving: &BTreeSet<(SocketAddr, Name)>,
-    wished: &BTreeSet<(SocketAddr, Name)>,
+    desired: &BTreeSet<(SocketAddr, Name)>,
 ) -> Result<(), String> {
-    if serving == wished {
+    if serving == desired {
         return Ok(());
     }
-    let missing: Vec<_> = wished.difference(serving).collect();
-    let surplus: Vec<_> = serving.difference(wished).collect();
+    let missing: Vec<_> = desired.difference(serving).collect();
+    let surplus: Vec<_> = serving.difference(desired).collect();
     Err(format!("missing are {missing:?}, too many are {surplus:?}"))
 }
 

@@ -9,7 +9,7 @@ pub enum TestbedError {
     /// The system refused something.
     #[error("cannot {what}")]
     Io {
-        /// What was tried.
+        /// The operation that was tried.
         what: &'static str,
         /// The cause below.
         #[source]
@@ -37,16 +37,16 @@ pub enum TestbedError {
     #[error("HAProxy's socket cannot be used")]
     Socket(#[from] lb_haproxy::client::InvalidSocketAddress),
     /// The feed is closed, or no target can serve what was written.
-    #[error("the wish was not taken")]
+    #[error("the desired state was not taken")]
     Feed(#[from] lb_core::WriteError),
     /// Something was waited for and did not come.
     #[error("waited {seconds} s for {what}; {state}")]
     Late {
-        /// What was waited for.
+        /// The state that was waited for.
         what: String,
         /// For how long.
         seconds: u64,
-        /// How things stand.
+        /// The state of things.
         state: String,
     },
 }

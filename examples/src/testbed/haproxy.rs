@@ -31,7 +31,7 @@ use super::{Shape, TestbedError};
 pub struct Haproxy {
     options: HaproxyOptions,
     directory: TempDir,
-    /// Where the files are that it reads when it starts.
+    /// The folder of the files that it reads when it starts.
     files: PathBuf,
     running: Option<Worker>,
 }
@@ -43,20 +43,20 @@ struct Worker {
     pid: u32,
 }
 
-/// What HAProxy is to be configured with.
+/// The setup of HAProxy.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// Each service and where its frontend listens.
     pub frontends: BTreeMap<Name, SocketAddr>,
-    /// How many slots each service's backend has.
+    /// The number of slots each service's backend has.
     pub slots: u32,
-    /// How many threads HAProxy has.
+    /// The number of threads HAProxy has.
     pub threads: u32,
-    /// Whether slots get their addresses back from a server-state file at a start or reload.
+    /// If `true`, slots get their addresses back from a server-state file at a start or reload.
     pub restored: bool,
     /// A folder for the files that it reads when it starts, and where a frontend listens that looks into a map there.
     pub routed: Option<(PathBuf, SocketAddr)>,
-    /// How it treats the traffic.
+    /// The shape of the traffic in it.
     pub shape: Shape,
 }
 
@@ -67,7 +67,7 @@ pub struct Slot {
     pub backend: String,
     /// The server.
     pub server: String,
-    /// Where it points.
+    /// The address it points to.
     pub address: Option<SocketAddr>,
     /// HAProxy's administrative bits.
     pub admin: u32,
@@ -80,14 +80,14 @@ const STATE: &str = "state";
 /// The file of the route map.
 const ROUTES: &str = "lb-routes.map";
 
-/// How long HAProxy may take to answer.
+/// The time HAProxy may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
 impl Haproxy {
     /// Starts `program` and waits until it answers.
     ///
     /// # Errors
-    /// When it cannot be started or does not answer: with what it wrote.
+    /// Fails if it cannot be started or does not answer: with what it wrote.
     pub async fn start(executable: Executable, setup: &Setup) -> Result<Self, TestbedError> {
         let directory = tempfile::Builder::new()
             .prefix("lb-")
@@ -148,7 +148,7 @@ impl Haproxy {
     /// All servers of all backends as the server-state file has them; `None` when the file is not whole.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Fails if it cannot be read.
     pub fn saved(&self) -> io::Result<Option<Vec<Slot>>> {
         let text = fs::read_to_string(self.state())?;
         Ok(parse_slots(&text).filter(|_| text.ends_with('\n')))
@@ -163,7 +163,7 @@ impl Haproxy {
     /// Reloads it seamlessly.
     ///
     /// # Errors
-    /// When it does not run, or the reload fails.
+    /// Fails if it does not run, or the reload fails.
     pub async fn reload(&mut self) -> Result<(), TestbedError> {
         let Some(running) = &mut self.running else {
             let cause = io::ErrorKind::NotFound.into();
@@ -204,7 +204,7 @@ impl Haproxy {
     /// Stops it where it is: nothing is answered, nothing refused, until [`thaw`](Self::thaw).
     ///
     /// # Errors
-    /// When it does not run.
+    /// Fails if it does not run.
     pub fn freeze(&self) -> Result<(), TestbedError> {
         self.signal(Signal::STOP)
     }
@@ -212,7 +212,7 @@ impl Haproxy {
     /// Lets it go on.
     ///
     /// # Errors
-    /// When it does not run.
+    /// Fails if it does not run.
     pub fn thaw(&self) -> Result<(), TestbedError> {
         self.signal(Signal::CONT)
     }
@@ -220,7 +220,7 @@ impl Haproxy {
     /// One command in a conversation of its own.
     ///
     /// # Errors
-    /// When it does not answer in time.
+    /// Fails if it does not answer in time.
     pub async fn ask(&self, command: &str) -> Result<String, TestbedError> {
         let exchange = async {
             let mut stream = UnixStream::connect(self.socket()).await?;
@@ -238,16 +238,16 @@ impl Haproxy {
     /// All servers of all backends.
     ///
     /// # Errors
-    /// When it does not answer, or not with a table of servers.
+    /// Fails if it does not answer, or not with a table of servers.
     pub async fn slots(&self) -> Result<Vec<Slot>, TestbedError> {
         let answer = self.ask("show servers state").await?;
         parse_slots(&answer).ok_or(TestbedError::Answer { answer })
     }
 
-    /// How many idle connections it has to an address.
+    /// The number of idle connections it has to an address.
     ///
     /// # Errors
-    /// When it does not answer, or not with a table of connections.
+    /// Fails if it does not answer, or not with a table of connections.
     pub async fn idle(&self, address: SocketAddr) -> Result<u64, TestbedError> {
         let answer = self.ask("show servers conn").await?;
         parse_idle(&answer, address).ok_or(TestbedError::Answer { answer })
@@ -275,7 +275,7 @@ impl Drop for Haproxy {
 }
 
 impl Slot {
-    /// Whether new traffic goes there.
+    /// Returns `true` if new traffic goes there.
     #[must_use]
     pub fn serves(&self) -> bool {
         self.operation == 2 && self.admin & !0x04 == 0

@@ -11,23 +11,23 @@ use lb_haproxy::{
 
 use crate::traffic::{Protocol, Speaks, USER_HEADER};
 
-/// How HAProxy treats the traffic of all services. By default as its configuration generator does.
+/// The shape of all services' traffic in HAProxy. By default that of its configuration generator.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shape {
-    /// Which server connections are used again.
+    /// The server connections that are used again.
     pub http_reuse: HttpReuse,
-    /// What users and endpoints speak.
+    /// The protocol of users and endpoints.
     pub protocol: Protocol,
-    /// Whether a cookie keeps users with their endpoint.
+    /// If `true`, a cookie keeps users with their endpoint.
     pub cookie: bool,
-    /// Whether a hash of the user (in TCP mode, of the client's address) chooses the endpoint.
+    /// If `true`, a hash of the user (in TCP mode, of the client's address) chooses the endpoint.
     pub hash: bool,
-    /// How long a client's connection may idle.
+    /// The time a client's connection may idle.
     pub keep_alive: Option<Duration>,
 }
 
 impl Shape {
-    /// What endpoints speak.
+    /// The protocol of endpoints.
     #[must_use]
     pub(super) fn speaks(&self) -> Speaks {
         match self.protocol {

@@ -21,7 +21,7 @@ pub struct Tap {
     listening: JoinHandle<()>,
 }
 
-/// What was said so far.
+/// The bytes that were sent so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
     /// Commands that can change something.
@@ -36,7 +36,7 @@ pub struct Heard {
     pub bytes: u64,
 }
 
-/// How many changing commands are kept for the report.
+/// The number of changing commands that are kept for the report.
 const KEPT: usize = 20;
 /// Words that begin a command which changes nothing outside its own conversation.
 const READS: [&str; 6] = [
@@ -52,7 +52,7 @@ impl Tap {
     /// Listens at a Unix socket, and passes on to another.
     ///
     /// # Errors
-    /// When it cannot listen there.
+    /// Fails if it cannot listen there.
     pub fn unix(at: PathBuf, target: PathBuf) -> io::Result<Self> {
         let listener = UnixListener::bind(at)?;
         Ok(Self::start(Near::Unix(listener), Far::Unix(target)))
@@ -61,7 +61,7 @@ impl Tap {
     /// Listens at an address, and passes on to another.
     ///
     /// # Errors
-    /// When it cannot listen there.
+    /// Fails if it cannot listen there.
     pub async fn tcp(at: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(at).await?;
         Ok(Self::start(Near::Tcp(listener), Far::Tcp(target)))
@@ -73,7 +73,7 @@ impl Tap {
         Self { heard, listening }
     }
 
-    /// What was said so far.
+    /// The bytes that were sent so far.
     #[must_use]
     pub fn heard(&self) -> Heard {
         self.heard
@@ -110,13 +110,13 @@ impl Heard {
     }
 }
 
-/// Where a tap listens.
+/// The side of a tap on which clients connect.
 enum Near {
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
-/// What a tap passes on to.
+/// The side of a tap to which it passes on.
 #[derive(Clone)]
 enum Far {
     Unix(PathBuf),

@@ -31,7 +31,7 @@ use super::{
     server::{ENDPOINT_HEADER, SERVICE_HEADER},
 };
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -66,7 +66,7 @@ static USERS: AtomicU64 = AtomicU64::new(0);
 pub struct Answer {
     /// The address that says it answered.
     pub endpoint: SocketAddr,
-    /// How many bytes the body had.
+    /// The number of bytes the body had.
     pub length: u64,
 }
 
@@ -97,9 +97,9 @@ pub enum Loss {
     /// The body is not what was asked for.
     #[error("the body is wrong after {right} bytes of {expected}")]
     Body {
-        /// How many bytes were right.
+        /// The number of bytes that were right.
         right: u64,
-        /// How many there should have been.
+        /// The number of bytes there should have been.
         expected: u64,
     },
     /// Nothing, or not everything, came in time.
@@ -248,7 +248,7 @@ impl Connection {
         }
     }
 
-    /// Whether a request can be sent: a user agent notices a connection that was closed while it was idle.
+    /// Returns `true` if a request can be sent: a user agent notices a connection that was closed while it was idle.
     fn is_open(&self) -> bool {
         match self {
             Self::Http1 { sender, .. } => !sender.is_closed(),

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-/// What a request asks for.
+/// The content that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ask {
     /// The endpoint's address, at once.
@@ -36,7 +36,7 @@ impl Ask {
         (ask.takes() <= LONGEST).then_some(ask)
     }
 
-    /// How long the answer takes, by intention.
+    /// The time the answer takes, by intention.
     #[must_use]
     pub fn takes(self) -> Duration {
         match self {
@@ -45,7 +45,7 @@ impl Ask {
         }
     }
 
-    /// How many pieces the download has; 0 for other requests.
+    /// The number of pieces the download has; 0 for other requests.
     pub(super) fn pieces(self) -> usize {
         match self {
             Self::Identity | Self::Slow(_) => 0,

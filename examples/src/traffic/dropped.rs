@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Where the kernel counts them, a line for each processor. Missing where no firewall tracks connections.
+/// The kernel's counters, a line for each processor. Missing where no firewall tracks connections.
 const COUNTS: &str = "/proc/net/stat/nf_conntrack";
 
 /// The count of packets that connection tracking dropped before a test began.

@@ -7,7 +7,7 @@ use super::{
     content::{Ask, byte_at, piece},
 };
 
-/// What is asked, and who is told who answers.
+/// A request, and the function that is told who answers.
 pub(super) struct Question<'a, F> {
     pub(super) service: &'a str,
     pub(super) ask: Ask,

@@ -59,7 +59,7 @@ impl Latencies {
         self.greatest = self.greatest.max(other.greatest);
     }
 
-    /// How many were counted.
+    /// The number of those counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
@@ -71,7 +71,7 @@ impl Latencies {
         self.greatest
     }
 
-    /// What the share `part` (0 to 1) of all took at most; zero when nothing was counted.
+    /// The time that the share `part` (0 to 1) of all took at most; zero when nothing was counted.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
         #[expect(

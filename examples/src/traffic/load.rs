@@ -32,27 +32,27 @@ use super::{
 pub struct Load {
     /// Each service and its frontend; the users take turns over them.
     pub services: Vec<(Name, SocketAddr)>,
-    /// How many users there are.
+    /// The number of users.
     pub users: usize,
-    /// How many requests to make at least.
+    /// The least number of requests to make.
     pub requests: u64,
-    /// How long to go on at least.
+    /// The least time to go on.
     pub at_least: Duration,
-    /// How long to go on at most.
+    /// The most time to go on.
     pub deadline: Duration,
-    /// How long one request may take; past it, it is lost.
+    /// The time one request may take; past it, it is lost.
     pub request_limit: Duration,
-    /// How long a user waits between an answer and its next request.
+    /// The time a user waits between an answer and its next request.
     pub pause: Duration,
-    /// Whether connections are kept between requests.
+    /// The way connections are treated between requests.
     pub connections: Connections,
-    /// What the users speak.
+    /// The protocol of the users.
     pub protocol: Protocol,
-    /// What they ask for.
+    /// The content they ask for.
     pub ask: Ask,
 }
 
-/// Whether users keep their connections.
+/// The way users treat their connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
     /// All keep them.
@@ -83,7 +83,7 @@ pub struct Progress {
     pub excused: u64,
 }
 
-/// What became of all requests.
+/// The outcome of all requests.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Requests made, however they ended.
@@ -94,7 +94,7 @@ pub struct Outcome {
     pub losses: Vec<Lost>,
     /// Requests that failed while failing was excused: not among the lost.
     pub excused: u64,
-    /// How they failed, and how often.
+    /// The ways in which they failed, and how often.
     pub excuses: BTreeMap<String, u64>,
     /// The most of them that one user had with one service.
     pub most_excused: u64,
@@ -102,13 +102,13 @@ pub struct Outcome {
     pub misrouted: u64,
     /// The first misroutes.
     pub misroutes: Vec<Misroute>,
-    /// How long the answered requests took.
+    /// The time the answered requests took.
     pub latencies: Latencies,
     /// Answered requests by endpoint.
     pub by_endpoint: BTreeMap<SocketAddr, u64>,
-    /// How long the load lasted.
+    /// The time the load lasted.
     pub took: Duration,
-    /// Whether all requests asked for were made before the deadline.
+    /// If `true`, all requests asked for were made before the deadline.
     pub complete: bool,
     /// The kernel's part in it, if it dropped packets meanwhile.
     pub dropped: Option<String>,
@@ -117,19 +117,19 @@ pub struct Outcome {
 /// One lost request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// What it was for.
+    /// The service it was for.
     pub service: Name,
     /// Why, with the causes below.
     pub reason: String,
-    /// When it was found lost, since the load began.
+    /// The time at which it was found lost, since the load began.
     pub at: Duration,
-    /// How long it had taken.
+    /// The time it had taken.
     pub took: Duration,
-    /// Whether its connection had served before.
+    /// If `true`, its connection had served before.
     pub kept: bool,
 }
 
-/// How many lost requests are kept for the report; all are counted.
+/// The number of lost requests that are kept for the report; all are counted.
 const KEPT: usize = 20;
 
 #[derive(Debug)]
@@ -205,7 +205,7 @@ impl Load {
 }
 
 impl Running {
-    /// How far it is.
+    /// Its progress so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
@@ -216,7 +216,7 @@ impl Running {
         }
     }
 
-    /// Whether every user has ended.
+    /// Returns `true` if every user has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.control.over()
@@ -269,7 +269,7 @@ impl Running {
 }
 
 impl Outcome {
-    /// What went wrong, a line each; `None` when nothing did.
+    /// The faults, a line each; `None` when there is none.
     #[must_use]
     pub fn faults(&self) -> Option<String> {
         let mut text = String::new();

@@ -31,25 +31,25 @@ pub struct Oracle {
     kept: Mutex<Vec<Misroute>>,
 }
 
-/// How many misroutes are kept for the report; all are counted.
+/// The number of misroutes that are kept for the report; all are counted.
 const KEPT: usize = 20;
 
 /// A request that reached an address which was not its service's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Misroute {
-    /// Where it arrived.
+    /// The address at which it arrived.
     pub address: SocketAddr,
-    /// What it was meant for.
+    /// The service it was meant for.
     pub service: String,
     /// The services that may still own the address, from the one last seen there.
     pub owners: Vec<Name>,
-    /// Which witness saw it.
+    /// The witness that saw it.
     pub witness: Witness,
-    /// When, since the oracle began.
+    /// The time since the oracle began.
     pub at: Duration,
 }
 
-/// What gave a misroute away.
+/// The evidence of a misroute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Witness {
@@ -79,7 +79,7 @@ impl Oracle {
         }
     }
 
-    /// Says that an address is about to become `service`'s. To be called before the wish is published.
+    /// Says that an address is about to become `service`'s. To be called before the desired state is published.
     pub fn publish(&self, address: SocketAddr, service: &Name) {
         let owned = Arc::clone(
             self.addresses
@@ -147,13 +147,13 @@ impl Oracle {
         }
     }
 
-    /// How many requests were misrouted. One that both witnesses saw counts twice.
+    /// The number of requests that were misrouted. One that both witnesses saw counts twice.
     #[must_use]
     pub fn misrouted(&self) -> u64 {
         self.misrouted.load(Ordering::Relaxed)
     }
 
-    /// How many requests claimed no service.
+    /// The number of requests that claimed no service.
     #[must_use]
     pub fn unclaimed(&self) -> u64 {
         self.unclaimed.load(Ordering::Relaxed)

@@ -18,7 +18,7 @@ const LINE: u64 = 512;
 /// A client that asks nothing is left after this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What an endpoint says before its body.
+/// The head that an endpoint sends before its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) endpoint: SocketAddr,

@@ -42,7 +42,7 @@ pub struct IdentityServer {
     running: Option<Running>,
 }
 
-/// What an endpoint speaks.
+/// The protocol of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Speaks {
     /// HTTP/1.1, and HTTP/2 to clients that begin with it.
@@ -82,7 +82,7 @@ impl IdentityServer {
     /// Serves HTTP at `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// Fails if the address cannot be bound.
     pub async fn start(address: SocketAddr, oracle: Arc<Oracle>) -> io::Result<Self> {
         Self::start_speaking(Speaks::Http, address, oracle).await
     }
@@ -90,7 +90,7 @@ impl IdentityServer {
     /// Serves at `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// Fails if the address cannot be bound.
     pub async fn start_speaking(
         speaks: Speaks,
         address: SocketAddr,
@@ -109,19 +109,19 @@ impl IdentityServer {
         Ok(Self { shared, running })
     }
 
-    /// Where it serves, also while it is stopped.
+    /// The address at which it serves, also while it is stopped.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// How many requests for some service have arrived since it was first started.
+    /// The number of requests for some service that have arrived since it was first started.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
-    /// Whether it serves.
+    /// Returns `true` if it serves.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running.is_some()
@@ -152,7 +152,7 @@ impl IdentityServer {
     /// Serves again at the same address. Does nothing while it serves.
     ///
     /// # Errors
-    /// When somebody else has bound the address.
+    /// Fails if another program has bound the address.
     pub async fn restart(&mut self) -> io::Result<()> {
         if self.running.is_none() {
             let listener = TcpListener::bind(self.shared.address).await?;

@@ -55,7 +55,7 @@ fn code(mut stream: impl Read + Write, method: &str, path: &str) -> u16 {
     code.and_then(|code| code.parse().ok()).unwrap_or_default()
 }
 
-/// What is desired and what HAProxy has, without times and counters.
+/// The desired state and that of HAProxy, without times and counters.
 fn state(world: &World) -> Value {
     let status = status(world).unwrap();
     let mut servers = String::new();

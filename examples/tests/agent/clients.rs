@@ -11,9 +11,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::world::{NamedServer, World, eventually};
 
-/// How many clients say nothing.
+/// The number of clients that say nothing.
 const IDLE: usize = 1000;
-/// How long an answer may take on a busy machine; it took more than 20 s where idle clients were waited for.
+/// The time an answer may take on a busy machine; it took more than 20 s where idle clients were waited for.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A connection of either kind.

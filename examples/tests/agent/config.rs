@@ -39,7 +39,8 @@ balance = "leastconn"
 check = true
 "#;
 
-/// What is written is what HAProxy accepts; what it refuses, or what makes no sense, leaves the file as it is.
+/// A written configuration is one that HAProxy accepts; what it refuses, or what makes no sense, leaves the file as it
+/// is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxys_own_configuration_is_written_from_the_agents() {
     let world = World::start().await;

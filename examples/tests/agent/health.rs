@@ -26,7 +26,7 @@ fn until_healthy(world: &World) {
     });
 }
 
-/// What `status --healthy` says once it is unhealthy with this text.
+/// The output of `status --healthy` once it is unhealthy with this text.
 fn until_unhealthy(world: &World, expected: &str) {
     eventually(&format!("unhealthy: {expected}"), || {
         let called = world.call(&["status", "--healthy"]);
@@ -108,7 +108,7 @@ async fn case_o01_a_broken_configuration_after_a_hangup_is_unhealthy_until_it_is
     assert_eq!(metric(&address, "lb_conditions{kind=\"failed\"}"), Some(0));
 }
 
-/// What the guard holds back is unhealthy until it is confirmed.
+/// A removal that the guard holds back is unhealthy until it is confirmed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_o01_a_held_removal_is_unhealthy_until_it_is_confirmed() {
     let world = World::start().await;

@@ -7,7 +7,7 @@ use crate::{
     world::{NamedServer, World, eventually},
 };
 
-/// How often all containers are listed.
+/// The number of times that all containers are listed.
 const LISTINGS: u64 = 16;
 
 /// The number of containers, of 1,000 labels each.

@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 
 use crate::world::{LIMIT, NamedServer, World, eventually};
 
-/// What the status says, once the agent answers.
+/// The status, once the agent answers.
 fn status(world: &World) -> Option<Value> {
     let called = world.call(&["status", "--json"]);
     (called.code == Some(0)).then(|| called.json()["status"].clone())
@@ -253,7 +253,7 @@ async fn case_p23_a_plan_says_what_a_run_would_do_and_does_nothing() {
     let text = plan.out.replace(&a.address.to_string(), "ADDRESS");
     assert_eq!(plan.code, Some(0), "{plan:?}");
     assert!(
-        text.starts_with("wished for: 1 service, 1 endpoint, 0 routes\n\ntarget edge: "),
+        text.starts_with("desired: 1 service, 1 endpoint, 0 routes\n\ntarget edge: "),
         "{text}"
     );
     assert!(
@@ -435,7 +435,7 @@ fn get(address: &str, request: &str) -> String {
     text
 }
 
-/// What HAProxy says of its servers, but for the time that passes.
+/// HAProxy's own report of its servers, but for the time that passes.
 async fn servers(world: &World) -> Vec<String> {
     const SECONDS_SINCE_CHANGE: usize = 9;
     let mut client = world.haproxy.connect().await.unwrap();

@@ -27,7 +27,7 @@ const MOST_FOR_NAMES: u64 = 112 << 20;
 /// So many commands may be sent in 8 s to a peer that contradicts itself.
 const MOST_COMMANDS: u64 = 400;
 
-/// What is done to the answers.
+/// The treatment of the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Honest,
@@ -47,7 +47,7 @@ enum Mode {
 
 struct Peer {
     mode: Arc<Mutex<Mode>>,
-    /// How many commands were answered.
+    /// The number of commands that were answered.
     readings: Arc<AtomicU64>,
     open: Arc<Mutex<Vec<UnixStream>>>,
 }
@@ -195,7 +195,7 @@ fn peak(agent: &Agent) -> u64 {
     kib << 10
 }
 
-/// What is said of the target, once something is.
+/// The conditions of the target, once there are some.
 fn conditions(world: &World) -> Option<String> {
     let called = world.call(&["status", "--json"]);
     (called.code == Some(0)).then(|| called.json()["status"]["conditions"].to_string())

@@ -13,7 +13,7 @@ use std::{
 use lb_haproxy::process::{Executable, Haproxy, HaproxyOptions};
 use tempfile::TempDir;
 
-/// How long anything may take on a busy machine.
+/// The time anything may take on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A folder with a running HAProxy.
@@ -254,7 +254,7 @@ impl Drop for Agent {
     }
 }
 
-/// What a command of the agent did, with the test's folder written as `HERE`.
+/// The outcome of a command of the agent, with the test's folder written as `HERE`.
 #[derive(Debug)]
 pub(crate) struct Called {
     pub(crate) code: Option<i32>,

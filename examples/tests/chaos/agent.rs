@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::flood::Memory;
 
-/// The file with the wish, and the agent while it runs. Dropping it kills the agent.
+/// The file with the desired state, and the agent while it runs. Dropping it kills the agent.
 pub(crate) struct Agent {
     folder: TempDir,
     child: Option<Child>,
@@ -63,7 +63,7 @@ impl Agent {
         agent
     }
 
-    /// Writes the whole wish, each endpoint with a route of its service, so that nobody sees half of it.
+    /// Writes the whole desired state, each endpoint with a route of its service, so that nobody sees half of it.
     pub(crate) fn write(&self, endpoints: &BTreeMap<RecordKey, Endpoint>) {
         let mut services = BTreeMap::<String, (Vec<Value>, Vec<String>)>::new();
         for (key, endpoint) in endpoints {
@@ -150,7 +150,7 @@ impl Agent {
         prlimit(Some(self.pid()), Resource::Nofile, before).unwrap();
     }
 
-    /// Whether it runs still: it must not end by itself.
+    /// Returns `true` if it runs still: it must not end by itself.
     pub(crate) fn is_alive(&mut self) -> bool {
         let child = self.child.as_mut();
         child.is_none_or(|child| child.try_wait().unwrap().is_none())
@@ -176,7 +176,7 @@ impl Agent {
         self.at("agent.sock")
     }
 
-    /// What it answers to the operator who asks for its status, and how long that takes.
+    /// The agent's answer to the operator who asks for its status, and the time it takes.
     pub(crate) async fn status(&self) -> (Result<String, String>, Duration) {
         let began = now();
         let asked = tokio::process::Command::new(env!("CARGO_BIN_EXE_lb-agent"))
@@ -195,7 +195,7 @@ impl Agent {
         (answer, began.elapsed())
     }
 
-    /// How many bytes it has logged.
+    /// The number of bytes it has logged.
     pub(crate) fn log_size(&self) -> u64 {
         fs::metadata(self.at("agent.log")).unwrap().len()
     }

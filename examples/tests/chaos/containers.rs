@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{source::Source, world::World};
 
-/// What becomes of an address: the container there is stopped, the next one of a service is run, or both.
+/// A step at one address: the container there is stopped, the next one of a service is run, or both.
 struct Step {
     address: SocketAddr,
     stops: Option<String>,
@@ -87,10 +87,10 @@ fn step(world: &mut World, address: SocketAddr, from: Option<usize>, to: Option<
 
 /// Tells the oracle first, then the engine.
 async fn perform(world: &World, steps: Vec<Step>) {
-    let wished = world.bed.wishes.endpoints();
+    let desired = world.bed.desired.endpoints();
     let leaves = |step: &Step| {
         let address = step.address;
-        let keys = wished
+        let keys = desired
             .iter()
             .filter(move |(_, endpoint)| endpoint.address == address);
         keys.map(|(key, _)| key.clone()).collect::<Vec<RecordKey>>()
@@ -111,7 +111,7 @@ async fn perform(world: &World, steps: Vec<Step>) {
             Some(world.endpoint(owner, step.address))
         })
         .collect();
-    world.wish(set, remove).await;
+    world.desire(set, remove).await;
     let Source::Docker(containers) = &world.source else {
         return;
     };
@@ -178,7 +178,7 @@ pub(crate) async fn kill(world: &mut World) {
     let host = Arc::clone(&containers.host);
     world.owners.remove(&address);
     let (key, _) = world.endpoint(owner, address);
-    world.wish(Vec::new(), vec![key]).await;
+    world.desire(Vec::new(), vec![key]).await;
     world.excuse(true);
     let killing = tokio::task::spawn_blocking(move || {
         host.kill(&name);
@@ -203,8 +203,8 @@ pub(crate) async fn pause(world: &mut World) {
         };
         let (host, name) = (Arc::clone(&containers.host), name.clone());
         world.owners.insert(address, (owner, state));
-        let wish = (key.clone(), endpoint.clone().with_state(state));
-        world.wish(vec![wish], Vec::new()).await;
+        let desired = (key.clone(), endpoint.clone().with_state(state));
+        world.desire(vec![desired], Vec::new()).await;
         let act = tokio::task::spawn_blocking(move || host.pause(&name, paused));
         act.await.unwrap();
         changes(world, 1).await;

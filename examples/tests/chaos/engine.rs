@@ -24,7 +24,7 @@ pub(crate) struct Host {
     next: AtomicU32,
 }
 
-/// How many containers there may be at once.
+/// The most containers at once.
 const CONTAINERS: usize = 10;
 /// Their network's first address is the engine's.
 const FIRST: usize = 2;
@@ -32,14 +32,14 @@ const FIRST: usize = 2;
 /// The containers of one part. Dropping it removes them.
 pub(crate) struct Containers {
     pub(crate) host: Arc<Host>,
-    /// Which container has which address.
+    /// The container at each address.
     pub(crate) names: BTreeMap<SocketAddr, String>,
     /// Addresses that were left since everything was last in effect.
     pub(crate) left: BTreeSet<SocketAddr>,
-    /// Whether an address goes to its next container at once: only while the way from the engine to HAProxy is open,
+    /// If `true`, an address goes to its next container at once: only while the way from the engine to HAProxy is open,
     /// for whose an address is that changed hands before anybody could say so, nobody can know.
     pub(crate) recycles: bool,
-    /// Whether that way is open: a container that ends while it is closed is one that fails, and HAProxy has nothing
+    /// If `true`, that way is open: a container that ends while it is closed is one that fails, and HAProxy has nothing
     /// but its retries against that.
     pub(crate) open: bool,
     misrouted_before: u64,
@@ -117,7 +117,7 @@ impl Host {
         self.engine.docker(&[action, name]);
     }
 
-    /// How many requests reached a container of another service.
+    /// The number of requests that reached a container of another service.
     fn misrouted(&self) -> u64 {
         let file = self.engine.dir().join("shared/misrouted");
         std::fs::metadata(file).map_or(0, |file| file.len())

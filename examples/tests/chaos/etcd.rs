@@ -1,4 +1,4 @@
-//! The wish in a real etcd, which is killed and stopped.
+//! The desired state in a real etcd, which is killed and stopped.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::{
     users::name,
 };
 
-/// What the keys begin with: `/proxy/<service>/<endpoint>` = `ip:port`.
+/// The prefix of the keys: `/proxy/<service>/<endpoint>` = `ip:port`.
 const PREFIX: &str = "/proxy";
-/// How long whoever writes waits before it tries again.
+/// The time a writer waits before it tries again.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// An etcd of one member. It ends with its value.

@@ -35,9 +35,9 @@ pub(crate) enum Fault {
     Server,
     /// An endpoint is stopped where it is, for a while.
     Pause,
-    /// What the source follows is killed.
+    /// The server that the source follows is killed.
     SourceKill,
-    /// What the source follows is stopped where it is, for a while.
+    /// The server that the source follows is stopped where it is, for a while.
     SourceStop,
 }
 
@@ -81,7 +81,7 @@ impl Deck {
 }
 
 impl Fault {
-    /// How many there are.
+    /// The number of kinds.
     pub(crate) const KINDS: usize = Self::SourceStop as usize + 1;
 
     pub(crate) async fn strike(self, world: &mut World) {
@@ -264,15 +264,15 @@ async fn server(world: &mut World) {
     world.excuse_until_seen(address).await;
     world.owners.insert(address, (owner, EndpointState::Down));
     let down = endpoint.clone().with_state(EndpointState::Down);
-    world.wish(vec![(key.clone(), down)], Vec::new()).await;
+    world.desire(vec![(key.clone(), down)], Vec::new()).await;
     world.settle().await;
     let server = world.bed.servers.get_mut(&address).unwrap();
     server.restart().await.unwrap();
     world.owners.insert(address, (owner, EndpointState::Ready));
-    world.wish(vec![(key, endpoint)], Vec::new()).await;
+    world.desire(vec![(key, endpoint)], Vec::new()).await;
 }
 
-/// What the source follows is away for a while, and the control plane may begin anew meanwhile.
+/// Takes away for a while what the source follows; the control plane may begin anew meanwhile.
 async fn source(world: &mut World, fault: Fault) {
     let anew = world.random.below(3) == 0;
     let lasting = Duration::from_millis(500 + world.random.number() % 3500);

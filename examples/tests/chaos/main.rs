@@ -1,6 +1,6 @@
 //! Everything that can go wrong, at random, to a real HAProxy of every version under load: `make chaos MINUTES=30`.
 //!
-//! The wish comes from this program, from a file that the agent follows as a process of its own, from a real etcd and
+//! The desired state comes from this program, from a file that the agent follows as a process of its own, from a real etcd and
 //! from a real Docker engine, each for a part of a version's time. No request may be answered by an endpoint of another
 //! service, and none may be lost but those that were on their way when a HAProxy or an endpoint was killed.
 //!

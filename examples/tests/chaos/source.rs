@@ -1,4 +1,4 @@
-//! Where the wish comes from, and the control plane that follows it.
+//! The origin of the desired state, and the control plane that follows it.
 
 use std::{fmt, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
 /// A kind of source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// This program pushes its wishes to a control plane in the same process.
+    /// This program pushes its desired states to a control plane in the same process.
     Program,
     /// A file, followed by the agent as a process of its own.
     File,
@@ -81,12 +81,12 @@ impl Source {
         }
     }
 
-    /// Whether the control plane reports wishes by the revision of their write.
+    /// Returns `true` if the control plane reports desired states by the revision of their write.
     pub(crate) fn tells_revisions(&self) -> bool {
         matches!(self, Self::Program | Self::Etcd(_))
     }
 
-    /// What becomes of a state: a key of etcd is there or is not.
+    /// The state that the source reports for it: a key of etcd is there or is not.
     pub(crate) fn tells(&self, state: EndpointState) -> EndpointState {
         match self {
             Self::Etcd(_) => EndpointState::Ready,
@@ -120,23 +120,23 @@ impl World {
         }
     }
 
-    /// Wishes for these endpoints and for those keys no more, and tells the source; containers do that by themselves.
-    pub(crate) async fn wish(&self, set: Vec<(RecordKey, Endpoint)>, remove: Vec<RecordKey>) {
-        let wishes = &self.bed.wishes;
+    /// Desires these endpoints and for those keys no more, and tells the source; containers do that by themselves.
+    pub(crate) async fn desire(&self, set: Vec<(RecordKey, Endpoint)>, remove: Vec<RecordKey>) {
+        let desired = &self.bed.desired;
         match &self.source {
-            // Without a control plane the wish waits for the next one.
-            Source::Program => drop(wishes.change(set, remove)),
+            // Without a control plane the desired state waits for the next one.
+            Source::Program => drop(desired.change(set, remove)),
             Source::File(agent) => {
-                let wish = wishes.announce(set, remove);
-                agent.write(&wishes.endpoints());
-                wishes.written(wish, None);
+                let announced = desired.announce(set, remove);
+                agent.write(&desired.endpoints());
+                desired.written(announced, None);
             }
             Source::Etcd(etcd) => {
-                let wish = wishes.announce(set.clone(), remove.clone());
+                let announced = desired.announce(set.clone(), remove.clone());
                 let revision = etcd.write(&set, &remove).await;
-                wishes.written(wish, Some(revision));
+                desired.written(announced, Some(revision));
             }
-            Source::Docker(_) => wishes.written(wishes.announce(set, remove), None),
+            Source::Docker(_) => desired.written(desired.announce(set, remove), None),
         }
     }
 }

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::faults::Fault;
 
-/// What one version went through with one source.
+/// The run of one version with one source.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     counts: [u64; Fault::KINDS],
     pub(crate) requests: u64,
     pub(crate) lost: u64,
     pub(crate) excused: u64,
-    /// How those failed that were excused.
+    /// The ways in which those failed that were excused.
     pub(crate) excuses: BTreeMap<String, u64>,
     pub(crate) misrouted: u64,
     pub(crate) changes: u64,

@@ -20,16 +20,16 @@ use crate::{
     users::{self, LIMIT, name},
 };
 
-/// How many users ask all the time: fewer where the engine needs the processors too.
+/// The number of users that ask all the time: fewer where the engine needs the processors too.
 const USERS: usize = 60;
 const USERS_OF_CONTAINERS: usize = 20;
-/// How many addresses the services share.
+/// The number of addresses the services share.
 const POOL: usize = 16;
-/// How many slots each service has.
+/// The number of slots each service has.
 pub(crate) const SLOTS: u32 = 32;
 /// Longer than HAProxy lets a request wait for anything.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
-/// How long a load may last at most.
+/// The most time a load may last.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// For so long at most HAProxy's files are behind, on a machine that is busy: by the README it is about a second.
 const FOLLOWS: Duration = Duration::from_secs(15);
@@ -45,9 +45,9 @@ pub(crate) struct World {
     /// Whose each address of the pool is, and in what state.
     pub(crate) owners: BTreeMap<SocketAddr, (usize, EndpointState)>,
     pub(crate) random: Seed,
-    /// What the files are on that the driver keeps; ends after HAProxy.
+    /// The disk of the files that the driver keeps; ends after HAProxy.
     pub(crate) disk: Option<Disk>,
-    /// What was wrong but for requests.
+    /// The faults other than those of requests.
     pub(crate) wrong: Vec<String>,
     /// The faults after which requests were found lost.
     pub(crate) suspects: Vec<Fault>,
@@ -114,7 +114,7 @@ impl World {
         for service in self.services.clone() {
             let anchor = self.bed.add_server().await.unwrap();
             self.anchors.push(anchor);
-            self.wish(vec![endpoint_at(&service, anchor)], Vec::new())
+            self.desire(vec![endpoint_at(&service, anchor)], Vec::new())
                 .await;
         }
         for _ in 0..POOL {
@@ -172,7 +172,7 @@ impl World {
             (key, endpoint.with_state(state).with_weight(weight))
         });
         let remove = remove.map(|owner| self.endpoint(owner, address).0);
-        self.wish(set.into_iter().collect(), remove.into_iter().collect())
+        self.desire(set.into_iter().collect(), remove.into_iter().collect())
             .await;
     }
 
@@ -187,7 +187,7 @@ impl World {
             self.bed.in_step(LIMIT).await.unwrap();
         } else {
             self.bed.in_step(LIMIT).await.unwrap();
-            self.bed.wishes.all_verified();
+            self.bed.desired.all_verified();
         }
         if let Source::Docker(containers) = &mut self.source {
             containers.settled();
@@ -246,7 +246,7 @@ impl World {
                 self.wrong.push(format!("the first were lost in {first:?}"));
             }
         }
-        row.changes = self.bed.wishes.followed().changes;
+        row.changes = self.bed.desired.followed().changes;
         if let Source::Docker(containers) = &self.source {
             let misrouted = containers.misrouted();
             row.misrouted += misrouted;

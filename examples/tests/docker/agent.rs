@@ -33,7 +33,7 @@ fn agent(config: &PathBuf, words: &[&str]) -> Command {
     command
 }
 
-/// What a command that must succeed printed.
+/// The output of a command that must succeed.
 fn call(config: &PathBuf, words: &[&str]) -> String {
     let output = agent(config, words).output().unwrap();
     assert!(output.status.success(), "{words:?}: {output:?}");

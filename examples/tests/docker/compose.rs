@@ -87,7 +87,7 @@ impl World {
     }
 }
 
-/// What the examples' `haproxy.cfg` is made from, with its maps in this folder.
+/// The configuration that the examples' `haproxy.cfg` is made from, with its maps in this folder.
 fn config(maps: &str, state: Option<&str>) -> String {
     let mut config = Config::new("/run/lb/admin.sock".parse().unwrap());
     config.global.server_state_file = state.map(|state| state.parse().unwrap());

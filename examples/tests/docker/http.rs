@@ -8,7 +8,7 @@ use std::{
 
 use crate::users::LIMIT;
 
-/// What was answered.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -12,7 +12,7 @@ pub(crate) struct Reachable {
     first: u8,
 }
 
-/// What it is called.
+/// The name of the network.
 pub(crate) const NETWORK: &str = "few";
 const ADDRESSES: u8 = 32;
 

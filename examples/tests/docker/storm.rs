@@ -14,7 +14,7 @@ use crate::{
     world::{SERVICES, World},
 };
 
-/// How many containers are started and killed at the same time.
+/// The number of containers that are started and killed at the same time.
 const AT_ONCE: usize = 4;
 /// No container is started after this, and how many must have been by then: on a busy machine each takes seconds.
 const ENOUGH: (Duration, usize) = (Duration::from_secs(300), 100);

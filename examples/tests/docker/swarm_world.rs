@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const FRONTENDS: [(&str, u16); 2] = [("a", 8001), ("b", 8002)];
 /// The port where services are told apart by the path.
 pub(crate) const BY_PATH: u16 = 8080;
-/// How many slots each backend has.
+/// The number of slots each backend has.
 const SLOTS: u32 = 24;
 
 /// All of it. HAProxy is in the network of the container `lb`.
@@ -198,13 +198,13 @@ impl SwarmWorld {
         }
     }
 
-    /// How many requests reached a container of another service.
+    /// The number of requests that reached a container of another service.
     pub(crate) fn misrouted(&self) -> u64 {
         let file = self.engine.dir().join("shared/misrouted");
         std::fs::metadata(file).map_or(0, |file| file.len())
     }
 
-    /// How often HAProxy was reloaded.
+    /// The number of times that HAProxy was reloaded.
     pub(crate) fn reloads(&self) -> u64 {
         let status = self.handle.status();
         let reloads = status.targets.iter();
@@ -214,7 +214,7 @@ impl SwarmWorld {
     }
 }
 
-/// How long half of the users wait for each answer.
+/// The time half of the users wait for each answer.
 const SLOW: Duration = Duration::from_millis(300);
 
 /// The users of one service: quick ones, and those that wait for long answers.

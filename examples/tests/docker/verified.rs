@@ -14,7 +14,8 @@ use crate::users::until;
 /// The endpoints that were ready, and their services.
 pub(crate) type Ready = BTreeMap<SocketAddr, Name>;
 
-/// What was verified to be ready in HAProxy, oldest first, each with its time in nanoseconds of the Unix epoch.
+/// The endpoints that were verified to be ready in HAProxy, oldest first, each with its time in nanoseconds of the Unix
+/// epoch.
 #[derive(Clone)]
 pub(crate) struct Verified(Arc<Mutex<Vec<(u128, Ready)>>>);
 
@@ -50,7 +51,7 @@ impl Verified {
         verified
     }
 
-    /// When, at `since` or later, this endpoint was first verified to be ready, or not to be.
+    /// The first time, at `since` or later, at which this endpoint was verified to be ready, or not to be.
     pub(crate) fn first(&self, since: u128, address: SocketAddr, ready: bool) -> Option<u128> {
         let log = self.lock();
         let found = log
@@ -59,14 +60,14 @@ impl Verified {
         found.map(|(at, _)| *at)
     }
 
-    /// What was ready the last time, of all services.
+    /// The endpoints that were ready the last time, of all services.
     pub(crate) fn last(&self) -> Ready {
         self.lock()
             .last()
             .map_or_else(Ready::new, |(_, seen)| seen.clone())
     }
 
-    /// Which services had each address, one after the other.
+    /// The services that had each address, one after the other.
     pub(crate) fn owners(&self) -> BTreeMap<SocketAddr, Vec<Name>> {
         let mut owners = BTreeMap::<SocketAddr, Vec<Name>>::new();
         for (_, seen) in self.lock().iter() {

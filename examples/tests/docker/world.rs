@@ -106,7 +106,7 @@ impl World {
             .await;
     }
 
-    /// How many requests reached a container of another service.
+    /// The number of requests that reached a container of another service.
     pub(crate) fn misrouted(&self) -> u64 {
         let file = self.engine.dir().join("shared/misrouted");
         std::fs::metadata(file).map_or(0, |file| file.len())

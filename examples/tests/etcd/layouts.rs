@@ -10,7 +10,7 @@ use lb_haproxy::process::Executable;
 
 use crate::{
     edge::{Edge, get},
-    handshake::{dial, tcp_server},
+    handshake::{client_hello, dial, tcp_server},
     users::executables,
 };
 
@@ -224,9 +224,9 @@ async fn case_s04_connections_of_restricted_tcp_keys_reach_no_wider_route() {
         );
         for (layout, records) in [("lb", own), ("traefik", traefik)] {
             edge.show(records).await;
-            let dial = |name| tokio::task::block_in_place(|| dial(edge.tcp, name));
-            assert_eq!(dial("adm.s.example"), "", "{version}: {layout}");
-            assert_eq!(dial("else.s.example"), "wide", "{version}: {layout}");
+            let dial = async |name| dial(edge.tcp, &client_hello(name)).await;
+            assert_eq!(dial("adm.s.example").await, "", "{version}: {layout}");
+            assert_eq!(dial("else.s.example").await, "wide", "{version}: {layout}");
         }
     }
 }

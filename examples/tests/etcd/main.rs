@@ -15,7 +15,7 @@ mod confd;
 mod edge;
 mod faults;
 mod follow;
-#[path = "../support/handshake.rs"]
+#[path = "../../../lb-haproxy/tests/support/handshake.rs"]
 mod handshake;
 mod layouts;
 #[path = "../support/routed.rs"]

@@ -18,7 +18,7 @@ use crate::{
     users::{LIMIT, executables, name, until},
 };
 
-/// What the keys begin with, as in the well-known example with confd: `/proxy/<service>/<endpoint>` = `ip:port`.
+/// The prefix of the keys, as in the well-known example with confd: `/proxy/<service>/<endpoint>` = `ip:port`.
 pub(crate) const PREFIX: &str = "/proxy";
 
 /// Two services, each with one endpoint that stays.
@@ -115,7 +115,7 @@ impl World {
         self.change(changes, || self.api().txn(&operations));
     }
 
-    /// Wishes for what `write` writes to etcd, at the revision that it gives.
+    /// Desires what `write` writes to etcd, at the revision that it gives.
     pub(crate) fn change(
         &self,
         changes: &[(&Name, &str, Option<SocketAddr>)],
@@ -130,10 +130,10 @@ impl World {
             .iter()
             .filter(|(.., address)| address.is_none())
             .map(|(service, id, _)| of(service, id));
-        let Ok(()) = self
-            .bed
-            .wishes
-            .change_elsewhere(set, remove, || Ok::<_, Infallible>(write()));
+        let Ok(()) =
+            self.bed
+                .desired
+                .change_elsewhere(set, remove, || Ok::<_, Infallible>(write()));
     }
 
     /// Waits until a key has gone by itself, and follows that it did.

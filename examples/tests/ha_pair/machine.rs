@@ -167,7 +167,7 @@ impl Machine {
         self.haproxy = Some(Haproxy::start(options).await.unwrap());
     }
 
-    /// Whether its choice does not depend on the slots that endpoints are in.
+    /// Returns `true` if its choice does not depend on the slots that endpoints are in.
     pub(crate) async fn hashes_by_address(&self) -> bool {
         hashes_by_address(&executable().version().await.unwrap())
     }
@@ -205,7 +205,7 @@ pub(crate) fn is_root() -> bool {
     status.lines().any(|line| line.starts_with("Uid:\t0"))
 }
 
-/// Whether a program is in PATH.
+/// Returns `true` if a program is in PATH.
 pub(crate) fn exists(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
@@ -219,7 +219,7 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What may fail: it takes away what may be gone.
+/// Runs a program that may fail: it takes away what may be gone.
 fn try_run(program: &str, arguments: &[&str]) {
     let _output = Command::new(program).args(arguments).output();
 }

@@ -11,10 +11,10 @@ use lb_haproxy::policy::HttpReuse;
 
 use crate::world::{World, judge, over_versions};
 
-/// How many requests each combination makes at least on each version.
+/// The number of requests each combination makes at least on each version.
 const REQUESTS: u64 = 2_000;
 
-/// How long a client's connection may idle where slots rest that long.
+/// The time a client's connection may idle where slots rest that long.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 async fn under_changes(

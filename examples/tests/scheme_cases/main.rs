@@ -8,7 +8,7 @@
 
 #[path = "../support/edge.rs"]
 mod edge;
-#[path = "../support/handshake.rs"]
+#[path = "../../../lb-haproxy/tests/support/handshake.rs"]
 mod handshake;
 #[path = "../support/routed.rs"]
 mod routed;
@@ -32,7 +32,7 @@ use crate::{
     users::executables,
 };
 
-/// What one object with these labels, which are its variables too, asks for.
+/// The reading of one object with these labels, which are its variables too.
 fn reading(scheme: LabelScheme, exposed: &[u16], pairs: &[(&str, &str)]) -> Reading {
     let all = || {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());

@@ -7,7 +7,7 @@ use lb_schemes::{LabelScheme, Reading};
 
 use crate::{
     edge::{Edge, get},
-    handshake::{dial, tcp_server},
+    handshake::{client_hello, dial, tcp_server},
     reading,
     users::executables,
 };
@@ -157,16 +157,16 @@ async fn case_s04_connections_of_a_restricted_tcp_route_reach_no_wider_one() {
             assert_eq!(found.diagnostics, [], "{closed}");
             all.extend(records("wide", wide, found));
             edge.show(all).await;
-            let dial = |name| tokio::task::block_in_place(|| dial(edge.tcp, name));
-            assert_eq!(dial(closed), "", "{version}: {closed}");
+            let dial = async |name| dial(edge.tcp, &client_hello(name)).await;
+            assert_eq!(dial(closed).await, "", "{version}: {closed}");
             if let Some(served) = served {
-                assert_eq!(dial(served), "wide", "{version}: {served}");
+                assert_eq!(dial(served).await, "wide", "{version}: {served}");
             }
         }
     }
 }
 
-/// What a router of TCP restricts are connections: HTTP requests of its host go where they would without it.
+/// A router of TCP restricts connections: HTTP requests of its host go where they would without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_s04_a_restricted_tcp_route_takes_no_http_request() {
     let web: Labels = &[
@@ -188,7 +188,7 @@ async fn case_s04_a_restricted_tcp_route_takes_no_http_request() {
             edge.show(all).await;
             let answer = tokio::task::block_in_place(|| get(edge.http, "h.example", "/"));
             assert_eq!(servers.named(answer), Ok(("web", 80)), "{version}");
-            let closed = tokio::task::block_in_place(|| dial(edge.tcp, "h.example"));
+            let closed = dial(edge.tcp, &client_hello("h.example")).await;
             assert_eq!(closed, "", "{version}");
         }
     }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-/// How long anything may take on a busy machine.
+/// The time anything may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running agent, killed when the test is over.
@@ -68,7 +68,7 @@ impl Agent {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// Where it serves its pages.
+    /// The address of its pages.
     pub(crate) fn pages(&self) -> String {
         let mut found = None;
         eventually("pages are served", || {
@@ -105,7 +105,7 @@ pub(crate) fn status(config: &Path) -> Option<Value> {
     whole.get("status").cloned()
 }
 
-/// What a page says.
+/// The text of a page.
 pub(crate) fn page(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();

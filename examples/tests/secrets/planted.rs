@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-/// What every secret begins with. Long enough to be found cut, too.
+/// The beginning of every secret. Long enough to be found cut, too.
 const MARK: &str = "pl4nted";
 
 /// The places of all secrets; each secret has the number of its place.
@@ -39,7 +39,7 @@ impl Planted {
     }
 }
 
-/// What is told around a place.
+/// The text around a place.
 fn around(told: &str, at: usize) -> String {
     let from = told.floor_char_boundary(at.saturating_sub(160));
     let until = told.floor_char_boundary(at + 80);

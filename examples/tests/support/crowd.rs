@@ -25,11 +25,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
-/// How many containers it has in a flood.
+/// The number of containers it has in a flood.
 pub(crate) const CONTAINERS: usize = 500;
-/// How many labels each has, besides those by which it is a tenant's.
+/// The number of labels each has, besides those by which it is a tenant's.
 const LABELS: usize = 1000;
-/// How long it is from one event to the next.
+/// The time from one event to the next.
 const EVENT: Duration = Duration::from_millis(20);
 
 type Body = BoxBody<Bytes, Infallible>;

@@ -27,9 +27,9 @@ pub(crate) struct Edge {
     source: SourceId,
     desired: Arc<Snapshot>,
     shown: Vec<Record>,
-    /// Where HTTP comes in.
+    /// The address for HTTP.
     pub(crate) http: SocketAddr,
-    /// Where TCP comes in.
+    /// The address for TCP.
     pub(crate) tcp: SocketAddr,
     _folder: tempfile::TempDir,
 }

@@ -41,7 +41,7 @@ pub(crate) fn start(bed: &Testbed, users: usize) -> Running {
     load.start(bed.oracle.clone())
 }
 
-/// How often HAProxy was reloaded.
+/// The number of times that HAProxy was reloaded.
 pub(crate) fn reloads(bed: &Testbed) -> u64 {
     let status = bed.plane().unwrap().status();
     let reloads = status

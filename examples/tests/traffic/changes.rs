@@ -7,7 +7,7 @@ use lb_examples::traffic::Connections;
 
 use crate::world::{REQUESTS, World, judge, over_versions};
 
-/// How many users, and whether they keep their connections.
+/// The number of users, and whether they keep their connections.
 const LOADS: [(usize, Connections); 4] = [
     (100, Connections::Kept),
     (100, Connections::PerRequest),

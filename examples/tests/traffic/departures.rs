@@ -29,8 +29,8 @@ async fn i8_a_drained_endpoint_ends_its_download_and_gets_nothing_new() {
 
         let (key, endpoint) = endpoint_at(&service, address);
         let state = EndpointState::Draining { grace: None };
-        let wish = (key.clone(), endpoint.with_state(state));
-        world.bed.wishes.change([wish], []).unwrap();
+        let desired = (key.clone(), endpoint.with_state(state));
+        world.bed.desired.change([desired], []).unwrap();
         world.settle().await;
         assert!(
             !download.is_finished(),
@@ -40,7 +40,7 @@ async fn i8_a_drained_endpoint_ends_its_download_and_gets_nothing_new() {
 
         let whole = download.await.unwrap().unwrap();
         assert_eq!(whole.endpoint, address);
-        world.bed.wishes.change([], [key]).unwrap();
+        world.bed.desired.change([], [key]).unwrap();
         world.settle().await;
         world.bed.gone(&service, address, LIMIT).await.unwrap();
         // It has left, so it can be stopped like a container at the end of its grace.
@@ -66,12 +66,12 @@ async fn i8_a_removed_endpoint_ends_its_download() {
         });
         let address = told.await.unwrap();
         let (key, _) = endpoint_at(&service, address);
-        world.bed.wishes.change([], [key]).unwrap();
+        world.bed.desired.change([], [key]).unwrap();
         // Another service gets the address: it has to wait until the download is over.
         let other = &world.services[0];
         world
             .bed
-            .wishes
+            .desired
             .change([endpoint_at(other, address)], [])
             .unwrap();
         assert_eq!(download.await.unwrap().unwrap().endpoint, address);
@@ -90,7 +90,7 @@ async fn i8_a_dead_endpoint_is_out_at_once_and_in_again_when_it_returns() {
         let (key, endpoint) = endpoint_at(&service, address);
         world
             .bed
-            .wishes
+            .desired
             .change([(key.clone(), endpoint.clone())], [])
             .unwrap();
         world.settle().await;
@@ -99,7 +99,7 @@ async fn i8_a_dead_endpoint_is_out_at_once_and_in_again_when_it_returns() {
         until("traffic", || reached(&world) > 20).await;
 
         let down = endpoint.clone().with_state(EndpointState::Down);
-        world.bed.wishes.change([(key.clone(), down)], []).unwrap();
+        world.bed.desired.change([(key.clone(), down)], []).unwrap();
         world.settle().await;
         nothing_new_at(&world, address, &users).await;
         // Nothing is lost by its death now, however sudden.
@@ -115,7 +115,7 @@ async fn i8_a_dead_endpoint_is_out_at_once_and_in_again_when_it_returns() {
             .await
             .unwrap();
         let before = reached(&world);
-        world.bed.wishes.change([(key, endpoint)], []).unwrap();
+        world.bed.desired.change([(key, endpoint)], []).unwrap();
         world.settle().await;
         until("traffic", || reached(&world) > before + 20).await;
         judge(users, 500).await;

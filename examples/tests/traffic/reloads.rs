@@ -62,11 +62,11 @@ async fn i2_growth_past_all_slots_under_load_is_one_reload_and_loses_nothing() {
         for _ in 0..32 {
             let address = world.bed.add_server().await.unwrap();
             let endpoint = lb_examples::testbed::endpoint_at(&service, address);
-            world.bed.wishes.change([endpoint], []).unwrap();
+            world.bed.desired.change([endpoint], []).unwrap();
         }
         world.settle().await;
         // HAProxy shows it before the pass that brought it is told.
-        until("every wish to be met", || unmet(&world) == 0).await;
+        until("every desired state to be met", || unmet(&world) == 0).await;
         answers(&users, 2_000).await;
         judge(users, REQUESTS).await;
         assert_eq!(world.reloads(), 1);
@@ -88,7 +88,7 @@ async fn i3_whoever_is_killed_around_a_reload_all_is_in_step_after() {
             for _ in 0..12 {
                 let address = world.bed.add_server().await.unwrap();
                 let endpoint = lb_examples::testbed::endpoint_at(&service, address);
-                world.bed.wishes.change([endpoint], []).unwrap();
+                world.bed.desired.change([endpoint], []).unwrap();
             }
             // About when the reload is made, however long the pass before it takes.
             let micros = world.random.number() % 600_000;
@@ -152,7 +152,7 @@ async fn on_disk(world: &World) {
     let state = world.bed.haproxy.state();
     until("the state file", || {
         let text = std::fs::read_to_string(&state).unwrap_or_default();
-        world.bed.wishes.ready().iter().all(|(address, service)| {
+        world.bed.desired.ready().iter().all(|(address, service)| {
             let has = |line: &str| {
                 let words: Vec<&str> = line.split(' ').collect();
                 words.get(1) == Some(&service.as_str())

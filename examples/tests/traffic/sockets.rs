@@ -26,7 +26,7 @@ async fn i3_a_second_pass_changes_nothing_and_a_new_control_plane_adopts_without
         assert_eq!(second.changes, first.changes, "{:?}", second.last);
 
         world.bed.start_plane().await.unwrap();
-        world.bed.wishes.change([], []).unwrap();
+        world.bed.desired.change([], []).unwrap();
         world.settle().await;
         let handle = world.bed.plane().unwrap();
         assert!(handle.reconcile_now(LIMIT).await.unwrap().is_complete());

@@ -12,7 +12,7 @@ use lb_haproxy::process::Executable;
 use crate::users::{self, executables, name};
 pub(crate) use crate::users::{LIMIT, answers, judge, until};
 
-/// How many requests each run under changes makes at least.
+/// The number of requests each run under changes makes at least.
 pub(crate) const REQUESTS: u64 = 10_000;
 
 /// Runs a test over every version, and says which.
@@ -61,7 +61,7 @@ impl World {
         bed.start_plane().await.unwrap();
         for service in &services {
             let anchor = bed.add_server().await.unwrap();
-            bed.wishes
+            bed.desired
                 .change([endpoint_at(service, anchor)], [])
                 .unwrap();
         }
@@ -121,8 +121,8 @@ impl World {
             let (key, _) = endpoint_at(self.services.get(owner).unwrap(), address);
             key
         });
-        // Without a control plane the wish waits for the next one.
-        let _ = self.bed.wishes.change(set, remove);
+        // Without a control plane the desired state waits for the next one.
+        let _ = self.bed.desired.change(set, remove);
     }
 
     /// Users on both services until they are stopped.

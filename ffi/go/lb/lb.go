@@ -68,8 +68,8 @@ const TargetLimit time.Duration = -1
 func Version() string { return goString(C.lb_version()) }
 
 // GenerateConfig gives the text of a haproxy.cfg; see lb_config_generate in lb.h.
-func GenerateConfig(wish string) (string, error) {
-	text := newText(wish)
+func GenerateConfig(desired string) (string, error) {
+	text := newText(desired)
 	defer text.free()
 	var out *C.lb_text
 	var cerr *C.lb_error
@@ -352,7 +352,7 @@ func (p *Plane) Confirm(service string) (int, error) {
 	return int(count), err
 }
 
-// Snapshot is what is wished for.
+// Snapshot is the desired state.
 func (p *Plane) Snapshot() (json.RawMessage, error) {
 	var out *C.lb_text
 	err := p.use(func(plane *C.lb_plane) error {

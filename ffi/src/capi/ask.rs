@@ -82,7 +82,7 @@ pub unsafe extern "C" fn lb_plane_wait(
     })
 }
 
-/// What became of the write with `ticket` to the source named `source`, as a JSON object: "in_effect", the "generation"
+/// The outcome of the write with `ticket` to the source named `source`, as a JSON object: "in_effect", the "generation"
 /// that has it, the targets that are "lagging", and the "conditions" that keep it from being in effect. Statuses as for
 /// lb_plane_wait; after lb_plane_shutdown, the last state.
 #[unsafe(no_mangle)]
@@ -122,7 +122,7 @@ fn why(lagging: &Lagging) -> String {
     format!("target {}: {}", lagging.target, lagging.why)
 }
 
-/// What a wait gave: what is late comes before what cannot be had.
+/// The outcome of a wait: what is late comes before what cannot be had.
 fn verdict(timeout_ms: u32, late: Option<String>, conditions: &[Condition]) -> Result<(), Failure> {
     let transient = conditions.iter().find(|condition| condition.transient);
     if let Some(late) = late.or_else(|| transient.map(ToString::to_string)) {
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn lb_plane_confirm(
     })
 }
 
-/// What is wished for now: generation, services with their endpoints, routes, as a JSON object. LB_STATUS_WRONG_STATE
+/// The desired state: generation, services with their endpoints, routes, as a JSON object. LB_STATUS_WRONG_STATE
 /// before lb_plane_start; after lb_plane_shutdown, the last one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_plane_snapshot_json(
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn lb_plane_snapshot_json(
     })
 }
 
-/// The state of sources and targets: health, generations, last errors, unmet wishes, as a JSON object.
+/// The state of sources and targets: health, generations, last errors, unmet conditions, as a JSON object.
 /// LB_STATUS_WRONG_STATE before lb_plane_start; after lb_plane_shutdown, the last one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_plane_status_json(
@@ -220,7 +220,7 @@ pub unsafe extern "C" fn lb_plane_status_json(
     })
 }
 
-/// What a pass over a target would do now, as a JSON object with "stages" of commands and their reasons; nothing is
+/// The plan of a pass over a target now, as a JSON object with "stages" of commands and their reasons; nothing is
 /// changed. LB_STATUS_NOT_FOUND for no such target, LB_STATUS_IO or LB_STATUS_REFUSED when it cannot be asked,
 /// LB_STATUS_TIMEOUT, LB_STATUS_WRONG_STATE before lb_plane_start, LB_STATUS_CLOSED after lb_plane_shutdown.
 #[unsafe(no_mangle)]

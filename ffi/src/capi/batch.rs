@@ -17,7 +17,7 @@ pub struct Batch {
     guarded: Guarded<Contents>,
 }
 
-/// What an endpoint can be.
+/// The state of an endpoint.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointStateCode {
@@ -31,7 +31,7 @@ pub enum EndpointStateCode {
     Down = 3,
 }
 
-/// What is in a batch.
+/// The contents of a batch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents {
     set: Vec<Record>,
@@ -320,7 +320,7 @@ fn route(host: &str, path: &str, service: Name) -> Result<Route, Failure> {
     Ok(Route::new(host, path, service))
 }
 
-/// How many endpoints, removals and services the batch has; 0 for NULL.
+/// The number of endpoints, removals and services the batch has; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_batch_len(batch: *const Batch) -> usize {
     // SAFETY: NULL, or a batch handed out by this library and not yet freed.

@@ -20,7 +20,7 @@ pub(super) struct Guarded<T> {
     process: u32,
 }
 
-/// Which callback this thread is in.
+/// The callback that a thread is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
     Nothing,
@@ -47,7 +47,7 @@ pub(super) fn within<R>(what: Within, callback: impl FnOnce() -> R) -> R {
     callback()
 }
 
-/// Which callback this thread is in.
+/// The callback that this thread is in.
 pub(super) fn where_am_i() -> Within {
     WITHIN.try_with(Cell::get).unwrap_or(Within::Nothing)
 }
@@ -61,7 +61,7 @@ impl<T> Guarded<T> {
         }
     }
 
-    /// Whether this is a child of the process that made it.
+    /// Returns `true` if this is a child of the process that made it.
     pub(super) fn is_foreign(&self) -> bool {
         self.process != std::process::id()
     }

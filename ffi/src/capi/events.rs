@@ -36,7 +36,7 @@ pub struct Event {
     json: String,
 }
 
-/// What happened. lb_event_json has the details.
+/// The kind of an event. lb_event_json has the details.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -50,13 +50,13 @@ pub enum EventKind {
     SourceHealth = 3,
     /// A source found something wrong with one of its objects.
     SourceDiagnostic = 4,
-    /// What a source said was older than what it had said before, and was left out.
+    /// An update of a source was older than what it had reported before, and was left out.
     SourceOutdated = 5,
     /// Removals are held back: lb_plane_confirm lets them through.
     GuardHeld = 6,
     /// Removals are no longer held back.
     GuardReleased = 7,
-    /// What is wished for changed: there is a new generation.
+    /// The desired state changed: there is a new generation.
     Published = 8,
     /// A target was added.
     TargetAdded = 9,
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn lb_events_fd(events: *const Events) -> c_int {
         .unwrap_or(-1)
 }
 
-/// How many events were dropped since the subscription because they were not fetched in time; 0 for NULL.
+/// The number of events that were dropped since the subscription because they were not fetched in time; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_events_dropped(events: *const Events) -> u64 {
     // SAFETY: NULL, or a subscription handed out by this library and not yet freed.
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn lb_events_free(events: *mut Events) {
     });
 }
 
-/// What happened; LB_EVENT_KIND_OTHER for NULL.
+/// The kind of an event; LB_EVENT_KIND_OTHER for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_event_kind_of(event: *const Event) -> EventKind {
     // SAFETY: NULL, or an event handed out by this library and not yet freed.

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::spec::HaproxySpec;
 
-fn render(wish: &str) -> Result<String, Failure> {
+fn render(desired: &str) -> Result<String, Failure> {
     let caused = |error: &dyn std::error::Error| Failure::caused(Status::InvalidArgument, error);
-    let spec = HaproxySpec::parse(wish, format(wish)).map_err(|error| caused(&error))?;
+    let spec = HaproxySpec::parse(desired, format(desired)).map_err(|error| caused(&error))?;
     let version = spec
         .version
         .as_deref()
@@ -35,16 +35,16 @@ fn render(wish: &str) -> Result<String, Failure> {
 /// configuration. Nothing is written to any file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_config_generate(
-    wish: *const c_char,
-    wish_len: usize,
+    desired: *const c_char,
+    desired_len: usize,
     out: *mut *mut Text,
     err: *mut *mut Error,
 ) -> Status {
     enter(err, || {
         // SAFETY: the header's rules for texts.
-        let wish = unsafe { text(wish, wish_len, "wish") }?;
+        let desired = unsafe { text(desired, desired_len, "desired") }?;
         let out = place(out, "out")?;
-        let config = render(wish)?;
+        let config = render(desired)?;
         // SAFETY: checked.
         unsafe { hand_out(out, Text::new(config)) };
         Ok(())

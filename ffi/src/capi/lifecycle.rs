@@ -25,7 +25,8 @@ use super::{
 };
 use crate::spec::Spec;
 
-/// How long tasks of the runtime that cannot be cancelled (a look-up of a name, a read of a file) are waited for.
+/// The time for which tasks of the runtime that cannot be cancelled (a look-up of a name, a read of a file) are waited
+/// for.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// A control plane as C knows it.
@@ -425,36 +426,13 @@ fn not_started() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use lb_core::testkit::waiting_threads;
 
     use super::*;
 
     #[test]
     fn case_h05_at_most_64_threads_wait_for_files_and_the_work_goes_on() {
         let runtime = runtime().unwrap();
-        let (begun, first) = mpsc::channel();
-        let gate = Arc::new((Mutex::new(false), Condvar::new()));
-        for _ in 0..MOST_FOR_FILES + 36 {
-            let (begun, gate) = (begun.clone(), Arc::clone(&gate));
-            runtime.spawn_blocking(move || {
-                begun.send(()).unwrap();
-                let open = gate.0.lock().unwrap();
-                drop(gate.1.wait_while(open, |open| !*open).unwrap());
-            });
-        }
-        for _ in 0..64 {
-            first.recv_timeout(Duration::from_secs(60)).unwrap();
-        }
-        let more = first.recv_timeout(Duration::from_millis(500));
-        let works = runtime.block_on(async { tokio::spawn(async { 7 }).await });
-        // Before anything is said of it: what hangs would keep the runtime from its end.
-        *gate.0.lock().unwrap() = true;
-        gate.1.notify_all();
-        assert!(more.is_err(), "a 65th thread waits");
-        assert_eq!(works.unwrap(), 7);
-        // What waited for a thread gets one.
-        for _ in 0..36 {
-            first.recv_timeout(Duration::from_secs(60)).unwrap();
-        }
+        assert_eq!(waiting_threads(&runtime, 64), Ok(()));
     }
 }

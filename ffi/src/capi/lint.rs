@@ -16,7 +16,7 @@ use super::{
 };
 use crate::spec::Format;
 
-/// What is known beside the text.
+/// The facts that are known beside the text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Known {
@@ -68,7 +68,7 @@ impl Known {
     }
 }
 
-/// What in the text of a haproxy.cfg breaks which guarantee, as JSON: {"ok": …, "findings": [{"code": "socket-level",
+/// The lines of a haproxy.cfg that break a guarantee, as JSON: {"ok": …, "findings": [{"code": "socket-level",
 /// "severity": "error" | "warning", "file", "line", "section", "guarantee", "message", "instead"}]}. Options, in TOML
 /// or JSON, say what is known beside it, all of it optional, or nothing at all (NULL, 0): {"name": "haproxy.cfg",
 /// "version": "2.6.12", "policy": {as for a target}, "open_files": 65536, "memory": bytes, "missing": [map files that

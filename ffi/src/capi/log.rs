@@ -20,7 +20,7 @@ use super::{
     text::Str,
 };
 
-/// How grave a line of the log is.
+/// The level of a line of the log.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
@@ -30,9 +30,9 @@ pub enum LogLevel {
     Error = 1,
     /// Something that went wrong and is tried again, or worked around.
     Warn = 2,
-    /// What a person who looks on wants to know.
+    /// Information for a person who looks on.
     Info = 3,
-    /// What helps to understand.
+    /// Details that help to understand.
     Debug = 4,
     /// Everything.
     Trace = 5,

@@ -26,7 +26,7 @@ struct State {
     closed: bool,
 }
 
-/// What waiting for an event gave.
+/// The outcome of waiting for an event.
 #[derive(Debug)]
 pub(super) enum Next {
     Event(Arc<Stamped>),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::spec::TargetSpec;
 
-/// How long a look-up of a name that was given up is waited for.
+/// The time for which a look-up of a name that was given up is waited for.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// The slots of one backend of a running HAProxy, without a plane: the program says which endpoints it wants and when.
@@ -50,12 +50,17 @@ impl Engine {
         Ok(Self { driver, runtime })
     }
 
-    fn work(&mut self, work: Work, wish: &Arc<Snapshot>, timeout_ms: u32) -> Result<Text, Failure> {
+    fn work(
+        &mut self,
+        work: Work,
+        desired: &Arc<Snapshot>,
+        timeout_ms: u32,
+    ) -> Result<Text, Failure> {
         let Self { driver, runtime } = self;
         let run = async {
             match work {
-                Work::Plan => Ok(Text::new(driver.preview(wish).await?.json)),
-                Work::Apply => Text::json(&driver.converge(wish).await?),
+                Work::Plan => Ok(Text::new(driver.preview(desired).await?.json)),
+                Work::Apply => Text::json(&driver.converge(desired).await?),
             }
         };
         runtime.block_on(async {
@@ -78,7 +83,7 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// What is done with a wish.
+/// The work on a desired state.
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Plan,
@@ -87,7 +92,7 @@ enum Work {
 
 impl Session {
     /// The snapshot in which the service has these endpoints. Nothing is kept of it yet.
-    fn wish(&self, contents: &Contents) -> Result<Arc<Snapshot>, Failure> {
+    fn desired(&self, contents: &Contents) -> Result<Arc<Snapshot>, Failure> {
         let mine = |name: &Name| *name == self.service;
         let records = contents.records();
         let keys = contents.remove.iter().map(|key| &key.service);
@@ -127,8 +132,8 @@ impl Session {
     }
 
     fn work(&mut self, work: Work, contents: &Contents, timeout_ms: u32) -> Result<Text, Failure> {
-        let wish = self.wish(contents)?;
-        let given = Arc::clone(&wish);
+        let desired = self.desired(contents)?;
+        let given = Arc::clone(&desired);
         let Some(mut engine) = self.engine.take() else {
             let message = "an earlier call had no thread; the object can only be freed";
             return Err(Failure::new(Status::Panic, message));
@@ -140,7 +145,7 @@ impl Session {
         })?;
         self.engine = Some(engine);
         // The driver counts on being told what changed since what it was given last, whatever came of that.
-        self.desired = wish;
+        self.desired = desired;
         result
     }
 }
@@ -181,7 +186,7 @@ pub unsafe extern "C" fn lb_slots_new(
     })
 }
 
-/// What lb_slots_apply would do for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
+/// The plan of lb_slots_apply for the endpoints in `wanted`, which is all that the backend shall have, as a JSON
 /// object with "stages" of commands and their reasons. Nothing is changed. LB_STATUS_INVALID_ARGUMENT for other
 /// services or removals in `wanted`, LB_STATUS_IO or LB_STATUS_REFUSED when HAProxy cannot be asked,
 /// LB_STATUS_TIMEOUT. A plan is made also while another process manages the backend.
@@ -200,7 +205,7 @@ pub unsafe extern "C" fn lb_slots_plan(
 }
 
 /// Brings the backend to the endpoints in `wanted` as far as that is possible now, and tells the result as a JSON
-/// object: "applied" steps, "unmet" wishes, whether all the rest has "converged", and with "again" (seconds and
+/// object: "applied" steps, "unmet" conditions, whether all the rest has "converged", and with "again" (seconds and
 /// nanoseconds, or null) when to call it again with the same endpoints, as something takes time, such as a drain.
 /// Statuses as for lb_slots_plan, and LB_STATUS_REFUSED, naming the other process, while another on this machine manages
 /// the backend; after LB_STATUS_TIMEOUT, LB_STATUS_IO or LB_STATUS_REFUSED some of it may be in

@@ -5,7 +5,7 @@ use lb_core::{BuildError, PlaneError, WriteError};
 use super::text::Str;
 use crate::spec::SpecError;
 
-/// How a call ended. Numbers are never changed, only added.
+/// The outcome of a call. Numbers are never changed, only added.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -33,7 +33,7 @@ pub enum Status {
     Refused = 10,
     /// A bug in the library, which it contained: the object can only be freed.
     Panic = 11,
-    /// HAProxy is reached and in step, but for a wish that it cannot meet at run time.
+    /// HAProxy is reached and in step, but for a desired state that it cannot meet at run time.
     Unmet = 12,
     /// The plane was not started yet, or is started already.
     WrongState = 13,
@@ -200,7 +200,7 @@ pub unsafe extern "C" fn lb_error_status(error: *const Error) -> Status {
     unsafe { error.as_ref() }.map_or(Status::NullArgument, |error| error.failure.status)
 }
 
-/// What went wrong, for people: a lower-case fragment that names what was given and what was expected. Lives as long
+/// The problem, for people: a lower-case fragment that names what was given and what was expected. Lives as long
 /// as the error; empty for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_error_message(error: *const Error) -> Str {

@@ -8,7 +8,7 @@ use std::ffi::c_char;
 pub struct Str {
     /// Its first byte.
     pub ptr: *const c_char,
-    /// How many bytes it has.
+    /// The number of bytes it has.
     pub len: usize,
 }
 

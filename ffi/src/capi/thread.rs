@@ -43,7 +43,7 @@ pub(super) fn masked<R>(start: impl FnOnce() -> R) -> R {
     start()
 }
 
-/// Where one answer is waited for.
+/// The place of one answer that is waited for.
 #[derive(Debug)]
 pub(super) struct Answer<T>(Arc<Slot<T>>);
 

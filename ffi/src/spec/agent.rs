@@ -12,9 +12,9 @@ pub struct AgentSpec {
     /// The hosts that requests to `metrics` may name in their `Host`, besides addresses and names without a dot; `"*"` for all.
     /// Others are refused: a page of the web could ask in its reader's name. Default: none.
     pub hosts: Vec<String>,
-    /// What is logged and how.
+    /// The level and the form of the log.
     pub log: LogSpec,
-    /// Where metrics and status are served over HTTP, such as `127.0.0.1:9469`. Default: nowhere.
+    /// The address that serves metrics and status over HTTP, such as `127.0.0.1:9469`. Default: none.
     pub metrics: Option<SocketAddr>,
     /// The unix socket on which `lb-agent status` and `lb-agent confirm` find the daemon; only its own user may
     /// connect. Default `/run/lb/agent.sock`.
@@ -32,12 +32,12 @@ impl Default for AgentSpec {
     }
 }
 
-/// What is logged and how.
+/// The level and the form of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LogSpec {
-    /// How a line looks. Default `text`.
+    /// The form of a line. Default `text`.
     pub format: LogFormat,
     /// `off`, `error`, `warn`, `info`, `debug` or `trace`; for one module also `info,lb_haproxy=debug`.
     /// Default `info`.
@@ -53,7 +53,7 @@ impl Default for LogSpec {
     }
 }
 
-/// How a line of the log looks.
+/// The form of a line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

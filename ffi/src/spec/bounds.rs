@@ -22,7 +22,7 @@ use serde::de::MapAccess;
 pub struct Bounds {
     /// Sources of one trust share services.
     pub trust: Option<Name>,
-    /// What it may use.
+    /// The addresses, hosts and services it may use.
     pub allow: Option<Allow>,
     /// The most endpoints.
     pub max_endpoints: Option<usize>,

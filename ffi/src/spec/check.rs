@@ -25,18 +25,18 @@ use super::{
 pub struct Problem {
     /// The file, where the configuration is from one.
     pub file: Option<PathBuf>,
-    /// Where the field stands, where that is known.
+    /// The position of the field, where that is known.
     #[serde(flatten)]
     pub position: Option<Position>,
     /// The field, such as `sources[1].path`.
     pub field: String,
-    /// What was found and what was expected.
+    /// The value that was found and what was expected.
     pub message: String,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
 }
 
-/// How bad a [`Problem`] is.
+/// The severity of a [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -276,7 +276,7 @@ fn chain(error: &SpecError) -> String {
     text
 }
 
-/// What the system says, without its number.
+/// The system's text, without its number.
 fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -29,23 +29,23 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct Spec {
     /// Settings of the daemon itself.
     pub agent: AgentSpec,
-    /// What mass removals are held back, and for how long.
+    /// The mass removals that are held back, and for how long.
     pub guard: GuardConfig,
-    /// What HAProxy's own configuration is generated from, by `lb-agent config`; of no use otherwise.
+    /// The settings from which HAProxy's own configuration is generated, by `lb-agent config`; of no use otherwise.
     pub haproxy: Option<HaproxySpec>,
-    /// How long the first snapshot waits for a source that has not told everything once. Default 10 s.
+    /// The time the first snapshot waits for a source whose initial sync has not completed. Default 10 s.
     pub initial_limit: Duration,
-    /// How long one pass over a target may take. Default 120 s.
+    /// The time one pass over a target may take. Default 120 s.
     pub pass_limit: Duration,
-    /// How often a target is looked at although nothing changed. Default 30 s.
+    /// The interval at which a target is looked at although nothing changed. Default 30 s.
     pub resync: Duration,
-    /// How long a change waits for others to come along; never one that takes traffic away. Default 0.
+    /// The debounce interval of changes; none that takes traffic away waits. Default 0.
     pub settle: Duration,
     /// In which order targets get a change, those named first before the others. Default: all at once.
     pub waves: Waves,
-    /// Where endpoints and routes are found. Where two disagree, the one named first wins.
+    /// The sources of endpoints and routes. Where two disagree, the one named first wins.
     pub sources: Vec<SourceSpec>,
-    /// What is kept converged.
+    /// The targets that are kept converged.
     pub targets: Vec<TargetSpec>,
     pub(super) origin: Option<Origin>,
 }

@@ -52,7 +52,7 @@ pub struct Invalid {
     pub position: Option<Position>,
     /// The field, such as `sources[1].path`; empty for the whole text.
     pub field: String,
-    /// What was found and what was expected, as a lower-case fragment.
+    /// The value that was found and what was expected, as a lower-case fragment.
     pub message: String,
 }
 

@@ -28,7 +28,7 @@ use super::{
 pub struct HaproxySpec {
     /// The version that reads it, such as `2.6.12`. Default: that of the HAProxy that is installed.
     pub version: Option<String>,
-    /// Where the admin socket is.
+    /// The path of the admin socket.
     #[serde(deserialize_with = "parsed")]
     pub socket: ConfigPath,
     /// The file that slots get their addresses back from.
@@ -39,17 +39,17 @@ pub struct HaproxySpec {
     pub service_map: Option<MapName>,
     /// The most connections. Default: HAProxy's own choice.
     pub maxconn: Option<u32>,
-    /// How many threads. Default: HAProxy's own choice.
+    /// The number of threads. Default: HAProxy's own choice.
     pub threads: Option<u32>,
-    /// How long a worker that was replaced may live on for its last clients. Default 15 minutes.
+    /// The time an old worker may live on for its last clients. Default 15 minutes.
     #[serde(default, with = "duration::optional")]
     pub hard_stop_after: Option<Duration>,
-    /// Where HAProxy's page of statistics is shown. Default: nowhere.
+    /// The address of HAProxy's page of statistics. Default: none.
     pub stats: Option<SocketAddr>,
-    /// Where clients come in.
+    /// The frontends: where clients connect.
     #[serde(default)]
     pub frontends: Vec<FrontendSpec>,
-    /// Where they go.
+    /// The backends: where requests go.
     #[serde(default)]
     pub backends: Vec<BackendSpec>,
 }
@@ -61,19 +61,19 @@ pub struct HaproxySpec {
 pub struct FrontendSpec {
     /// Its name.
     pub name: Name,
-    /// Where it listens without TLS.
+    /// The address on which it listens without TLS.
     pub bind: Option<SocketAddr>,
-    /// Where it listens with TLS.
+    /// The address on which it listens with TLS, and its certificates.
     pub tls: Option<TlsSpec>,
     /// `http` or `tcp`. Default `http`.
     #[serde(default)]
     pub mode: Mode,
-    /// Where requests go that nothing else tells where.
+    /// The backend of requests that no route and no rule matches.
     pub default_backend: Option<Name>,
     /// The map that sends requests where their host and path say.
     #[serde(default, deserialize_with = "maybe")]
     pub route_map: Option<MapName>,
-    /// How many requests one client address may make.
+    /// The most requests of one client address.
     pub rate_limit: Option<RateSpec>,
 }
 
@@ -82,18 +82,18 @@ pub struct FrontendSpec {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TlsSpec {
-    /// Where it listens.
+    /// The address on which it listens.
     pub bind: SocketAddr,
     /// A file with a certificate, those above it and its key, or a folder of such files.
     #[serde(deserialize_with = "parsed")]
     pub certificates: ConfigPath,
-    /// Whether that file is a list of such files instead. Default false.
+    /// If `true`, that file is a list of such files instead. Default false.
     #[serde(default)]
     pub list: bool,
-    /// Whether clients may speak HTTP/2. Default true.
+    /// If `true`, clients may speak HTTP/2. Default true.
     #[serde(default = "yes")]
     pub http2: bool,
-    /// Whether TLS 1.2 is refused. Default false.
+    /// If `true`, TLS 1.2 is refused. Default false.
     #[serde(default)]
     pub only_tls13: bool,
 }
@@ -103,7 +103,7 @@ pub struct TlsSpec {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RateSpec {
-    /// How many.
+    /// The number of requests.
     pub requests: u32,
     /// In which time.
     #[serde(with = "duration")]
@@ -117,9 +117,9 @@ pub struct RateSpec {
 pub struct BackendSpec {
     /// Its name.
     pub name: Name,
-    /// How many slots it has.
+    /// The number of slots it has.
     pub slots: u32,
-    /// What stands before their number. Default `slot`.
+    /// The prefix of their names, before the number. Default `slot`.
     #[serde(default = "slot")]
     pub slot_prefix: Name,
     /// `http` or `tcp`. Default `http`.
@@ -128,7 +128,7 @@ pub struct BackendSpec {
     /// Who gets the next request. Default `roundrobin`.
     #[serde(default, deserialize_with = "parsed")]
     pub balance: BalanceSpec,
-    /// Which connections to servers are used again.
+    /// The connections to servers that are used again.
     #[serde(default)]
     pub http_reuse: HttpReuse,
     /// A response header that names the backend, the slot and the address that answered.
@@ -136,7 +136,7 @@ pub struct BackendSpec {
     pub server_header: Option<HeaderName>,
     /// A cookie that keeps users with their endpoint.
     pub cookie: Option<CookieSpec>,
-    /// Whether and how servers are checked. Default `false`.
+    /// The check of servers. Default `false`.
     #[serde(default)]
     pub check: CheckSpec,
     /// The most connections to each server.
@@ -188,10 +188,10 @@ pub struct CookieSpec {
     /// Its name.
     #[serde(deserialize_with = "parsed")]
     pub name: HeaderName,
-    /// What its values are made with.
+    /// The key its values are made with.
     #[serde(deserialize_with = "parsed")]
     pub key: HeaderName,
-    /// Whether browsers send it over TLS only.
+    /// If `true`, browsers send it over TLS only.
     #[serde(default)]
     pub secure: bool,
 }
@@ -213,7 +213,7 @@ impl Default for CheckSpec {
     }
 }
 
-/// How servers are checked.
+/// The health check of servers.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -221,9 +221,9 @@ pub struct HowToCheck {
     /// From one check to the next. Default 2 s.
     #[serde(default, with = "duration::optional")]
     pub inter: Option<Duration>,
-    /// How many failures take a server down. Default 3.
+    /// The number of failures that take a server down. Default 3.
     pub fall: Option<u32>,
-    /// How many successes bring it up. Default 2.
+    /// The number of successes that bring it up. Default 2.
     pub rise: Option<u32>,
     /// The path to ask for by HTTP. Default: a connection that opens is enough.
     #[serde(default, deserialize_with = "maybe")]

@@ -34,7 +34,7 @@ pub(super) fn mismatches(spec: &Spec) -> Vec<Mismatch> {
     found
 }
 
-/// What the table `haproxy` would have HAProxy look up for this target.
+/// The settings that the table `haproxy` would have HAProxy look up for this target.
 fn of_table(haproxy: &HaproxySpec, index: usize, target: &TargetConfig) -> Vec<Mismatch> {
     let policy = &target.policy;
     let fronts = haproxy
@@ -64,7 +64,7 @@ fn of_table(haproxy: &HaproxySpec, index: usize, target: &TargetConfig) -> Vec<M
         .collect()
 }
 
-/// What the configuration that the target names looks up.
+/// The settings that the configuration that the target names looks up.
 fn of_file(index: usize, target: &TargetConfig) -> Option<Mismatch> {
     let growth = target.growth.as_ref().map(|growth| &growth.config);
     let path = target.config_file.as_ref().or(growth)?;

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Invalid, Position};
 
-/// How a configuration is written.
+/// The format of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// JSON.
@@ -62,7 +62,7 @@ impl Origin {
         }
     }
 
-    /// Where the field stands, or the nearest thing around it that is written down.
+    /// The position of the field, or of the nearest thing around it that is written down.
     pub(super) fn find(&self, field: &str) -> Option<Position> {
         let path: Vec<&str> = field
             .split(['.', '[', ']'])

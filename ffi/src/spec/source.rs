@@ -45,7 +45,7 @@ pub enum SourceSpec {
 pub struct EtcdSpec {
     /// The source's name. Default `etcd`.
     pub name: Name,
-    /// What is followed, and how; written beside the name.
+    /// The cluster and the layouts it follows; written beside the name.
     pub config: EtcdConfig,
 }
 
@@ -55,7 +55,7 @@ pub struct EtcdSpec {
 pub struct EtcdV2Spec {
     /// The source's name. Default `etcd`.
     pub name: Name,
-    /// What is followed, and how; written beside the name.
+    /// The cluster and the layouts it follows; written beside the name.
     pub config: EtcdV2Config,
 }
 
@@ -67,9 +67,9 @@ pub struct FileSpec {
     /// The source's name. Default `file`.
     #[serde(default = "file_name")]
     pub name: Name,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// How often to look even where the system tells of no change. Default 5 s.
+    /// The interval of looks at the file even where the system reports no change. Default 5 s.
     #[serde(default, with = "duration::optional")]
     pub poll: Option<Duration>,
     /// The most bytes that one file may have. Default 16 MiB.

@@ -77,7 +77,7 @@ impl TargetSpec {
         }
     }
 
-    /// What drives it. It connects at its first pass.
+    /// Makes the driver of the target. It connects at its first pass.
     ///
     /// # Errors
     /// [`SpecError`] when it cannot work with this.

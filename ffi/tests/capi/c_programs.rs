@@ -7,7 +7,7 @@ use std::{
 
 use crate::world::{Haproxy, ffi, installed, is_there, run, succeed};
 
-/// How a program is built.
+/// The way a program is built.
 #[derive(Clone, Copy)]
 enum How {
     Shared,
@@ -55,7 +55,7 @@ fn compile(source: &Path, folder: &Path, how: How) -> PathBuf {
     program
 }
 
-/// What `lb.pc` says that the static library needs.
+/// The libraries that the static library needs, by `lb.pc`.
 fn private_libs() -> Vec<String> {
     let pc = std::fs::read_to_string(installed().join("lib/pkgconfig/lb.pc")).unwrap();
     let line = pc

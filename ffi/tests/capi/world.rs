@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long a program may take: much longer than any does.
+/// The time a program may take: much longer than any does.
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn ffi() -> &'static Path {
@@ -48,7 +48,7 @@ pub(crate) fn is_there(program: &str) -> bool {
     found
 }
 
-/// Where programs are found, also those for administrators.
+/// The folders of programs, also those for administrators.
 pub(crate) fn path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     format!("{own}:/usr/sbin:/sbin:/usr/local/sbin")

@@ -57,7 +57,8 @@ impl<'a> Diagnostics<'a> {
         self.invalid && !self.refused
     }
 
-    /// What a key asks for is understood and not done: the object, or one of its services or routes, is left out.
+    /// Reports a key whose request is understood and not done: the object, or one of its services or routes, is left
+    /// out.
     pub fn refuse(&mut self, key: &str, value: &str, message: impl Into<String>) {
         self.refused = true;
         self.add(Severity::Error, key, Some(value), message.into());
@@ -74,7 +75,7 @@ impl<'a> Diagnostics<'a> {
         self.add(Severity::Error, key, None, message.into());
     }
 
-    /// What restricts who may reach a route cannot be honoured: the route is withheld. The value may be a secret and is
+    /// Reports a restriction that cannot be honoured: the route is withheld. The value may be a secret and is
     /// never shown.
     pub fn withhold(&mut self, key: &str, message: impl Into<String>) {
         self.refused = true;

@@ -130,7 +130,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     }
 }
 
-/// What the definitions of an object make of listeners together.
+/// The listeners that the definitions of an object make together.
 struct Listeners<'a> {
     /// The ports of which TLS is expected: one definition of a port is enough, and one that is cloned to 443.
     tls: BTreeSet<&'a str>,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What becomes of a key.
+/// The effect of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It means what it means there.
@@ -19,9 +19,9 @@ pub enum Effect {
 pub struct Key {
     /// The key below the scheme's prefix; `*` stands for a name, `**` for the rest.
     pub key: &'static str,
-    /// What becomes of it.
+    /// The effect of the key.
     pub effect: Effect,
-    /// What it does here, or why it does nothing, as a lower-case fragment.
+    /// The note on what it does here, or why it does nothing, as a lower-case fragment.
     pub note: &'static str,
 }
 

@@ -16,10 +16,6 @@ mod constraint;
 mod diagnostics;
 mod docker_flow;
 mod easy_haproxy;
-#[cfg(test)]
-mod easy_haproxy_judge;
-#[cfg(test)]
-mod golden;
 mod keys;
 mod labels;
 mod options;

@@ -57,7 +57,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
 
 /// The service of the labels with one number, or without one.
 struct Found {
-    /// What stands before their keys.
+    /// The prefix of their keys.
     group: String,
     spec: ServiceSpec,
     /// If `false`, a value without which it cannot be served is none.
@@ -81,7 +81,7 @@ impl Found {
         self.spec.without_endpoint |= self.spec.routes.is_empty() || !self.valid;
     }
 
-    /// What is served or withheld of it.
+    /// The service that is served or withheld of it.
     fn used(self) -> Option<ServiceSpec> {
         (self.valid || (self.withheld && !self.spec.routes.is_empty())).then_some(self.spec)
     }
@@ -177,7 +177,7 @@ fn is_near(one: &str, other: &str) -> bool {
     }
 }
 
-/// What stands before the key: nothing, or a number and a dot for a container that serves several services.
+/// The prefixes of keys: nothing, or a number and a dot for a container that serves several services.
 fn groups(labels: &Reader<'_>) -> BTreeSet<String> {
     labels
         .keys()

@@ -35,7 +35,7 @@ pub const MAX_BYTES: usize = 256 * 1024;
 /// The most routes that one object may ask for, all its services together.
 pub const MAX_ROUTES: usize = 1024;
 
-/// What `subject` asks for in the first of the configured schemes that it uses.
+/// Reads the services that `subject` asks for in the first of the configured schemes that it uses.
 ///
 /// An object with more than [`MAX_LABELS`] labels of these schemes, or more than [`MAX_BYTES`] in them, is refused as a
 /// whole with one diagnostic: of a part, what protects a route could be missing.
@@ -111,7 +111,7 @@ pub fn claims<'a>(schemes: &[LabelScheme], labels: impl Iterator<Item = &'a str>
 }
 
 impl LabelScheme {
-    /// What its labels begin with; none for the one that uses variables.
+    /// The prefix of its labels; none for the one that uses variables.
     #[must_use]
     pub fn prefix(self) -> Option<&'static str> {
         match self {

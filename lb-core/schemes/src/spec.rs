@@ -37,13 +37,13 @@ pub struct Compose<'a> {
     pub project: &'a str,
     /// The service within it.
     pub service: &'a str,
-    /// Which replica; none for one-off containers.
+    /// The number of the replica; none for one-off containers.
     pub number: Option<&'a str>,
     /// If `true`, it is a container of `docker compose run`.
     pub one_off: bool,
 }
 
-/// What the endpoints of a Swarm service are.
+/// The kind of endpoints that a Swarm service has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -76,7 +76,7 @@ pub struct ServiceSpec {
     pub drain: Option<Duration>,
     /// HTTP or TCP.
     pub mode: Mode,
-    /// What it states of its service beside the mode.
+    /// The options it states of its service beside the mode.
     pub options: ServiceOptions,
     /// For a Swarm service, what its endpoints are.
     pub spread: Option<Spread>,
@@ -100,7 +100,8 @@ pub struct Definition {
     pub routes: Vec<Route>,
 }
 
-/// What an object states of a host. It holds for all objects that name the host: nginx-proxy makes one server of them.
+/// A statement of an object about a host. It holds for all objects that name the host: nginx-proxy makes one server of
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedHost {
     /// The host.
@@ -118,12 +119,12 @@ pub struct Reading {
     pub services: Vec<ServiceSpec>,
     /// Definitions that must not differ between objects.
     pub definitions: Vec<Definition>,
-    /// What it states of hosts that it shares with other objects, also of those that it has no service for.
+    /// The statements about hosts that it shares with other objects, also of those that it has no service for.
     pub hosts: Vec<SharedHost>,
     /// If `true`, something is left out only because a value is none that its key can have. What the object said before
     /// may then be kept.
     pub malformed: bool,
-    /// What is not honoured.
+    /// The diagnostics of what is not honoured.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -209,7 +210,7 @@ impl ServiceSpec {
     }
 }
 
-/// What another program does to a path before it passes it on.
+/// The change that another program makes to a path before it passes it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rewrite {
     /// Nothing.
@@ -266,7 +267,7 @@ pub(crate) fn routes_of_place(
     routes
 }
 
-/// Where a route applies, and before which others.
+/// The place of a route: what it matches, and its order among others.
 type Place = (RouteHost, PathMatch, i32, Option<Rank>);
 
 fn place(route: &Route) -> Place {

@@ -395,7 +395,7 @@ impl Scheme<'_> {
         vec![spec]
     }
 
-    /// Whether the path is taken off, and whether another rewrite is asked for that is not given up.
+    /// The rewrite of the path: whether it is taken off, and whether another one is asked for that is not given up.
     fn destination(
         &self,
         place: &Place,

@@ -111,8 +111,8 @@ pub fn hosts_ending_in(end: &str) -> Vec<RouteHost> {
     below.into_iter().collect()
 }
 
-/// What follows the last brace of the form before Traefik 3, `{name:.+}.example`: what is outside of braces stands for
-/// itself.
+/// The text after the last brace of the form before Traefik 3, `{name:.+}.example`: what is outside of braces stands
+/// for itself.
 fn end_of_template(pattern: &str) -> Option<&str> {
     let inside = pattern.split_once('{')?.1;
     let mut depth = 0_u32;
@@ -146,7 +146,7 @@ fn literal_end(pattern: &str) -> Option<String> {
     Some(text)
 }
 
-/// How many characters a pattern has without what escapes them.
+/// The number of characters a pattern has without what escapes them.
 fn unescaped(pattern: &str) -> usize {
     pattern.bytes().filter(|b| *b != b'\\').count()
 }

@@ -15,7 +15,7 @@ use crate::{
     time::Time,
 };
 
-/// How many refused records of a source are conditions of their own; of the others, the number.
+/// The most refused records of a source that are conditions of their own; of the others, the number is.
 const MOST_NAMED: usize = 1024;
 
 /// The records of one source that were refused, until each is fixed or removed.
@@ -32,7 +32,7 @@ pub(super) struct Border {
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal {
     wrong: InvalidEndpoint,
-    /// Where the last good form serves, while that stays in effect.
+    /// The address of the last good form, while that stays in effect.
     kept: Option<SocketAddr>,
 }
 

@@ -14,18 +14,18 @@ use crate::{
     time::Time,
 };
 
-/// How long the conditions of a source stay as they are while its diagnostics change, at least.
+/// The least time for which the conditions of a source stay as they are while its diagnostics change.
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// The conditions of one origin, sorted by identity.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     all: Vec<Condition>,
-    /// How many more there are of a kind than are kept.
+    /// The number of those of a kind that are not kept.
     more: BTreeMap<ConditionKind, usize>,
 }
 
-/// What began and ended.
+/// The conditions that began and ended.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     began: Vec<Condition>,
@@ -176,7 +176,7 @@ impl Engine {
         self.tell_turn(now, turn);
     }
 
-    /// What ended because a source or a target was taken away.
+    /// Ends all conditions of a source or a target that was taken away.
     pub(super) fn end_all(&mut self, now: Time, held: Held) {
         let mut turn = Turn::default();
         for condition in held.all {
@@ -205,7 +205,7 @@ impl Engine {
         self.all_held().flat_map(Held::iter)
     }
 
-    /// How many conditions there are of each kind.
+    /// The number of conditions of each kind.
     pub(super) fn condition_counts(&self) -> BTreeMap<ConditionKind, usize> {
         let mut counts = BTreeMap::new();
         for held in self.all_held() {

@@ -12,10 +12,10 @@ use crate::{
     time::Time,
 };
 
-/// How many generations a source that does not wait for its changes may make one after the other.
+/// The number of generations that a source that does not wait for its changes may make one after the other.
 const BURST: u32 = 20;
 
-/// How far apart its generations are from then on, at least.
+/// The least time between its generations from then on.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The pace of one source.
@@ -26,15 +26,15 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// report does not wait with them.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When the burst is whole again.
+    /// The time at which the burst is whole again.
     whole_at: Time,
-    /// When its changes were published last, and with which generation.
+    /// The time at which its changes were published last, and their generation.
     published: Option<(Time, u64)>,
     /// Something changed before all that was published is in effect, and is not published yet.
     hasty: bool,
-    /// When what waits is published.
+    /// The time at which what waits is published.
     due: Option<Time>,
-    /// What waits: the newest of each record.
+    /// The changes that wait: the newest of each record.
     waiting: BTreeMap<RecordKey, RecordChange>,
 }
 
@@ -51,7 +51,7 @@ impl Pace {
         }
     }
 
-    /// When what waits is to be published.
+    /// The time at which what waits is to be published.
     pub(super) fn due(&self) -> Option<Time> {
         self.due
     }

@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct SourceEntry {
     pub(super) descriptor: Descriptor,
     pub(super) records: Guarded,
-    /// What of its records is within its limits.
+    /// The limits of its records, and those that are within them.
     pub(super) limiter: Limiter,
     pub(super) added: Time,
     /// It has told everything once.
@@ -31,7 +31,7 @@ pub(super) struct SourceEntry {
     /// The attempt that is under way counts as stale, since nothing was heard of it for too long.
     pub(super) silent: bool,
     pub(super) retry_at: Option<Time>,
-    /// When its conditions were taken anew last, and when they are next.
+    /// The times at which its conditions were taken anew last, and are next.
     pub(super) refreshed: Option<Time>,
     pub(super) refresh_at: Option<Time>,
     pub(super) attempts: u64,
@@ -44,7 +44,7 @@ pub(super) struct SourceEntry {
     pub(super) tickets: Tickets,
     pub(super) deferred: Deferred,
     pub(super) pace: Pace,
-    /// Where its changes come from that are in no generation yet.
+    /// The cause of its changes that are in no generation yet.
     pub(super) cause: Option<Cause>,
     /// Counts what the source said other than diagnostics.
     run: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, conditions::Held, view::millis};
+use super::{DuplicateName, Engine, conditions::Held, view::millis};
 use crate::{
     condition::ConditionKind,
     driver::{PassFailure, Report},
@@ -70,6 +70,50 @@ impl TargetEntry {
 }
 
 impl Engine {
+    /// Adds a target.
+    ///
+    /// # Errors
+    /// [`DuplicateName`] when a target of that name is there.
+    pub fn add_target(&mut self, now: Time, name: Name) -> Result<TargetId, DuplicateName> {
+        if self.target_id(&name).is_some() {
+            return Err(DuplicateName {
+                what: "target",
+                name,
+            });
+        }
+        let id = self.reconciler.add_target(now);
+        self.targets.insert(id, TargetEntry::new(name.clone()));
+        self.tell(now, Event::TargetAdded { target: name });
+        Ok(id)
+    }
+
+    /// Takes a target away. Nothing is changed in it.
+    ///
+    /// Returns its number, or `None` when there is no such target.
+    pub fn remove_target(&mut self, now: Time, name: &Name) -> Option<TargetId> {
+        let id = self.target_id(name)?;
+        if let Some(entry) = self.targets.remove(&id) {
+            self.end_all(now, entry.conditions);
+        }
+        self.tickets_due = true;
+        self.reconciler.remove_target(id);
+        self.tell(
+            now,
+            Event::TargetRemoved {
+                target: name.clone(),
+            },
+        );
+        Some(id)
+    }
+
+    /// The number of a target.
+    #[must_use]
+    pub fn target_id(&self, name: &Name) -> Option<TargetId> {
+        let mut all = self.targets.iter();
+        all.find(|(_, entry)| entry.name == *name)
+            .map(|(id, _)| *id)
+    }
+
     /// A pass ended. `result` is the driver's report, or why it failed. Ignored when it is not the pass that runs.
     pub fn pass_ended(
         &mut self,
@@ -145,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// What drove a target is gone for good: a pass that runs has failed, and so will every later one.
+    /// Marks a target whose driver is gone for good: a pass that runs has failed, and so will every later one.
     pub fn target_lost(&mut self, now: Time, id: TargetId) {
         let why = "its driver panicked and is gone; remove the target and add it again".to_owned();
         if let Some(pass) = self.reconciler.running(id) {
@@ -157,7 +201,7 @@ impl Engine {
         }
     }
 
-    /// What there is to be told of a pass that reached its target.
+    /// The events of a pass that reached its target.
     fn judge(
         &mut self,
         now: Time,

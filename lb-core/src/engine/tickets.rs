@@ -13,10 +13,10 @@ use crate::{
     time::Time,
 };
 
-/// How many ranges of writes are followed apart. Beyond that, the oldest are followed as one.
+/// The number of ranges of writes that are followed apart. Beyond that, the oldest are followed as one.
 const MOST_RANGES: usize = 256;
 
-/// How many records a range is followed by. Beyond that, it follows every record of its source.
+/// The most records by which a range is followed. Beyond that, it follows every record of its source.
 const MOST_KEYS: usize = 4096;
 
 /// The writes to one source that are taken in and not yet in effect.
@@ -140,7 +140,7 @@ impl Tickets {
 }
 
 impl Engine {
-    /// What was taken in so far is in the newest generation.
+    /// Numbers the writes whose changes are in the newest generation.
     pub(super) fn number_tickets(&mut self) {
         if !self.published {
             return;
@@ -314,7 +314,7 @@ impl Engine {
         found.truncate(MOST_LISTED);
     }
 
-    /// What became of a write; `None` if its source is not there.
+    /// The outcome of a write; `None` if its source is not there.
     #[must_use]
     pub fn ticket(&self, ticket: &Ticket) -> Option<TicketStatus> {
         let (id, entry) = self
@@ -363,7 +363,7 @@ impl Engine {
             .is_none_or(|entry| entry.tickets.taken >= revision || entry.is_over())
     }
 
-    /// How far the program has written to the source named `source`, where it is such a source.
+    /// The writes of the program to the source named `source`, where it is such a source.
     #[must_use]
     pub fn written_of(&self, source: &Name) -> Option<Written> {
         let entry = self.sources.get(&self.source_id(source)?)?;

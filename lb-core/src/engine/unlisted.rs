@@ -26,12 +26,12 @@ struct One {
 }
 
 impl Unlisted {
-    /// How many there are.
+    /// The number of diagnostics.
     pub(super) fn len(&self) -> usize {
         self.counts.values().sum()
     }
 
-    /// How many there are of each kind of condition.
+    /// The number of each kind of condition.
     pub(super) fn counts(&self) -> BTreeMap<ConditionKind, usize> {
         self.counts.clone()
     }

@@ -43,7 +43,7 @@ impl Engine {
         }
     }
 
-    /// What sources ask for beyond their [limits](crate::Limits), the first of each source.
+    /// The requests of sources beyond their [limits](crate::Limits), the first of each source.
     #[must_use]
     pub fn not_allowed(&self) -> Vec<Condition> {
         let all = self.sources.values();
@@ -73,7 +73,7 @@ impl Engine {
         all.into_iter().take(MOST_LISTED).cloned().collect()
     }
 
-    /// What a target could not do of what is desired, all of it.
+    /// The unmet conditions of a target, all of them.
     #[must_use]
     pub fn unmet(&self, target: &Name) -> Vec<Unmet> {
         let id = self.target_id(target);

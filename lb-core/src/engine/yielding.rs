@@ -12,7 +12,7 @@ use crate::{
     time::Time,
 };
 
-/// What a source reported while an earlier one was waited for: the newest of each record.
+/// The changes a source reported while an earlier one was waited for: the newest of each record.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     changes: BTreeMap<RecordKey, RecordChange>,

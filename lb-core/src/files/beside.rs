@@ -12,7 +12,7 @@ use std::{
 /// end.
 const MOST: u8 = 4;
 
-/// How many operations are under way, by path.
+/// The number of operations that are under way, by path.
 static RUNNING: Mutex<BTreeMap<PathBuf, u8>> = Mutex::new(BTreeMap::new());
 
 /// One operation under way, until it is dropped.

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
-/// Whether a file in a folder may be a link that leads out of it.
+/// The rule for files of a folder that are links out of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Links {
     /// A link may lead to another file of the folder and of those below it.
@@ -28,7 +28,7 @@ const FLAGS: OFlags = OFlags::RDONLY
 /// Reads the regular file at a path of the operator's, where links may lead.
 ///
 /// # Errors
-/// When there is none, it is no regular file, or has more than `most` bytes.
+/// Fails if there is none, it is no regular file, or has more than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     content(openat(CWD, path, FLAGS, Mode::empty())?.into(), most)
 }

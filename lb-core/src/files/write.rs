@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
 
 use super::read::content;
 
-/// What [`replace`] did.
+/// The outcome of [`replace`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     /// There is a new file.
@@ -29,7 +29,7 @@ pub enum Written {
     Unchanged,
 }
 
-/// How many names of a folder are looked at for files that an earlier life left.
+/// The most names of a folder that are looked at for files that an earlier life left.
 const MOST_NAMES: usize = 1000;
 
 /// Puts a file with this content in the place of what is at the path, so that a reader sees one or the other, whole.
@@ -38,7 +38,7 @@ const MOST_NAMES: usize = 1000;
 /// link in the last part of the path is replaced and not followed. Content and name are on the disk when it returns.
 ///
 /// # Errors
-/// When the folder is not there or cannot be written, or there is no room.
+/// Fails if the folder is not there or cannot be written, or there is no room.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<Written> {
     let name = path
         .file_name()

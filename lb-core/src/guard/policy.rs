@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
 
-/// What counts as a mass removal, and for how long it is held back.
+/// The policy for mass removals: what counts as one, and for how long it is held back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GuardPolicy {
-    /// Whether anything is held back.
+    /// If `true`, anything is held back.
     pub enabled: bool,
     /// The share of live endpoints (0 to 1) that may go at once.
     pub max_share: f64,
-    /// How many live endpoints may go at once whatever their share, unless the service would be empty. The
+    /// The number of live endpoints that may go at once whatever their share, unless the service would be empty. The
     /// default is 1: a single endpoint leaves every day, two or more that make up most of a service do not.
     pub min_count: usize,
-    /// How long a removal must persist before it takes effect without being confirmed.
+    /// The time a removal must persist before it takes effect without being confirmed.
     #[serde(with = "crate::duration")]
     pub hold: Duration,
-    /// Whether removals by name are guarded too.
+    /// If `true`, removals by name are guarded too.
     pub explicit_removals: bool,
-    /// Whether endpoints reported draining or down are guarded too.
+    /// If `true`, endpoints reported draining or down are guarded too.
     pub reported_down: bool,
 }
 
@@ -85,7 +85,7 @@ impl GuardPolicy {
         self
     }
 
-    /// Whether so large a drop is held back.
+    /// Returns `true` if so large a drop is held back.
     pub(super) fn trips(&self, before: usize, after: usize) -> bool {
         let lost = before.saturating_sub(after);
         // A count of endpoints is far below 2^52, so the share is exact enough.

@@ -19,12 +19,12 @@ const MOST_LISTED: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
     limits: Limits,
-    /// What the records that were admitted use, where that is anything.
+    /// The use of the limits by the records that were admitted, where they use any.
     used: HashMap<RecordKey, Use>,
     total: Use,
     /// Records that there is no room for now.
     waiting: BTreeMap<RecordKey, Record>,
-    /// What of which record is left out, and why.
+    /// The records of which something is left out, and why.
     refused: BTreeMap<RecordKey, Vec<Refusal>>,
 }
 
@@ -40,7 +40,7 @@ struct Refusal {
     detail: String,
 }
 
-/// What goes on to the guard.
+/// The changes that go on to the guard.
 #[derive(Debug, Default)]
 pub(crate) struct Admitted {
     pub(crate) set: Vec<Record>,
@@ -201,7 +201,7 @@ impl Limiter {
         Some(record)
     }
 
-    /// What is left out: a condition for each record, the first of them.
+    /// The conditions of what is left out: one for each record, the first of them.
     pub(crate) fn conditions(&self, source: &Name) -> Vec<Condition> {
         self.refused
             .iter()
@@ -224,7 +224,7 @@ impl Limiter {
             .collect()
     }
 
-    /// How many records are left out, or a part of them.
+    /// The number of records that are left out, or a part of them.
     pub(crate) fn refused(&self) -> usize {
         self.refused.len()
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use crate::model::{Endpoint, Name, RouteHost};
 
-/// What a source may use. A list that is `None` allows everything, an empty one nothing.
+/// The addresses, hosts and services a source may use. A list that is `None` allows everything, an empty one nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ impl Allow {
         any(self.hosts.as_ref(), |pattern| pattern.covers(host))
     }
 
-    /// What of an endpoint is not allowed.
+    /// The part of an endpoint that is not allowed.
     pub(super) fn refuses(&self, endpoint: &Endpoint) -> Option<(&'static str, String)> {
         let address = endpoint.address;
         if !any(self.addresses.as_ref(), |subnet| subnet.has(address.ip())) {
@@ -255,7 +255,7 @@ impl<'de> Deserialize<'de> for Ports {
 pub struct InvalidLimit {
     /// The text.
     pub value: String,
-    /// What was expected.
+    /// The text of what was expected.
     pub expected: &'static str,
 }
 

@@ -14,13 +14,13 @@ use crate::{
 /// A record of a source.
 pub(super) type Claim = (SourceId, Arc<Record>);
 
-/// What all sources say of one service.
+/// The claims of all sources to one service.
 #[derive(Debug, Default)]
 pub(super) struct Claimed {
     pub(super) ids: HashMap<Name, Claims>,
-    /// How many records of the service each source has.
+    /// The number of records of the service each source has.
     pub(super) sources: BTreeMap<SourceId, usize>,
-    /// How many records in effect say which mode, by source.
+    /// The number of records in effect that state each mode, by source.
     pub(super) modes: BTreeMap<(SourceId, Mode), usize>,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Conflicts {
     pub(super) all: BTreeSet<Conflict>,
 }
 
-/// How to end a conflict between sources that share nothing.
+/// The advice for a conflict between sources that share nothing.
 const SHARE: &str = "give both sources the same `trust` to let them share services";
 
 impl Conflicts {
@@ -171,7 +171,7 @@ impl Merge {
         })
     }
 
-    /// What has a place instead of those that ask for it.
+    /// The claim that has a place instead of those that ask for it.
     fn lost(&self, place: &Place) -> Option<String> {
         let winner = self.routes.winner(place);
         let mut claims = self.routes.claims(place);

@@ -59,9 +59,9 @@ pub struct SourceId(pub(crate) u32);
 /// One record that a source set (`Some`) or removed (`None`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordChange {
-    /// Which record.
+    /// The record.
     pub key: RecordKey,
-    /// What it is now.
+    /// The record as it is now.
     pub record: Option<Arc<Record>>,
 }
 

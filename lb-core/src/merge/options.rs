@@ -8,7 +8,7 @@ use crate::{
     source::Record,
 };
 
-/// What counting records state of their services' options, by source. A record that states nothing is not in it.
+/// The options of services that counting records state, by source. A record that states nothing is not in it.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     exclusive: HashMap<Name, BTreeMap<(SourceId, bool), usize>>,

@@ -27,13 +27,14 @@ use crate::{
 pub(super) struct Routes {
     hosts: BTreeMap<HostKey, Host>,
     dirty: BTreeSet<HostKey>,
-    /// How many claims there are of each priority.
+    /// The number of claims of each priority.
     priorities: BTreeMap<i32, usize>,
-    /// How many records in effect ask for each route, by the service that it leads to or, if it is withheld, was meant for.
+    /// The number of records in effect that ask for each route, by the service that it leads to or, if it is withheld,
+    /// was meant for.
     leading: BTreeMap<Name, BTreeMap<(RouteHost, Spot, Asks), usize>>,
     /// The modes of services, but for HTTP: also a service that there is not is one of HTTP.
     modes: BTreeMap<Name, Mode>,
-    /// How many places each route of the snapshot holds.
+    /// The number of places each route of the snapshot holds.
     shown: BTreeMap<Route, usize>,
     /// Some priority is not the one that its source asks for.
     lowered: bool,
@@ -47,7 +48,7 @@ type Asks = (SourceId, Leads);
 /// A path of a host, a priority, and a place among the routes of a scheme.
 pub(super) type Spot = (PathMatch, i32, Option<Rank>);
 
-/// Where a route applies.
+/// The place where a route applies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) mode: Mode,
@@ -66,7 +67,7 @@ impl Place {
 /// All routes of one host.
 #[derive(Debug, Default)]
 struct Host {
-    /// How many records in effect ask for each place, by source.
+    /// The number of records in effect that ask for each place, by source.
     claims: BTreeMap<Spot, BTreeMap<Asks, usize>>,
     /// Who has each place.
     winners: BTreeMap<Spot, Asks>,
@@ -75,7 +76,7 @@ struct Host {
     told: BTreeSet<Conflict>,
 }
 
-/// Where the requests of a place go, and what is done with them before. Of one source's, the first counts: of one
+/// The service of the requests of a place, and what is done with them before. Of one source's, the first counts: of one
 /// service's, the one that redirects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Leads {

@@ -39,7 +39,7 @@ impl InvalidEndpoint {
         &self.value
     }
 
-    /// What was expected, as a lower-case fragment.
+    /// The text of what was expected, as a lower-case fragment.
     #[must_use]
     pub fn expected(&self) -> &'static str {
         self.expected
@@ -86,7 +86,7 @@ impl Endpoint {
     }
 }
 
-/// What was expected instead of an address that no target can serve.
+/// The text of what was expected instead of an address that no target can serve.
 fn unservable(address: SocketAddr) -> Option<&'static str> {
     if address.port() == 0 {
         return Some("a port of 1 to 65535");

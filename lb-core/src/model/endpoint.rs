@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Where it serves.
+    /// The address at which it serves.
     pub address: SocketAddr,
     /// Its share of the service's traffic, relative to the other endpoints.
     #[serde(default)]
     pub weight: Weight,
-    /// What its source says of it.
+    /// The state that its source reports.
     #[serde(default)]
     pub state: EndpointState,
     /// The port of the target's own health check, where it is not the address's.
@@ -63,7 +63,7 @@ impl Endpoint {
     }
 }
 
-/// What a source says of an endpoint.
+/// The state of an endpoint, as its source reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointState {
@@ -76,7 +76,7 @@ pub enum EndpointState {
     ///
     /// The time is counted by each target from when it first learnt of the drain.
     Draining {
-        /// How long requests in flight may still take.
+        /// The time requests in flight may still take.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grace: Option<Duration>,
     },
@@ -88,7 +88,7 @@ pub enum EndpointState {
 }
 
 impl EndpointState {
-    /// Whether new traffic may go there.
+    /// Returns `true` if new traffic may go there.
     #[must_use]
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready)

@@ -137,7 +137,7 @@ pub enum InvalidName {
     /// More than [`Name::MAX_LEN`] bytes.
     #[error("name has {len} bytes, expected 1 to 128")]
     TooLong {
-        /// How many bytes it has.
+        /// The number of bytes it has.
         len: usize,
     },
 }

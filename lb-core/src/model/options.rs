@@ -17,7 +17,7 @@ pub enum OnDown {
     ShutdownSessions,
 }
 
-/// What one record states of its service, beside the mode. A field that is `None` states nothing.
+/// The options that one record states of its service, beside the mode. A field that is `None` states nothing.
 ///
 /// State it in the source that reports the endpoints: what another source states is not known until that one is heard.
 ///

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Name, OnDown};
 
-/// How a service's traffic is understood.
+/// The protocol in which a service's traffic is understood.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -43,7 +43,7 @@ impl Service {
         }
     }
 
-    /// How its traffic is understood.
+    /// The protocol in which its traffic is understood.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
@@ -78,13 +78,13 @@ impl Service {
             .map(|(id, endpoint)| (id, endpoint.as_ref()))
     }
 
-    /// How many endpoints it has.
+    /// The number of endpoints it has.
     #[must_use]
     pub fn len(&self) -> usize {
         self.endpoints.len()
     }
 
-    /// Whether it has no endpoint. Its routes may stay: they then answer "unavailable", not "not found".
+    /// Returns `true` if it has no endpoint. Its routes may stay: they then answer "unavailable", not "not found".
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()

@@ -1,4 +1,4 @@
-//! The merged wish of all sources, immutable and numbered.
+//! The merged desired state of all sources, immutable and numbered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +10,10 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{Endpoint, Mode, Name, OnDown, Route, Service};
 
-/// How many generations back [`Snapshot::changes_since`] can tell what changed.
+/// The number of generations back to which [`Snapshot::changes_since`] knows the changes.
 const HISTORY: usize = 256;
 
-/// What all sources together wish for: services with their endpoints, and routes.
+/// The desired state of all sources together: services with their endpoints, and routes.
 ///
 /// A snapshot never changes; an [edit](Self::edit) makes the next one and shares what stayed the same, so a
 /// change costs the size of the change.
@@ -37,11 +37,11 @@ pub struct Snapshot {
     partial: bool,
     services: OrdMap<Name, Arc<Service>>,
     routes: OrdSet<Arc<Route>>,
-    /// What each of the last generations changed, oldest first; the last entry made `generation`.
+    /// The changes of each of the last generations, oldest first; the last entry made `generation`.
     history: Vector<Arc<Delta>>,
 }
 
-/// What differs between two generations: see [`Snapshot::changes_since`].
+/// The difference between two generations: see [`Snapshot::changes_since`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changes {
     /// Only these endpoints, by service, and whether any route changed. A service that was added, removed or
@@ -49,7 +49,7 @@ pub enum Changes {
     Only {
         /// The endpoints that were set or removed, by service.
         endpoints: BTreeMap<Name, BTreeSet<Name>>,
-        /// Whether routes changed.
+        /// If `true`, routes changed.
         routes: bool,
     },
     /// Too long ago to tell: compare everything.
@@ -67,7 +67,7 @@ pub struct SnapshotEdit {
 struct Delta {
     endpoints: BTreeMap<Name, BTreeSet<Name>>,
     routes: bool,
-    /// What was unknown became known or the reverse: whatever a target holds must be looked at again.
+    /// If `true`, what was unknown became known or the reverse: whatever a target holds must be looked at again.
     everything: bool,
 }
 
@@ -78,7 +78,7 @@ impl Snapshot {
         self.generation
     }
 
-    /// Whether a source was never heard, so that what is missing here may well exist.
+    /// Returns `true` if a source was never heard, so that what is missing here may well exist.
     ///
     /// A driver sets what a partial snapshot lists, and takes away nothing that it does not list.
     #[must_use]
@@ -104,19 +104,19 @@ impl Snapshot {
         self.routes.iter().map(AsRef::as_ref)
     }
 
-    /// How many routes there are.
+    /// The number of routes.
     #[must_use]
     pub fn route_count(&self) -> usize {
         self.routes.len()
     }
 
-    /// How many endpoints there are in all services.
+    /// The number of endpoints in all services.
     #[must_use]
     pub fn endpoint_count(&self) -> usize {
         self.services.values().map(|service| service.len()).sum()
     }
 
-    /// What changed after `generation` up to this snapshot.
+    /// The changes after `generation` up to this snapshot.
     #[must_use]
     pub fn changes_since(&self, generation: u64) -> Changes {
         let Some(steps) = self.generation.checked_sub(generation) else {
@@ -157,7 +157,7 @@ impl Snapshot {
     }
 }
 
-/// Two snapshots are equal when they wish for the same, whatever their numbers and what is not yet known.
+/// Two snapshots are equal when they have the same desired state, whatever their numbers and what is not yet known.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
         self.services == other.services && self.routes == other.routes
@@ -286,7 +286,7 @@ impl SnapshotEdit {
         self.next.partial = partial;
     }
 
-    /// What the edit has made so far, still under the old number.
+    /// The result of the edit so far, still under the old number.
     #[must_use]
     pub fn preview(&self) -> &Snapshot {
         &self.next

@@ -20,7 +20,7 @@ use crate::{
     source::Source,
 };
 
-/// How many requests of handles may wait for the control plane.
+/// The most requests of handles that wait for the control plane.
 const COMMANDS: usize = 64;
 
 /// Puts a [`ControlPlane`] together: see [`ControlPlane::builder`].
@@ -87,14 +87,14 @@ impl Builder {
         self
     }
 
-    /// What mass removals are held back, and for how long.
+    /// The mass removals that are held back, and for how long.
     #[must_use]
     pub fn guard(mut self, guard: GuardConfig) -> Self {
         self.engine.guard = guard;
         self
     }
 
-    /// How long a change waits for others to come along: nothing unless set. Changes that take traffic away from
+    /// Sets the debounce interval of changes. Defaults to zero. Changes that take traffic away from
     /// an endpoint never wait.
     #[must_use]
     pub fn settle(mut self, settle: Duration) -> Self {
@@ -109,15 +109,15 @@ impl Builder {
         self
     }
 
-    /// How often a target is looked at although nothing changed: every 30 s unless set.
+    /// Sets the interval at which a target is looked at although nothing changed. Defaults to 30 s.
     #[must_use]
     pub fn resync(mut self, resync: Duration) -> Self {
         self.engine.reconciler.resync = resync;
         self
     }
 
-    /// How long the first snapshot waits for a source that has not told everything once: 10 s unless set. While no
-    /// source has, nothing is known and no target is touched, however long it takes.
+    /// Sets the time the first snapshot waits for a source whose initial sync has not completed. Defaults to 10 s.
+    /// While no source has, nothing is known and no target is touched, however long it takes.
     #[must_use]
     pub fn initial_limit(mut self, limit: Duration) -> Self {
         self.engine.initial_limit = limit;
@@ -138,21 +138,21 @@ impl Builder {
         self
     }
 
-    /// How long one pass of a target may take: 120 s unless set.
+    /// Sets the time one pass of a target may take. Defaults to 120 s.
     #[must_use]
     pub fn pass_limit(mut self, limit: Duration) -> Self {
         self.settings.pass_limit = limit;
         self
     }
 
-    /// How many events are kept for a slow subscriber: 1024 unless set.
+    /// Sets the number of events that are kept for a slow subscriber. Defaults to 1024.
     #[must_use]
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.events = capacity;
         self
     }
 
-    /// What jitter depends on: chance unless set.
+    /// Sets the seed of the jitter: chance unless set.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.engine.reconciler.seed = seed;

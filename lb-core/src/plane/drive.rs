@@ -12,7 +12,7 @@ use crate::{
     reconciler::TargetId,
 };
 
-/// How long a driver may take to close.
+/// The time a driver may take to close.
 pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A question for a preview.
@@ -28,7 +28,7 @@ pub(super) struct Drive {
     pub(super) driver: Box<dyn Driver>,
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) asks: mpsc::Receiver<Ask>,
-    /// How long one pass may take.
+    /// The time one pass may take.
     pub(super) limit: Duration,
 }
 

@@ -17,11 +17,11 @@ pub enum BuildError {
     /// A setting is out of its range.
     #[error("{setting} is {value}, expected {expected}")]
     Setting {
-        /// Which setting.
+        /// The setting.
         setting: &'static str,
         /// The value given.
         value: String,
-        /// What was expected.
+        /// The text of what was expected.
         expected: &'static str,
     },
 }
@@ -48,7 +48,7 @@ pub enum PlaneError {
     /// It took too long.
     #[error("{what} did not end within {limit:?}")]
     TimedOut {
-        /// What was waited for.
+        /// The state that was waited for.
         what: String,
         /// For how long.
         limit: Duration,

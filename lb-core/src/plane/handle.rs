@@ -34,7 +34,7 @@ pub struct Handle {
     limit: Duration,
 }
 
-/// What [`Handle::reconcile_now`] achieved.
+/// The result of [`Handle::reconcile_now`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reconciled {
@@ -265,7 +265,7 @@ impl Handle {
         self.shared.read(|engine, _| engine.unmet(target))
     }
 
-    /// What a pass of one target would do now. Changes nothing. Waits for a running pass to end first.
+    /// The plan of a pass of one target now. Changes nothing. Waits for a running pass to end first.
     ///
     /// # Errors
     /// [`PlaneError::Unknown`] for no such target, [`PlaneError::Preview`] when the driver could not tell,

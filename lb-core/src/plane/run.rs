@@ -25,7 +25,7 @@ use crate::{
     source::{Descriptor, Source},
 };
 
-/// How many questions for a preview may wait for one target.
+/// The most questions for a preview that wait for one target.
 const ASKS: usize = 8;
 
 /// Sources, the model and targets, put together: see [`ControlPlane::builder`].
@@ -40,13 +40,13 @@ pub struct ControlPlane {
     new_targets: Vec<(TargetId, Box<dyn Driver>)>,
     tasks: JoinSet<()>,
     members: HashMap<Id, Member>,
-    /// What follows when a task is gone.
+    /// The actions that follow when a task is gone.
     leaving: HashMap<Id, Leaving>,
     sources: HashMap<SourceId, AbortHandle>,
     targets: HashMap<TargetId, (AbortHandle, mpsc::Sender<Ask>)>,
 }
 
-/// What the edge itself is configured with.
+/// The settings of the edge itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) source_backoff: BackoffConfig,
@@ -67,7 +67,7 @@ pub(super) enum Command {
     Shutdown,
 }
 
-/// What follows when the task of a member is gone.
+/// The action that follows when the task of a member is gone.
 struct Leaving {
     /// The source that takes its place.
     next: Option<(SourceId, Descriptor, Box<dyn Source>)>,

@@ -25,7 +25,8 @@ pub(super) struct Job {
     pub(super) desired: Arc<Snapshot>,
 }
 
-/// What all tasks of a control plane share. The lock is held for the engine's own work only, never across a wait.
+/// The state that all tasks of a control plane share. The lock is held for the engine's own work only, never across a
+/// wait.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,

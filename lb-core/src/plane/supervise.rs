@@ -19,7 +19,7 @@ pub(super) struct Supervise {
     pub(super) source: Box<dyn Source>,
     pub(super) backoff: BackoffConfig,
     pub(super) seed: u64,
-    /// How many updates may wait for the engine.
+    /// The most updates that wait for the engine.
     pub(super) queue: usize,
 }
 

@@ -20,20 +20,20 @@ use crate::{
 };
 use target::Target;
 
-/// When targets make their passes.
+/// The timing of targets' passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReconcilerConfig {
-    /// How long a change waits for others to come along. Changes that take traffic away from an endpoint do not
+    /// The debounce interval of changes. Changes that take traffic away from an endpoint do not
     /// wait. Default: none; what comes while a pass runs is coalesced anyway.
     pub settle: Duration,
-    /// How long after its last pass a target is looked at although nothing changed. Default: 30 s.
+    /// The time after its last pass at which a target is looked at although nothing changed. Default: 30 s.
     pub resync: Duration,
     /// In which order targets get a change. Default: all at once.
     pub waves: Waves,
     /// Pauses after failed passes.
     pub backoff: BackoffConfig,
-    /// What jitter depends on.
+    /// The seed of the jitter.
     pub seed: u64,
 }
 
@@ -64,14 +64,14 @@ pub struct Pass {
     pub ticket: u64,
 }
 
-/// How a pass ended.
+/// The outcome of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The driver answered.
     Done {
-        /// Whether everything wished for is in effect.
+        /// If `true`, the whole desired state is in effect.
         converged: bool,
-        /// When the driver wants another pass.
+        /// The time until the driver wants another pass.
         again: Option<Duration>,
     },
     /// The target could not be driven.
@@ -208,7 +208,7 @@ impl Reconciler {
         })
     }
 
-    /// When to poll again if there is no input before.
+    /// The time to poll again if there is no input before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.generation?;
@@ -241,7 +241,7 @@ impl Reconciler {
             })
     }
 
-    /// What a target is doing.
+    /// The state of a target.
     #[must_use]
     pub fn state(&self, id: TargetId) -> Option<TargetState> {
         self.targets.get(&id).map(|(_, target)| target.state)
@@ -269,7 +269,7 @@ impl Reconciler {
             .and_then(|(_, target)| target.verified)
     }
 
-    /// How many passes of this target in a row did not converge.
+    /// The number of passes of this target in a row that did not converge.
     #[must_use]
     pub fn failures(&self, id: TargetId) -> u32 {
         self.targets

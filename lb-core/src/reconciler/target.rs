@@ -8,7 +8,7 @@ use crate::{
     time::Time,
 };
 
-/// What a target is doing.
+/// The state of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetState {
     /// Nothing, or waiting for its next pass without a failure behind it.
@@ -20,7 +20,7 @@ pub enum TargetState {
     },
     /// The last pass failed: the next is made no earlier than this.
     Waiting {
-        /// When the pause is over.
+        /// The end of the pause.
         until: Time,
     },
 }
@@ -34,11 +34,11 @@ pub(super) struct Target {
     pub(super) verified: Option<u64>,
     /// The greatest generation a pass was begun with.
     pub(super) given: Option<u64>,
-    /// When the next pass is due for a reason that a pause after failures holds back.
+    /// The time of the next pass for a reason that a pause after failures holds back.
     due: Option<Time>,
-    /// When the next pass is due for a reason that it does not hold back.
+    /// The time of the next pass for a reason that it does not hold back.
     asked: Option<Time>,
-    /// When the target is looked at although nothing asks for it.
+    /// The time at which the target is looked at although nothing asks for it.
     resync: Time,
     last_end: Option<Time>,
     /// Since when there is a generation that the target was not given.
@@ -88,7 +88,7 @@ impl Target {
         self.held_from.unwrap_or(Time::ZERO)
     }
 
-    /// When the next pass is due, if none runs. `opens` is when the newest generation may go there; a target that
+    /// The time of the next pass, if none runs. `opens` is when the newest generation may go there; a target that
     /// asks for a pass itself gets it before.
     pub(super) fn next(&self, opens: Time) -> Option<Time> {
         let held_back = self.due.map_or(self.resync, |due| due.min(self.resync));

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Waves {
-    /// How many targets are in the first wave; 0 for all.
+    /// The number of targets in the first wave; 0 for all.
     pub first: u32,
-    /// How many are in each later wave; 0 for all the rest.
+    /// The number of targets in each later wave; 0 for all the rest.
     pub then: u32,
-    /// How long a wave waits for the one before it at most: a slow or dead target holds nobody back for longer.
+    /// The most time a wave waits for the one before it: a slow or dead target holds no other back for longer.
     #[serde(with = "crate::duration")]
     pub deadline: Duration,
 }

@@ -15,7 +15,7 @@ pub enum SourceError {
     /// The configuration cannot work; another attempt helps only after it was changed outside.
     #[error("{what}")]
     Config {
-        /// What is wrong, naming field, value and expectation.
+        /// The problem, naming field, value and expectation.
         what: String,
         /// The cause below.
         #[source]
@@ -24,13 +24,13 @@ pub enum SourceError {
     /// The resume cursor is no longer known: the next attempt lists everything.
     #[error("cursor no longer known: {what}")]
     CursorGone {
-        /// What the source saw, such as a compaction.
+        /// The event that the source saw, such as a compaction.
         what: String,
     },
     /// The source refused us: credentials or permissions.
     #[error("{what}")]
     Denied {
-        /// What was refused, by whom.
+        /// The request that was refused, and by whom.
         what: String,
         /// The cause below.
         #[source]
@@ -45,7 +45,7 @@ pub enum SourceError {
     /// Something that may pass: a lost connection, a timeout, a leader election.
     #[error("{what}")]
     Transient {
-        /// What failed.
+        /// The operation that failed.
         what: String,
         /// The cause below.
         #[source]

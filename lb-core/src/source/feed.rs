@@ -123,7 +123,8 @@ struct Shared {
     written: Written,
 }
 
-/// How many keys of writes without effect wait for the reader, so that their tickets follow the records they name.
+/// The number of keys of writes without effect that wait for the reader, so that their tickets follow the records they
+/// name.
 const MOST_TOUCHED: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -366,7 +367,7 @@ impl State {
         }
     }
 
-    /// What the reader is to be told, in order; nothing when it knows everything.
+    /// The updates for the reader, in order; none when it knows everything.
     fn take(&mut self, everything: bool) -> Vec<Update> {
         if !self.begun {
             return Vec::new();

@@ -43,7 +43,7 @@ use crate::{limits::Limits, model::Name};
 /// - One bad object gives an [`Update::Diagnostic`] that names it and disturbs no other.
 #[async_trait]
 pub trait Source: Send + 'static {
-    /// What the supervisor must know before the first attempt. Constant over the source's life.
+    /// Describes the source to the supervisor before the first attempt. Constant over the source's life.
     fn describe(&self) -> Descriptor;
 
     /// One attempt to follow the source, from `resume` where the source can do that.
@@ -53,7 +53,7 @@ pub trait Source: Send + 'static {
     async fn watch(&mut self, resume: Option<Cursor>, sink: &Sink) -> Result<(), SourceError>;
 }
 
-/// What a source says of itself.
+/// The description of a source by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Descriptor {
@@ -64,18 +64,18 @@ pub struct Descriptor {
     /// The longest silence that a healthy attempt keeps; past it the source is stale and the attempt is made
     /// again. `None`: silence proves nothing (a feed from the program itself).
     pub liveness: Option<Duration>,
-    /// Whether [`Source::watch`] can resume at a cursor.
+    /// If `true`, [`Source::watch`] can resume at a cursor.
     pub resumable: bool,
     /// If `true`, the name of an endpoint means another endpoint in each source of this kind: containers of two engines
     /// may have one name. Defaults to `false`.
     pub local_ids: bool,
-    /// What it may ask for. Defaults to [`Limits::default`].
+    /// The limits of what it may ask for. Defaults to [`Limits::default`].
     pub limits: Limits,
     /// If `true`, nothing that it reports is in effect before each earlier source that it shares no services with has told
     /// everything once. Defaults to `false`.
     pub yields: bool,
     trust: Option<Name>,
-    /// How far the program has written to the source, where it is one that the program writes to. The source reports
+    /// The writes of the program to the source, where it is one that the program writes to. The source reports
     /// each of these revisions, or a later one, as the cursor of an update.
     pub written: Option<Written>,
 }

@@ -10,16 +10,16 @@ pub struct Protocol {
     opened: bool,
 }
 
-/// What to do with an update that broke no rule.
+/// The decision on an update that broke no rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
     /// Apply it.
     Apply,
     /// It says something older than what was applied: leave it out (I11).
     Outdated {
-        /// Where it claims to be true.
+        /// The cursor it claims.
         at: Cursor,
-        /// What was applied before.
+        /// The cursor that was applied before.
         applied: Cursor,
     },
     /// It proves life and says nothing else.
@@ -33,31 +33,31 @@ pub enum Violation {
     /// A batch came before the attempt's first reset or resumed.
     #[error("a batch at {at} came before the first reset of the attempt")]
     BatchBeforeReset {
-        /// Where the batch claims to be true.
+        /// The cursor the batch claims.
         at: Cursor,
     },
     /// The epoch changed without a reset.
     #[error("an update at {at} changed the epoch of {applied} without a reset")]
     EpochChanged {
-        /// Where the update claims to be true.
+        /// The cursor the update claims.
         at: Cursor,
-        /// What was applied before.
+        /// The cursor that was applied before.
         applied: Cursor,
     },
     /// A reset went back in the same epoch: a member that lags behind answered.
     #[error("a reset at {at} is older than {applied}, which was applied before")]
     ResetWentBack {
-        /// Where the reset claims to be true.
+        /// The cursor the reset claims.
         at: Cursor,
-        /// What was applied before.
+        /// The cursor that was applied before.
         applied: Cursor,
     },
     /// The attempt resumed somewhere else than asked.
     #[error("resumed at {at}, expected {}", .asked.as_ref().map_or_else(|| "a reset".to_owned(), ToString::to_string))]
     ResumedElsewhere {
-        /// Where it resumed.
+        /// The cursor at which it resumed.
         at: Cursor,
-        /// Where it was asked to.
+        /// The cursor at which it was asked to resume.
         asked: Option<Cursor>,
     },
 }
@@ -75,13 +75,13 @@ impl Protocol {
         self.applied.as_ref()
     }
 
-    /// Where this attempt was asked to resume.
+    /// The cursor at which this attempt was asked to resume.
     #[must_use]
     pub fn asked(&self) -> Option<&Cursor> {
         self.asked.as_ref()
     }
 
-    /// Whether this attempt has sent its reset, or resumed.
+    /// Returns `true` if this attempt has sent its reset, or resumed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.opened

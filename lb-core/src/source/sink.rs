@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::Update;
 
-/// Where a source sends its updates.
+/// The way of a source's updates to the control plane.
 ///
 /// Sending waits while the supervisor is behind, so a source holds at most a bounded number of updates in the
 /// queue; it must keep its own buffers bounded too.

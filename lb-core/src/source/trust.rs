@@ -59,7 +59,7 @@ impl Descriptor {
         self
     }
 
-    /// Which sources it shares services with.
+    /// The sources it shares services with.
     #[must_use]
     pub fn trust(&self) -> Trust {
         Trust(match &self.trust {

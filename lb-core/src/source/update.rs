@@ -42,11 +42,11 @@ impl fmt::Display for RecordKey {
 pub struct Record {
     /// Who it is.
     pub key: RecordKey,
-    /// Where it serves; `None` when the record only declares the service and its routes.
+    /// The endpoint; `None` when the record only declares the service and its routes.
     pub endpoint: Option<Endpoint>,
-    /// How its service's traffic is understood.
+    /// The protocol in which its service's traffic is understood.
     pub mode: Mode,
-    /// What it states of its service beside the mode.
+    /// The options it states of its service beside the mode.
     pub options: ServiceOptions,
     /// Routes it asks for; each names its own service.
     pub routes: Arc<[Route]>,
@@ -113,13 +113,13 @@ impl Record {
     }
 }
 
-/// How far a source has told its story: a revision within an epoch.
+/// A position in a source's event stream: a revision within an epoch.
 ///
 /// Within an epoch, a greater revision is later. Another epoch (another cluster, a restarted daemon, a store
 /// restored from a backup) makes revisions incomparable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Which history the revision counts in.
+    /// The history that the revision counts in.
     pub epoch: Arc<str>,
     /// The position in it.
     pub revision: u64,
@@ -147,7 +147,7 @@ impl fmt::Display for Cursor {
 pub enum Update {
     /// Everything there is; what is not listed is gone.
     Reset {
-        /// Where in the source's history this is true.
+        /// The cursor of the source's history at which this is true.
         at: Cursor,
         /// All records.
         records: Vec<Record>,
@@ -159,7 +159,7 @@ pub enum Update {
     },
     /// These records were set, those are gone.
     Batch {
-        /// Where in the source's history this is true.
+        /// The cursor of the source's history at which this is true.
         at: Cursor,
         /// Records added or changed.
         set: Vec<Record>,
@@ -168,7 +168,7 @@ pub enum Update {
     },
     /// Nothing changed: alive, and caught up with `at`.
     Progress {
-        /// Where in the source's history this is true.
+        /// The cursor of the source's history at which this is true.
         at: Cursor,
     },
     /// One object could not be understood or honoured; the others go on.
@@ -184,7 +184,7 @@ pub enum Update {
     },
 }
 
-/// What a source found wrong with one object.
+/// A problem that a source found with one object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Diagnostic {
     /// The object: a container, a key, a file and line.
@@ -193,9 +193,9 @@ pub struct Diagnostic {
     pub field: Option<String>,
     /// The value found, where there is one.
     pub value: Option<String>,
-    /// What is wrong and what was expected, as a lower-case fragment.
+    /// The problem and what was expected, as a lower-case fragment.
     pub message: String,
-    /// Whether the object was left out.
+    /// The severity: whether the object was left out.
     pub severity: Severity,
 }
 
@@ -215,7 +215,7 @@ impl Diagnostic {
     }
 }
 
-/// How much a [`Diagnostic`] costs.
+/// The cost of what a [`Diagnostic`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {

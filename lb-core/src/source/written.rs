@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::model::Name;
 
-/// How far the program has written to a source, beside what the control plane has taken in of it.
+/// The writes of the program to a source, beside what the control plane has taken in of them.
 ///
 /// A source that the program writes to puts it into its [`Descriptor`](super::Descriptor), so that a wait for "every
 /// write before now" knows what to wait for. Clones show the same position.

@@ -20,7 +20,7 @@ pub struct FakeDriver {
     target: FakeTarget,
 }
 
-/// What a test sees of a [`FakeDriver`], and how it disturbs it. Clones show the same target.
+/// A test's view of a [`FakeDriver`], and its way to disturb it. Clones show the same target.
 #[derive(Debug, Clone)]
 pub struct FakeTarget {
     state: Arc<Mutex<State>>,
@@ -59,7 +59,7 @@ impl FakeDriver {
 }
 
 impl FakeTarget {
-    /// Whether its driver was closed in order.
+    /// Returns `true` if its driver was closed in order.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.lock().closed
@@ -71,7 +71,7 @@ impl FakeTarget {
         self.lock().given.clone()
     }
 
-    /// What is applied.
+    /// The snapshot that is applied.
     #[must_use]
     pub fn applied(&self) -> Option<Arc<Snapshot>> {
         self.lock().applied.clone()
@@ -93,12 +93,12 @@ impl FakeTarget {
         self.lock().panics = true;
     }
 
-    /// What the next report asks for, once.
+    /// Makes the next report ask for another pass, once.
     pub fn ask_again(&self, after: Duration) {
         self.lock().again = Some(after);
     }
 
-    /// What reports cannot meet from now on.
+    /// Sets the unmet conditions of reports from now on.
     pub fn set_unmet(&self, unmet: Vec<Unmet>) {
         self.lock().unmet = unmet;
     }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::source::{Cursor, Descriptor, Sink, Source, SourceError, Update};
 
-/// How many words of a script may wait.
+/// The most words of a script that wait.
 const CAPACITY: usize = 4096;
 
 /// A source that says what its [`Script`] tells it to.
@@ -61,14 +61,14 @@ impl Script {
         self.words.try_send(Word::End(result)).is_ok()
     }
 
-    /// Where each attempt so far was asked to resume.
+    /// The cursor at which each attempt so far was asked to resume.
     #[must_use]
     pub fn attempts(&self) -> Vec<Option<Cursor>> {
         let attempts = self.attempts.lock();
         attempts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the source is gone.
+    /// Returns `true` if the source is gone.
     #[must_use]
     pub fn is_dropped(&self) -> bool {
         self.words.is_closed()

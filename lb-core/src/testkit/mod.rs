@@ -5,6 +5,7 @@
 //! - [`Purity`] holds the pure parts of a crate pure.
 //! - [`free_port`] finds a port for a server that can only be told one.
 //! - [`SimClock`] is time for the pure parts.
+//! - [`waiting_threads`] checks how many jobs that block wait at once on a runtime.
 
 mod clock;
 pub mod conformance;
@@ -12,9 +13,11 @@ mod fake_driver;
 mod fake_source;
 mod port;
 mod purity;
+mod waiting;
 
 pub use clock::SimClock;
 pub use fake_driver::{FakeDriver, FakeTarget};
 pub use fake_source::{FakeSource, Script};
 pub use port::free_port;
 pub use purity::{Impurity, Purity};
+pub use waiting::waiting_threads;

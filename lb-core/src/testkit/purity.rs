@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What must not be named in pure code.
+/// The names that must not be in pure code.
 const FORBIDDEN: &[&str] = &[
     "async_std",
     "bollard::Docker",
@@ -102,7 +102,7 @@ impl Purity {
     /// Checks files, and folders with everything in them, all below `root`.
     ///
     /// # Errors
-    /// When one of them cannot be read, or a folder has no Rust file: a check of nothing would always pass.
+    /// Fails if one of them cannot be read, or a folder has no Rust file: a check of nothing would always pass.
     pub fn check(&self, root: &Path, places: &[&str]) -> io::Result<Vec<Impurity>> {
         let mut found = Vec::new();
         for place in places {
@@ -198,7 +198,7 @@ impl Token {
     }
 }
 
-/// Whether the name just before `rest` follows a dot.
+/// Returns `true` if the name just before `rest` follows a dot.
 fn is_method(tokens: &[Token], rest: &[Token], names: usize) -> bool {
     let end = tokens.len() - rest.len();
     end.checked_sub(names + 1)

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use serde::Serialize;
 
-/// How an address was chosen: every candidate, and why it was taken or refused.
+/// The choice of an address: every candidate, and why it was taken or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AddressChoice {
@@ -22,7 +22,7 @@ pub struct AddressChoice {
 pub struct Candidate {
     /// The way there: a network or a published port.
     pub via: String,
-    /// Where it leads; `None` when the network gives no address.
+    /// The address it leads to; `None` when the network gives no address.
     pub address: Option<SocketAddr>,
     /// Why it cannot be used; `None` when it could be.
     pub refused: Option<String>,

@@ -16,7 +16,7 @@ use crate::{
     container::{Attached, NetworkMode, Published},
 };
 
-/// What is to be reached.
+/// The network view of an object: its networks and ports.
 #[derive(Debug, Clone)]
 pub(crate) struct Place<'a> {
     pub(crate) mode: &'a NetworkMode,
@@ -27,7 +27,7 @@ pub(crate) struct Place<'a> {
     pub(crate) project: Option<&'a str>,
 }
 
-/// What its labels ask for.
+/// The address request of its labels.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Want<'a> {
     pub(crate) port: Option<u16>,
@@ -126,7 +126,7 @@ fn unnamed(
     reach: &Reach,
 ) -> (Option<SocketAddr>, String) {
     let in_container = matches!(reach.viewpoint, Viewpoint::Container { .. });
-    // A shared network may be internal: both are on it. From the host an internal one is a wish of its own.
+    // A shared network may be internal: both are on it. From the host an internal one is a choice of its own.
     let mut usable = ways
         .iter()
         .filter(|way| way.usable() && (in_container || !way.internal));

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::container::Attached;
 
-/// What kind of network it is.
+/// The kind of network it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Network {
     pub(crate) name: String,

@@ -30,7 +30,7 @@ pub(crate) fn port(want: Option<u16>, exposed: &BTreeSet<u16>) -> Result<(u16, S
     }
 }
 
-/// Where a published port leads to.
+/// The address to which a published port leads.
 pub(super) fn through_published(published: &Published, reach: &Reach) -> Candidate {
     let bound = published.host_ip;
     let via = format!(

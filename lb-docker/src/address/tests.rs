@@ -134,7 +134,10 @@ fn a_label_names_its_network_with_or_without_prefix_or_by_id() {
         ..Want::default()
     };
     let choice = pick(&attachments, &[published("0.0.0.0", 1)], want, &host);
-    assert_eq!(choice.address, None, "a wish is never replaced by a guess");
+    assert_eq!(
+        choice.address, None,
+        "a requested address is never replaced by a guess"
+    );
     assert!(choice.to_string().contains("\"front\""), "{choice}");
 }
 

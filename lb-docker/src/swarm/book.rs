@@ -25,12 +25,12 @@ use crate::{
 /// The label by which a container names its service.
 const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
 
-/// What an event of a node's own engine said.
+/// An event of a node's own engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// Nothing about us.
     Nothing,
-    /// What becomes of a container.
+    /// The fate of a container.
     Fate,
     /// A container is to be read.
     Read { task: String, container: String },
@@ -43,7 +43,7 @@ pub(crate) struct SwarmBook {
     pub(crate) rules: SwarmRules,
     networks: Networks,
     reach: Reach,
-    /// The last wishes of each service that were valid.
+    /// The last specs of each service that were valid.
     good: BTreeMap<String, Reading>,
     told: BTreeMap<RecordKey, Record>,
     complained: Told,
@@ -81,7 +81,7 @@ impl SwarmBook {
         (self.told.values().cloned().collect(), complaints)
     }
 
-    /// What changed since something was last told; none when nothing did.
+    /// The changes since the last report; none when there are none.
     pub(crate) fn changes(&mut self) -> Option<Changes> {
         let (records, complaints) = self.wanted();
         let changes = Changes {
@@ -102,12 +102,12 @@ impl SwarmBook {
         (changes != Changes::default()).then_some(changes)
     }
 
-    /// Whether nothing is about to change by itself.
+    /// Returns `true` if nothing is about to change by itself.
     pub(crate) fn has_converged(&self) -> bool {
         self.cluster.has_converged(self.good.keys().cloned())
     }
 
-    /// Whether the container of a task with this service is of ours.
+    /// Returns `true` if the container of a task with this service is of ours.
     pub(crate) fn claims(&self, service: &str) -> bool {
         self.good.contains_key(service)
     }
@@ -145,13 +145,13 @@ impl SwarmBook {
         }
     }
 
-    /// What each service that `which` names makes.
+    /// Explains each service that `which` names.
     pub(crate) fn explain(&mut self, which: &str) -> Option<(String, Translation)> {
         let (_, complaints) = self.wanted();
         let (id, known) = self.cluster.services.iter().find(|(id, known)| {
             known.listed.spec.name == which || (which.len() >= 4 && id.starts_with(which))
         })?;
-        let wishes = self
+        let specs = self
             .good
             .get(id)
             .map(|good| good.services.clone())
@@ -159,7 +159,7 @@ impl SwarmBook {
         let object = super::records::object(&known.listed);
         let mut translation = translate(
             known,
-            &wishes,
+            &specs,
             &self.cluster,
             &self.rules,
             &self.networks,
@@ -187,7 +187,7 @@ impl SwarmBook {
                     .chain(virtual_networks(&known.listed, &self.networks))
                     .collect(),
             };
-            let mut found = self.rules.wishes(&known.listed, &on, &self.networks);
+            let mut found = self.rules.specs(&known.listed, &on, &self.networks);
             complaints.append(&mut found.diagnostics);
             // A label that was broken by hand must not take away what served before; one that restricts must.
             if !found.malformed || !self.good.contains_key(id) {
@@ -266,7 +266,7 @@ impl SwarmBook {
         }
     }
 
-    /// When the task behind a record was last changed; the latest for what stands for no task.
+    /// The version at which the task behind a record was last changed; the latest for what stands for no task.
     fn version(&self, record: &Record) -> u64 {
         self.cluster
             .tasks

@@ -11,7 +11,7 @@ use crate::{
     translate::Fate,
 };
 
-/// What is known of a cluster.
+/// The facts known of a cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cluster {
     pub(crate) services: BTreeMap<String, KnownService>,
@@ -37,7 +37,7 @@ pub(crate) struct KnownService {
 pub(crate) struct Node {
     pub(crate) up: bool,
     pub(crate) down: bool,
-    /// Where it can be reached from other machines.
+    /// The address at which other machines reach it.
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Local {
     pub(crate) fate: Fate,
 }
 
-/// How far a task is.
+/// The stage of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It will run.
@@ -154,7 +154,7 @@ impl Cluster {
         ids.filter_map(|id| self.tasks.get(id))
     }
 
-    /// Whether these services have all the tasks they shall have, and no others.
+    /// Returns `true` if these services have all the tasks they shall have, and no others.
     pub(crate) fn has_converged(&self, services: impl Iterator<Item = String>) -> bool {
         services.into_iter().all(|id| {
             let Some(known) = self.services.get(&id) else {

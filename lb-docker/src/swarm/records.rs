@@ -17,12 +17,12 @@ use crate::{
     translate::{ENGINE_STOP_TIMEOUT, Fate, Translation, reads},
 };
 
-/// What a source is configured to take from services.
+/// The rules by which a source takes services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SwarmRules {
-    /// What labels mean.
+    /// The options by which labels are read.
     pub(crate) options: Options,
-    /// Which services are read.
+    /// The rule for the services that are read.
     pub(crate) narrow: Narrow,
     pub(crate) spread: Spread,
     /// The most bytes that the labels of all services may take.
@@ -39,8 +39,8 @@ impl SwarmRules {
         (*labels, service.excess) = kept(std::mem::take(labels));
     }
 
-    /// What a service's labels ask for.
-    pub(crate) fn wishes(
+    /// The services that a service's labels ask for.
+    pub(crate) fn specs(
         &self,
         service: &ListedService,
         attachments: &[Attached],
@@ -77,15 +77,15 @@ impl SwarmRules {
     }
 }
 
-/// How people find a service.
+/// The text by which people find a service.
 pub(crate) fn object(service: &ListedService) -> String {
     format!("Swarm service {}", service.spec.name)
 }
 
-/// The records of one service that asks for `wishes`.
+/// The records of one service that asks for `specs`.
 pub(crate) fn translate(
     known: &KnownService,
-    wishes: &[ServiceSpec],
+    specs: &[ServiceSpec],
     cluster: &Cluster,
     rules: &SwarmRules,
     networks: &Networks,
@@ -100,8 +100,8 @@ pub(crate) fn translate(
         networks,
         reach,
     };
-    for wish in wishes {
-        let spread = match wish.spread.unwrap_or(rules.spread) {
+    for spec in specs {
+        let spread = match spec.spread.unwrap_or(rules.spread) {
             Spread::Vip if known.listed.spec.endpoint_spec.mode == "dnsrr" => {
                 complaints.warn(
                     "spread",
@@ -114,22 +114,22 @@ pub(crate) fn translate(
         };
         let before = translation.records.len();
         match spread {
-            _ if wish.without_endpoint => {}
-            Spread::Vip => service.vip(wish, &mut translation, &mut complaints),
-            Spread::Nodes => service.nodes(wish, &mut translation, &mut complaints),
-            _ => service.tasks(wish, &mut translation, &mut complaints),
+            _ if spec.without_endpoint => {}
+            Spread::Vip => service.vip(spec, &mut translation, &mut complaints),
+            Spread::Nodes => service.nodes(spec, &mut translation, &mut complaints),
+            _ => service.tasks(spec, &mut translation, &mut complaints),
         }
         // With no endpoint its routes answer "unavailable", not "not found".
         let silent = translation.records.len() == before;
-        if silent && !known.removed && !wish.routes.is_empty() {
+        if silent && !known.removed && !spec.routes.is_empty() {
             translation.records.push(
                 Record::declare(RecordKey::new(
-                    wish.service.clone(),
+                    spec.service.clone(),
                     Name::from_text(&format!("service-{}", short(&known.listed.id))),
                 ))
-                .with_mode(wish.mode)
-                .with_options(wish.options)
-                .with_routes(wish.routes.clone()),
+                .with_mode(spec.mode)
+                .with_options(spec.options)
+                .with_routes(spec.routes.clone()),
             );
         }
     }
@@ -147,20 +147,20 @@ struct Service<'a> {
 impl Service<'_> {
     fn tasks(
         &self,
-        wish: &ServiceSpec,
+        spec: &ServiceSpec,
         translation: &mut Translation,
         complaints: &mut Diagnostics<'_>,
     ) {
         let mut said = BTreeSet::new();
         for task in self.cluster.tasks_of(&self.known.listed.id) {
             let local = self.cluster.locals.get(&task.id);
-            let Some(state) = self.state(task, local, wish) else {
+            let Some(state) = self.state(task, local, spec) else {
                 continue;
             };
-            let choice = self.task_address(task, local, wish);
+            let choice = self.task_address(task, local, spec);
             match choice.address {
                 Some(address) => translation.records.push(self.record(
-                    wish,
+                    spec,
                     endpoint_id(task),
                     Endpoint::new(address).with_state(state),
                 )),
@@ -171,16 +171,16 @@ impl Service<'_> {
                 }
                 None => {}
             }
-            translation.choices.push((wish.service.clone(), choice));
+            translation.choices.push((spec.service.clone(), choice));
         }
     }
 
-    /// What to do with a task: the worse of what the managers say and what its own engine says.
+    /// The state of a task: the worse of what the managers say and what its own engine says.
     fn state(
         &self,
         task: &ListedTask,
         local: Option<&Local>,
-        wish: &ServiceSpec,
+        spec: &ServiceSpec,
     ) -> Option<EndpointState> {
         let node_down = self
             .cluster
@@ -189,7 +189,7 @@ impl Service<'_> {
             .is_some_and(|node| node.down);
         let local_died = local.is_some_and(|local| local.fate == Fate::Died);
         let leaving = EndpointState::Draining {
-            grace: Some(wish.drain.unwrap_or_else(|| patience(task))),
+            grace: Some(spec.drain.unwrap_or_else(|| patience(task))),
         };
         match task.stage() {
             Stage::Over => None,
@@ -203,7 +203,7 @@ impl Service<'_> {
                 }) => leaving,
                 Some(local) => match local.container.phase {
                     Phase::Unhealthy | Phase::Paused => {
-                        EndpointState::Draining { grace: wish.drain }
+                        EndpointState::Draining { grace: spec.drain }
                     }
                     Phase::Starting => EndpointState::Pending,
                     Phase::Serving => EndpointState::Ready,
@@ -218,7 +218,7 @@ impl Service<'_> {
         &self,
         task: &ListedTask,
         local: Option<&Local>,
-        wish: &ServiceSpec,
+        spec: &ServiceSpec,
     ) -> AddressChoice {
         // What the task says of its networks is there before the engine's own list has it.
         let mut networks = self.networks.clone();
@@ -226,7 +226,7 @@ impl Service<'_> {
             networks.entry(id).or_insert(network);
         });
         let exposed = self.target_ports();
-        let published = match address::port(wish.port, &exposed) {
+        let published = match address::port(spec.port, &exposed) {
             Ok((port, _)) => match self.host_ports(task, local, port) {
                 Ok(published) => published,
                 Err(reason) => {
@@ -253,7 +253,7 @@ impl Service<'_> {
             published: &published,
             project: self.stack(),
         };
-        address::choose(&place, want(wish), &networks, &self.reach_of(&task.node_id))
+        address::choose(&place, want(spec), &networks, &self.reach_of(&task.node_id))
     }
 
     /// From where a task on this node is reached: on another node than ours, nothing of the host's own leads there.
@@ -317,7 +317,7 @@ impl Service<'_> {
 
     fn vip(
         &self,
-        wish: &ServiceSpec,
+        spec: &ServiceSpec,
         translation: &mut Translation,
         complaints: &mut Diagnostics<'_>,
     ) {
@@ -334,26 +334,26 @@ impl Service<'_> {
             published: &[],
             project: self.stack(),
         };
-        let choice = address::choose(&place, want(wish), self.networks, self.reach);
+        let choice = address::choose(&place, want(spec), self.networks, self.reach);
         match choice.address {
             Some(address) => translation.records.push(self.record(
-                wish,
+                spec,
                 "vip".to_owned(),
                 Endpoint::new(address).with_state(self.whole_state()),
             )),
             None => complaints.refuse("address", "vip", choice.reason.clone()),
         }
-        translation.choices.push((wish.service.clone(), choice));
+        translation.choices.push((spec.service.clone(), choice));
     }
 
     fn nodes(
         &self,
-        wish: &ServiceSpec,
+        spec: &ServiceSpec,
         translation: &mut Translation,
         complaints: &mut Diagnostics<'_>,
     ) {
         let exposed = self.target_ports();
-        let published = address::port(wish.port, &exposed).and_then(|(port, _)| {
+        let published = address::port(spec.port, &exposed).and_then(|(port, _)| {
             self.known
                 .listed
                 .endpoint
@@ -377,14 +377,14 @@ impl Service<'_> {
                 attachments: &[],
                 exposed: &exposed,
                 published: &[Published {
-                    port: wish.port.or_else(|| exposed.first().copied()).unwrap_or(0),
+                    port: spec.port.or_else(|| exposed.first().copied()).unwrap_or(0),
                     host_ip: Ipv4Addr::UNSPECIFIED.into(),
                     host_port,
                 }],
                 project: None,
             };
             let want = Want {
-                port: wish.port,
+                port: spec.port,
                 network: None,
             };
             let mut reach = self.reach_of(id);
@@ -392,7 +392,7 @@ impl Service<'_> {
             let choice = address::choose(&place, want, self.networks, &reach);
             match choice.address {
                 Some(address) => translation.records.push(self.record(
-                    wish,
+                    spec,
                     format!("node-{}", short(id)),
                     Endpoint::new(address).with_state(self.whole_state()),
                 )),
@@ -402,7 +402,7 @@ impl Service<'_> {
                     format!("node {}: {}", short(id), choice.reason),
                 ),
             }
-            translation.choices.push((wish.service.clone(), choice));
+            translation.choices.push((spec.service.clone(), choice));
         }
     }
 
@@ -420,7 +420,7 @@ impl Service<'_> {
         }
     }
 
-    /// What would help where no task can be reached.
+    /// The advice where no task can be reached.
     fn hint(&self) -> String {
         let ports = &self.known.listed.endpoint.ports;
         let ingress = ports
@@ -443,16 +443,16 @@ impl Service<'_> {
         self.known.listed.spec.labels.get(STACK).map(String::as_str)
     }
 
-    fn record(&self, wish: &ServiceSpec, id: String, endpoint: Endpoint) -> Record {
+    fn record(&self, spec: &ServiceSpec, id: String, endpoint: Endpoint) -> Record {
         Record::new(
-            RecordKey::new(wish.service.clone(), Name::from_text(&id)),
+            RecordKey::new(spec.service.clone(), Name::from_text(&id)),
             endpoint
-                .with_weight(wish.weight)
-                .with_check_port(wish.check_port),
+                .with_weight(spec.weight)
+                .with_check_port(spec.check_port),
         )
-        .with_mode(wish.mode)
-        .with_options(wish.options)
-        .with_routes(wish.routes.clone())
+        .with_mode(spec.mode)
+        .with_options(spec.options)
+        .with_routes(spec.routes.clone())
     }
 }
 
@@ -468,10 +468,10 @@ fn target_ports(service: &ListedService) -> BTreeSet<u16> {
         .collect()
 }
 
-fn want(wish: &ServiceSpec) -> Want<'_> {
+fn want(spec: &ServiceSpec) -> Want<'_> {
     Want {
-        port: wish.port,
-        network: wish.network.as_deref(),
+        port: spec.port,
+        network: spec.network.as_deref(),
     }
 }
 
@@ -532,7 +532,7 @@ pub(crate) fn endpoint_id(task: &ListedTask) -> String {
     }
 }
 
-/// How long a task that leaves may take: until its signal, and then as long as Swarm waits before it kills.
+/// The time a task that leaves may take: until its signal, and then as long as Swarm waits before it kills.
 fn patience(task: &ListedTask) -> Duration {
     let grace = task
         .spec
@@ -545,5 +545,5 @@ fn patience(task: &ListedTask) -> Duration {
 /// The label that names a service's stack.
 const STACK: &str = "com.docker.stack.namespace";
 
-/// How long Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
+/// The time Swarm waits between deciding that a task goes and its signal, for its own load balancer's sake.
 const BEFORE_SIGNAL: Duration = Duration::from_secs(3);

@@ -306,7 +306,7 @@ fn ingress_ports_are_reached_at_nodes_that_are_up() {
 }
 
 #[test]
-fn i2_a_label_broken_by_hand_keeps_the_last_good_wish() {
+fn i2_a_label_broken_by_hand_keeps_the_last_good_spec() {
     let tasks = json!([task("t1", "running", "running", "10.0.1.5/24", 7)]);
     let mut book = book(
         service(json!({ "lb.port": "80" }), json!([])),
@@ -329,7 +329,7 @@ fn i2_a_label_broken_by_hand_keeps_the_last_good_wish() {
     assert_eq!(
         book.changes().unwrap().remove.len(),
         1,
-        "a label taken away is a wish"
+        "a label that is taken away counts"
     );
 }
 
@@ -385,7 +385,7 @@ fn case_h04_the_labels_of_all_services_are_bounded_together() {
     let kept: Vec<bool> = gathered
         .into_objects()
         .map(|service| {
-            let reading = rules.wishes(&service, &[], &Networks::new());
+            let reading = rules.specs(&service, &[], &Networks::new());
             let named = |one: &lb_core::Diagnostic| {
                 one.object == format!("Swarm service {}", service.spec.name)
                     && one.field.as_deref() == Some("labels")

@@ -69,7 +69,7 @@ fn services(told: &Told) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether an update took something away.
+/// Returns `true` if an update took something away.
 fn removes(update: &Update, kept: &str) -> bool {
     match update {
         Update::Batch { remove, .. } => remove.iter().any(|key| key.service.as_str() == kept),
@@ -201,7 +201,7 @@ async fn i4_calls_follow_changes_and_p12_a_full_event_ring_ends_equal_to_a_fresh
     assert!(!lost, "what ran on was taken away");
 }
 
-/// How many of the containers have a health that flaps.
+/// The number of containers whose health flaps.
 const FLAPPING: usize = 4;
 
 /// A proxy before the engine's socket that counts requests and cuts links.

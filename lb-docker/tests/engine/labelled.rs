@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// How long a change of the honest service may take; it took minutes.
+/// The time a change of the honest service may take; it took minutes.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Runs a container with so many labels of a prefix.

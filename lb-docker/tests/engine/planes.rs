@@ -49,7 +49,7 @@ impl Plane {
         ready
     }
 
-    /// What the conditions of one kind concern, in order.
+    /// The objects that the conditions of one kind concern, in order.
     fn concerned(&self, kind: ConditionKind) -> Vec<String> {
         let conditions = self.handle.status().conditions;
         let of_kind = conditions.into_iter().filter(|found| found.kind == kind);

@@ -34,7 +34,7 @@ fn follow(config: SwarmConfig) -> Follower {
     Follower::new(SwarmSource::new(config))
 }
 
-/// When an endpoint first was in a state that `wanted` accepts.
+/// The first time at which an endpoint was in a state that `wanted` accepts.
 fn first(told: &Told, id: &str, wanted: impl Fn(EndpointState) -> bool) -> Option<Instant> {
     told.log.iter().find_map(|said| {
         let (Update::Batch { set: records, .. } | Update::Reset { records, .. }) = &said.update
@@ -58,7 +58,7 @@ fn is_draining(state: EndpointState) -> bool {
     matches!(state, EndpointState::Draining { .. })
 }
 
-/// How many endpoints were ready at the worst moment since `from` updates were told.
+/// The number of endpoints that were ready at the worst moment since `from` updates were told.
 fn fewest_ready(told: &Told, service: &str, from: usize) -> usize {
     let mut states: BTreeMap<String, bool> = BTreeMap::new();
     let mut fewest = usize::MAX;
@@ -218,7 +218,7 @@ async fn i12_a_rolling_update_never_lacks_a_ready_task() {
     });
 }
 
-/// What the node's own engine says comes sooner than what the managers say: a sick task is drained, a dead one is
+/// The report of the node's own engine comes sooner than that of the managers: a sick task is drained, a dead one is
 /// out.
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_local_health_and_death_come_before_the_managers_word() {

@@ -105,7 +105,7 @@ fn unread(told: &Told) -> BTreeSet<&str> {
     objects
 }
 
-/// What is said of a container that cannot be read is over when it is read, or gone, without a listing of all.
+/// A diagnostic of a container that cannot be read is over when it is read, or gone, without a listing of all.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_p23_what_is_said_of_an_unreadable_container_ends_with_it() {
     if !available() {

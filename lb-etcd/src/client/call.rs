@@ -29,7 +29,7 @@ impl Call {
         Self { name, path }
     }
 
-    /// What a member's refusal of this call means.
+    /// The error that a member's refusal of this call means.
     pub(crate) fn failed(self, endpoint: &Arc<str>, status: &Status) -> EtcdError {
         self.failed_with(endpoint, status.code(), &text(status))
     }
@@ -99,7 +99,7 @@ fn verdict(code: Code, message: &str) -> Verdict {
     }
 }
 
-/// What a status says, with the causes below it: a refused certificate is only told there.
+/// The text of a status, with the causes below it: a refused certificate is only told there.
 fn text(status: &Status) -> String {
     let mut text = status.message().to_owned();
     if let Some(cause) = std::error::Error::source(status) {

@@ -250,7 +250,7 @@ async fn password(auth: &AuthConfig) -> Result<String, EtcdError> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// How long a file is waited for.
+/// The time for which a file is waited for.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Reads a small file without holding up the runtime.

@@ -1,6 +1,6 @@
 //! What an etcd release can be trusted with.
 
-/// Whether answers to requests for progress keep their place among the events of a stream.
+/// Returns `true` if answers to requests for progress keep their place among the events of a stream.
 ///
 /// Before 3.4.25 and 3.5.8 such an answer can overtake events of revisions that it claims are told, so that it
 /// proves only that the member lives.

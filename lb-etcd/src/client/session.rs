@@ -42,7 +42,7 @@ pub(crate) struct Stream<Q, A> {
     endpoint: Arc<str>,
 }
 
-/// How many requests a stream holds that the connection did not take yet.
+/// The number of requests of a stream that the connection did not take yet.
 const STREAM_REQUESTS: usize = 4;
 
 impl Session {
@@ -51,7 +51,7 @@ impl Session {
         self.max_message_bytes
     }
 
-    /// Which member this is with.
+    /// The member this is with.
     pub(crate) fn endpoint(&self) -> &Arc<str> {
         &self.endpoint
     }
@@ -113,7 +113,7 @@ impl Session {
         self.stream(call::WATCH, first).await
     }
 
-    /// What it means that the member ended a watch with this reason.
+    /// The error that the end of a watch with this reason means.
     pub(crate) fn watch_cancelled(&self, reason: &str) -> EtcdError {
         let reason = if reason.is_empty() {
             "the member ended the watch"

@@ -29,7 +29,7 @@ struct Known {
     follower: Follower,
 }
 
-/// What an answer of a watch did to what a [`WatchReader`] knows.
+/// The effect of a watch's answer on what a [`WatchReader`] knows.
 #[derive(Debug)]
 pub enum WatchHeard {
     /// It is no answer of a watch, or nothing was listed before.
@@ -69,7 +69,7 @@ pub struct WatchAnswer {
     pub compacted: i64,
     /// More of the same answer follows.
     pub fragment: bool,
-    /// What changed.
+    /// The changes.
     pub events: Vec<WatchEvent>,
 }
 
@@ -130,7 +130,7 @@ impl WatchReader {
         self.known = Some(Known { view, follower });
     }
 
-    /// What is known; `None` before the first listing.
+    /// The view as it is known; `None` before the first listing.
     #[must_use]
     pub fn view(&self) -> Option<&View> {
         self.known.as_ref().map(|known| &known.view)

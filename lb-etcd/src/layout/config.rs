@@ -19,7 +19,7 @@ pub enum LayoutConfig {
     /// `<prefix>/<service>/<endpoint>` = `ip:port`, as in the well-known example with confd; with `service`,
     /// `<prefix>/<endpoint>`. A value may also be an object as in [`Lb`](Self::Lb).
     Confd {
-        /// What the keys begin with, such as `/proxy`.
+        /// The prefix of the keys, such as `/proxy`.
         prefix: String,
         /// The service of all endpoints, where the keys do not name it.
         #[serde(default)]
@@ -34,7 +34,7 @@ pub enum LayoutConfig {
     /// routes, all routes of the service: their requests are answered with 503. Such an endpoint is left out. A route
     /// with any other unknown field is refused.
     Lb {
-        /// What the keys begin with.
+        /// The prefix of the keys.
         #[serde(default = "lb_prefix")]
         prefix: String,
     },
@@ -45,13 +45,13 @@ pub enum LayoutConfig {
     /// service. A member serves while its `state` is `running` or `streaming`. Without a port in its URL, it is 5432. Of
     /// a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
     Patroni {
-        /// What the keys begin with.
+        /// The prefix of the keys.
         #[serde(default = "patroni_prefix")]
         prefix: String,
     },
     /// Registrator: `<prefix>/<service>/<host>:<container>:<port>` = `ip:port`. Those of UDP are left out.
     Registrator {
-        /// What the keys begin with, such as `/services`.
+        /// The prefix of the keys, such as `/services`.
         prefix: String,
     },
     /// Rules of your own.
@@ -60,7 +60,7 @@ pub enum LayoutConfig {
     /// the domain. A weight or port of 0 counts as none given; a priority other than 10, the default there, is reported and
     /// not used.
     Skydns {
-        /// What the keys begin with.
+        /// The prefix of the keys.
         #[serde(default = "skydns_prefix")]
         prefix: String,
         /// The port of records without one. Default: such records are reported and not used.
@@ -72,7 +72,7 @@ pub enum LayoutConfig {
     /// cannot be honoured, such as a middleware `basicAuth`: its requests are answered with 503, never by a wider route.
     /// Requests without TLS for a router with TLS are redirected to https.
     Traefik {
-        /// What the keys begin with.
+        /// The prefix of the keys.
         #[serde(default = "traefik_root")]
         root: String,
         /// The entry points that this load balancer serves, such as `{ web = "http", secure = "https" }`. A router of
@@ -88,7 +88,7 @@ pub enum LayoutConfig {
     /// = `{"BackendId", "Route"}`. A frontend with a key below `middlewares` is withheld: its requests are answered
     /// with 503, never by a wider route.
     Vulcand {
-        /// What the keys begin with.
+        /// The prefix of the keys.
         #[serde(default = "vulcand_prefix")]
         prefix: String,
         /// Middlewares to do without, by the name in their key: `auth1` of `middlewares/auth1`, or `middlewares` for
@@ -117,9 +117,9 @@ pub enum LayoutConfig {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RuleConfig {
-    /// Which keys.
+    /// The keys.
     pub pattern: String,
-    /// What their values are.
+    /// The kind of their values.
     pub value: ValueKind,
     /// The service's name; default `{service}`.
     #[serde(default)]
@@ -130,7 +130,7 @@ pub struct RuleConfig {
     /// The route's name; default `{route}`.
     #[serde(default)]
     pub route: Option<String>,
-    /// How the service's traffic is understood, where neither key nor value says it.
+    /// The protocol in which the service's traffic is understood, where neither key nor value says it.
     #[serde(default)]
     pub mode: Option<Mode>,
     /// Of a rule about a route: the route's host; default `{host}` where the pattern captures it. A key with a host and
@@ -235,7 +235,7 @@ impl RuleConfig {
     }
 }
 
-/// What a value is, and so what it says.
+/// The kind of a value, and so its meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

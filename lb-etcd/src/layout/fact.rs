@@ -32,13 +32,14 @@ pub(crate) enum Fact {
     HostExpected,
     /// The endpoint that leads the service.
     Leader(Name),
-    /// Which hosts the route is for.
+    /// The hosts the route is for.
     RouteHost(RouteHost),
-    /// Which hosts and paths the route is for, all of them.
+    /// The hosts and paths the route is for, all of them.
     RouteMatches(Arc<[(RouteHost, PathMatch)]>),
-    /// What the rule of the route matches at most, where that is more than the route is for. None: any host and path.
+    /// The hosts and paths that the rule of the route matches at most, where that is more than the route is for. None:
+    /// any host and path.
     RouteMayMatch(Arc<[(RouteHost, PathMatch)]>),
-    /// Which paths the route is for.
+    /// The paths the route is for.
     RoutePath(PathMatch),
     /// The route's priority.
     RoutePriority(i32),
@@ -49,7 +50,7 @@ pub(crate) enum Fact {
     },
     /// Who serves the route.
     RouteService(Name),
-    /// How the service's traffic is understood.
+    /// The protocol in which the service's traffic is understood.
     Mode(Mode),
     /// The options of the service.
     Options(ServiceOptions),
@@ -58,7 +59,7 @@ pub(crate) enum Fact {
     /// The router of Traefik that the route is of.
     Router(Arc<RouterName>),
     /// Routes that the object asks for itself.
-    Routes(Arc<[RouteWish]>),
+    Routes(Arc<[RouteSpec]>),
     /// The rule of the route cannot be used.
     RuleUnusable,
     /// The endpoint's state.
@@ -75,7 +76,7 @@ pub(crate) enum Fact {
 
 /// A route that an endpoint or a service asks for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RouteWish {
+pub(crate) struct RouteSpec {
     pub(crate) host: RouteHost,
     pub(crate) path: PathMatch,
     pub(crate) priority: i32,
@@ -86,22 +87,22 @@ pub(crate) struct RouteWish {
     pub(crate) withheld: bool,
 }
 
-/// What is wrong with a value.
+/// A problem of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Complaint {
     /// The field within the value, where it has fields.
     pub(crate) field: Option<String>,
-    /// What was found there.
+    /// The value that was found there.
     pub(crate) found: Option<String>,
-    /// What was expected, as a lower-case fragment.
+    /// The text of what was expected, as a lower-case fragment.
     pub(crate) message: String,
-    /// Whether the value cannot be used.
+    /// The severity: whether the value cannot be used.
     pub(crate) severity: Severity,
-    /// Whether nothing of the value may be shown.
+    /// If `true`, nothing of the value may be shown.
     pub(crate) secret: bool,
 }
 
-/// What a value says, and what was wrong in it without making it useless.
+/// The facts of a value, and the problems in it that did not make it useless.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) said: Vec<Fact>,

@@ -15,7 +15,7 @@ use super::{
 /// The longest value that is looked at, in bytes: what describes an endpoint or a route is short.
 pub(crate) const MAX_LEN: usize = 64 * 1024;
 
-/// Where in a JSON object the facts of an endpoint are, as JSON pointers (RFC 6901): `/port`, `/meta/weight`.
+/// The places of an endpoint's facts in a JSON object, as JSON pointers (RFC 6901): `/port`, `/meta/weight`.
 ///
 /// The address is `address` (`ip:port`), or `url`, or `host` with `port`. What is not named is not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -30,13 +30,13 @@ pub struct JsonFields {
     pub host: Option<String>,
     /// The port, a number or its text.
     pub port: Option<String>,
-    /// Whether a port of 0 means that none was given, as in the records of SkyDNS.
+    /// If `true`, a port of 0 means that none was given, as in the records of SkyDNS.
     pub zero_port_is_unset: bool,
-    /// Whether letter case does not count in the names of fields, as in what programs in Go read.
+    /// If `true`, letter case does not count in the names of fields, as in what programs in Go read.
     pub ignore_case: bool,
     /// The weight, a number or its text. More than 256 counts as 256.
     pub weight: Option<String>,
-    /// Whether a weight of 0 means that none was given, as in the records of SkyDNS.
+    /// If `true`, a weight of 0 means that none was given, as in the records of SkyDNS.
     pub zero_weight_is_unset: bool,
     /// The state: `pending`, `ready`, `draining` or `down`, or what `states` has for it.
     pub state: Option<String>,
@@ -180,10 +180,10 @@ fn rule_in_field(
     }
 }
 
-/// What is said of a rule with an expression that is not bound to the begin and the end of a text.
+/// The diagnostic of a rule with an expression that is not bound to the begin and the end of a text.
 const UNBOUND: &str = "vulcand finds the expression anywhere in a host or path, here it is compared with the whole of it: write ^ before and $ after it";
 
-/// What a rule as Traefik writes it may match; empty where that would be every host and path.
+/// The hosts and paths that a rule as Traefik writes it may match; empty where that would be every host and path.
 fn may_match_rule(text: &str) -> Arc<[(RouteHost, PathMatch)]> {
     let is_all = |way: &Alternative| {
         way.host.is_none()

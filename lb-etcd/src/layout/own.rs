@@ -7,7 +7,7 @@ use lb_schemes::{Key, widen};
 use serde_json::{Map, Value};
 
 use super::{
-    fact::{Complaint, Fact, Facts, RouteWish},
+    fact::{Complaint, Fact, Facts, RouteSpec},
     fields::{ENDPOINT, LISTED_ROUTE, METADATA, ROUTE, ROUTES, SERVICE},
     object::{in_field, in_place, parse, shown},
     protection::{self, Place},
@@ -53,16 +53,16 @@ pub(crate) fn route(text: &str) -> Result<Facts, Complaint> {
         Err(complaint) if restricted => facts.complaints.push(complaint.secret()),
         Err(complaint) => return Err(complaint),
     }
-    match object.wish(&mut facts.complaints)? {
-        Some(wish) => {
-            facts.said.extend(wish.host.map(Fact::RouteHost));
-            facts.said.extend(wish.path.map(Fact::RoutePath));
-            facts.said.extend(wish.priority.map(Fact::RoutePriority));
+    match object.route_fields(&mut facts.complaints)? {
+        Some(spec) => {
+            facts.said.extend(spec.host.map(Fact::RouteHost));
+            facts.said.extend(spec.path.map(Fact::RoutePath));
+            facts.said.extend(spec.priority.map(Fact::RoutePriority));
             facts.said.push(Fact::RouteEdits {
-                strip_prefix: wish.strip_prefix,
-                redirect_https: wish.redirect_https,
+                strip_prefix: spec.strip_prefix,
+                redirect_https: spec.redirect_https,
             });
-            facts.said.extend(wish.withheld.then_some(Fact::Withheld));
+            facts.said.extend(spec.withheld.then_some(Fact::Withheld));
         }
         None => {
             facts.said.extend([Fact::RuleUnusable, Fact::Withheld]);
@@ -102,7 +102,7 @@ fn or_barred(restricted: bool, facts: Result<Facts, Complaint>) -> Result<Facts,
 fn withhold_routes(facts: &mut Facts) {
     for fact in &mut facts.said {
         if let Fact::Routes(routes) = fact {
-            let all = routes.iter().cloned().map(|route| RouteWish {
+            let all = routes.iter().cloned().map(|route| RouteSpec {
                 withheld: true,
                 ..route
             });
@@ -118,8 +118,8 @@ struct Object {
     known: &'static [Key],
 }
 
-/// What an object says of one route.
-struct Wish {
+/// The request of an object for one route.
+struct RouteFields {
     host: Option<RouteHost>,
     path: Option<PathMatch>,
     priority: Option<i32>,
@@ -295,7 +295,10 @@ impl Object {
 
     /// The route that the object asks for. An unknown field makes it useless: it may be meant to narrow. One that is
     /// restricted is withheld where it is known what it matches; `None`: it is restricted, and that is not known.
-    fn wish(mut self, complaints: &mut Vec<Complaint>) -> Result<Option<Wish>, Complaint> {
+    fn route_fields(
+        mut self,
+        complaints: &mut Vec<Complaint>,
+    ) -> Result<Option<RouteFields>, Complaint> {
         let mut wrong = Vec::new();
         let host = kept(self.place("host", scalar::host), &mut wrong);
         let is_host_read = wrong.is_empty();
@@ -352,7 +355,7 @@ impl Object {
                 }
             }
         }
-        Ok(is_placed.then(|| Wish {
+        Ok(is_placed.then(|| RouteFields {
             host,
             path,
             priority: if is_ranked { priority } else { Some(i32::MAX) },
@@ -371,9 +374,9 @@ impl Object {
         if !options.is_empty() {
             facts.said.push(Fact::Options(options));
         }
-        let wishes = match self.remove(ROUTES.key) {
+        let specs = match self.remove(ROUTES.key) {
             None | Some(Value::Null) => return Ok(()),
-            Some(Value::Array(wishes)) if wishes.len() <= MAX_ROUTES => wishes,
+            Some(Value::Array(specs)) if specs.len() <= MAX_ROUTES => specs,
             Some(_) => {
                 return Err(Complaint {
                     field: Some("routes".to_owned()),
@@ -381,8 +384,8 @@ impl Object {
                 });
             }
         };
-        let mut routes = Vec::with_capacity(wishes.len());
-        for (index, wish) in wishes.into_iter().enumerate() {
+        let mut routes = Vec::with_capacity(specs.len());
+        for (index, spec) in specs.into_iter().enumerate() {
             let place = |complaint: Complaint| Complaint {
                 field: Some(match complaint.field {
                     Some(field) => format!("routes[{index}].{field}"),
@@ -390,7 +393,7 @@ impl Object {
                 }),
                 ..complaint
             };
-            let Value::Object(fields) = wish else {
+            let Value::Object(fields) = spec else {
                 return Err(place(Complaint::value(
                     "expected an object with host, path or both",
                 )));
@@ -398,30 +401,30 @@ impl Object {
             let mut complaints = Vec::new();
             let object = Self::of(fields, LISTED_ROUTE);
             let may_match = object.may_match();
-            let wish = object.wish(&mut complaints).map_err(place)?;
+            let spec = object.route_fields(&mut complaints).map_err(place)?;
             let room = MAX_COMPLAINTS.saturating_sub(facts.complaints.len());
             let told = complaints.into_iter().take(room).map(place);
             facts.complaints.extend(told);
-            if wish
+            if spec
                 .as_ref()
-                .is_some_and(|wish| wish.host.is_none() && !wish.withheld)
+                .is_some_and(|spec| spec.host.is_none() && !spec.withheld)
             {
                 let message = "not set, expected a host, or * for every host";
                 return Err(place(Complaint::field("host", "", message)));
             }
-            match wish {
-                Some(wish) => routes.push(RouteWish {
-                    host: wish.host.unwrap_or_default(),
-                    path: wish.path.unwrap_or_default(),
-                    priority: wish.priority.unwrap_or_default(),
+            match spec {
+                Some(spec) => routes.push(RouteSpec {
+                    host: spec.host.unwrap_or_default(),
+                    path: spec.path.unwrap_or_default(),
+                    priority: spec.priority.unwrap_or_default(),
                     rank: None,
-                    strip_prefix: wish.strip_prefix,
-                    redirect_https: wish.redirect_https,
-                    withheld: wish.withheld,
+                    strip_prefix: spec.strip_prefix,
+                    redirect_https: spec.redirect_https,
+                    withheld: spec.withheld,
                 }),
                 None => {
                     // What it may match goes before what is narrower.
-                    routes.extend(may_match.into_iter().map(|(host, path)| RouteWish {
+                    routes.extend(may_match.into_iter().map(|(host, path)| RouteSpec {
                         host,
                         path,
                         priority: i32::MAX,
@@ -463,7 +466,7 @@ impl Object {
     }
 }
 
-/// What was parsed; what was wrong goes to `wrong`.
+/// The parsed value; what was wrong goes to `wrong`.
 fn kept<T>(parsed: Result<Option<T>, Complaint>, wrong: &mut Vec<Complaint>) -> Option<T> {
     parsed.unwrap_or_else(|complaint| {
         wrong.push(complaint);

@@ -22,7 +22,7 @@ const STATES: [(&str, &str); 7] = [
 /// primary with the lock nor a replica.
 const UNSERVED: &str = "replica|standby_leader|demoted|promoted|uninitialized";
 
-/// What else Patroni keeps below a cluster, which says nothing about where to connect.
+/// The other keys that Patroni has below a cluster, which say nothing about where to connect.
 const OTHER: [&str; 10] = [
     "config",
     "failover",

@@ -7,7 +7,7 @@ use lb_core::Name;
 /// The longest pattern or template, in bytes.
 const MAX_LEN: usize = 512;
 
-/// What keys of one kind look like: segments between slashes, with captures.
+/// The form of keys of one kind: segments between slashes, with captures.
 ///
 /// - `{name}` captures at least one character, never a slash, up to the first place where the text after it fits;
 /// - `{name...}`, alone between slashes, captures one or more whole segments; at most one per pattern;
@@ -33,7 +33,7 @@ enum Piece {
     Capture(String),
 }
 
-/// What a pattern captured of a key, by name.
+/// The captures of a pattern from a key, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Captures<'k> {
     found: Vec<(String, &'k str)>,
@@ -81,7 +81,7 @@ pub enum InvalidPattern {
     /// No text at all, or too much.
     #[error("pattern has {len} bytes, expected 1 to 512")]
     Length {
-        /// How many bytes it has.
+        /// The number of bytes it has.
         len: usize,
     },
     /// More than one capture of several segments, or one that shares its segment.
@@ -144,7 +144,7 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// Whether it captures this name.
+    /// Returns `true` if it captures this name.
     pub(crate) fn captures(&self, name: &str) -> bool {
         self.names().any(|found| found == name)
     }

@@ -24,7 +24,7 @@ pub(crate) fn rules(config: &LayoutConfig) -> Vec<RuleConfig> {
     }
 }
 
-/// `/proxy` and `/proxy/` are the same wish.
+/// `/proxy` and `/proxy/` are the same.
 fn base(prefix: &str) -> &str {
     prefix.trim_end_matches('/')
 }

@@ -33,7 +33,7 @@ pub(crate) fn says_place(field: &str) -> bool {
     WORDS.iter().any(|word| plain.contains(word))
 }
 
-/// What an unknown field says that may say what a route matches.
+/// The part of a match that an unknown field may state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Host,
@@ -41,7 +41,7 @@ pub(crate) enum Place {
     Both,
 }
 
-/// What a field says that [`says_place`].
+/// The place of a field that [`says_place`].
 pub(crate) fn place_of(field: &str) -> Place {
     let plain = plain(field);
     let has = |words: &[&str]| words.iter().any(|word| plain.contains(word));

@@ -32,7 +32,7 @@ pub enum InvalidLayout {
     Pattern {
         /// The pattern of the rule.
         rule: String,
-        /// What is wrong with it.
+        /// The problem of the answer.
         #[source]
         cause: InvalidPattern,
     },
@@ -41,7 +41,7 @@ pub enum InvalidLayout {
     Rule {
         /// The pattern of the rule.
         rule: String,
-        /// What is wrong, and what was expected.
+        /// The problem and what was expected.
         problem: &'static str,
     },
 }
@@ -58,15 +58,15 @@ struct Rule {
     pattern: Pattern,
     value: ValueKind,
     about: About,
-    /// Whether the name of a route has its path in it, whose segments stay apart.
+    /// If `true`, the name of a route has its path in it, whose segments stay apart.
     is_named_by_path: bool,
     mode: Option<Fact>,
-    /// What all its keys say beside their values.
+    /// The facts that all its keys state beside their values.
     said: Vec<Fact>,
     only_if: BTreeMap<String, String>,
 }
 
-/// How a rule names what its keys are about.
+/// The way a rule names what its keys are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum About {
     Endpoint {
@@ -85,7 +85,7 @@ enum About {
     },
 }
 
-/// What a key is about.
+/// The subject of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Subject {
     Endpoint { service: Name, id: Name },
@@ -94,7 +94,7 @@ pub(crate) enum Subject {
     Service { service: Name },
 }
 
-/// What a key with its value means.
+/// The meaning of a key with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// The value cannot be used. What the key is about is known unless the key itself was the problem.
@@ -335,7 +335,7 @@ impl Rule {
         })
     }
 
-    /// What the value has that the rule does not take.
+    /// The part of the value that the rule does not take.
     fn unfit(&self, value: &[u8]) -> Option<(String, String)> {
         if self.only_if.is_empty() || value.len() > object::MAX_LEN {
             return None;
@@ -381,7 +381,7 @@ impl Rule {
         }
     }
 
-    /// What the key itself says of a route.
+    /// The facts that the key itself states of a route.
     fn of_key(&self, captures: &Captures<'_>) -> Result<Vec<Fact>, Complaint> {
         let About::Route {
             service,

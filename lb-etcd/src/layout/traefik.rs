@@ -20,7 +20,7 @@ use super::{
 /// The name that Traefik has for this kind of provider: `web@etcd` is the service `web`.
 const PROVIDERS: &[&str] = &["etcd"];
 
-/// What is said of a key that may be meant to restrict a router, where there is none that it names.
+/// The diagnostic of a key that may be meant to restrict a router, where there is none that it names.
 pub(crate) const UNKNOWN_ROUTER: &str = "cannot be honoured: unknown key that may be meant to restrict a router, and there is no router that it names, expected http/routers/NAME/OPTION";
 
 /// Begins the names under which services of TCP are kept.
@@ -98,7 +98,7 @@ impl Tree {
         }
     }
 
-    /// What a key with its value means; `None` if it is not below the root.
+    /// The meaning of a key with its value; `None` if it is not below the root.
     pub(crate) fn read(self: &Arc<Self>, key: &str, value: &[u8]) -> Option<Reading> {
         let lower = key.strip_prefix(self.prefix.as_str())?.to_lowercase();
         // As Traefik does: a slash at the end names nothing.

@@ -20,7 +20,8 @@ use super::{
 };
 use ledger::Ledger;
 
-/// What all keys seen so far mean: endpoints, services and routes, kept up to date at a cost that follows the change.
+/// The meaning of all keys seen so far: endpoints, services and routes, kept up to date at a cost that follows the
+/// change.
 ///
 /// A pure value: give it the changes of one revision, and it says which records changed. A key whose new value
 /// cannot be used keeps its last good meaning until it is deleted.
@@ -65,7 +66,7 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
-/// What changes of keys mean for records.
+/// The changes of records that changes of keys mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step {
@@ -75,11 +76,11 @@ pub struct Step {
     pub remove: Vec<RecordKey>,
     /// Objects whose diagnostics end: what was wrong was fixed, or is told anew in `diagnostics`.
     pub resolved: Vec<String>,
-    /// What is wrong with keys and values, as far as it changed.
+    /// The problems of keys and values, as far as they changed.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// What a key says, and about whom.
+/// The meaning of a key, and its subject.
 #[derive(Debug, Clone)]
 struct Meaning {
     subject: Subject,
@@ -102,7 +103,7 @@ struct Entity {
     bars: Option<Name>,
 }
 
-/// What the keys about a subject come to.
+/// The result of the keys about a subject.
 #[derive(Debug, Default)]
 struct Made {
     record: Option<Record>,
@@ -138,13 +139,13 @@ impl View {
         }
     }
 
-    /// How many keys have a meaning.
+    /// The number of keys with a meaning.
     #[must_use]
     pub fn key_count(&self) -> usize {
         self.keys.len()
     }
 
-    /// How many records they make.
+    /// The number of records they make.
     #[must_use]
     pub fn record_count(&self) -> usize {
         self.records

@@ -138,8 +138,8 @@ fn is_bound_path(expression: &str) -> bool {
     matches!(open, ".*" | "/.*") || (expression.starts_with('^') && expression.ends_with('$'))
 }
 
-/// What a rule may match that cannot be used: the parts of it that can be read. Empty where that would be every host and
-/// path.
+/// The parts that can be read of a rule that cannot be used, as what it may match. Empty where that would be every host
+/// and path.
 ///
 /// Regular expressions are looked for anywhere in a text there, unless they are bound to its begin or its end.
 pub(super) fn may_match(text: &str) -> Arc<[(RouteHost, PathMatch)]> {

@@ -10,7 +10,7 @@ use crate::{
     registration::{Advert, Entry, Health, Probe, RegistrationConfig, SerfHandler},
 };
 
-/// How the program is used.
+/// The usage of the program.
 pub const USAGE: &str = "\
 Registers an endpoint in etcd under a lease: ready when it is healthy, draining when it leaves, gone when it is gone.
 
@@ -45,15 +45,15 @@ With a command, SIGTERM and SIGINT first drain the endpoint, then end the comman
 wait for the drain. The command's exit status is the program's. If it ends by itself, the endpoint is removed at once.
 ";
 
-/// What the command line says.
+/// The arguments of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Args {
-    /// What to do.
+    /// The order to carry out.
     pub work: Work,
 }
 
-/// What the program is to do.
+/// The work of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work {
@@ -61,21 +61,21 @@ pub enum Work {
     Help,
     /// Register an endpoint.
     Register {
-        /// How.
+        /// The registration.
         config: Box<RegistrationConfig>,
         /// For as long as this runs; empty: as long as the program itself.
         command: Vec<String>,
     },
     /// Handle an event of serf.
     Serf {
-        /// Where etcd is.
+        /// The cluster.
         connection: Box<ConnectionConfig>,
-        /// What is written.
+        /// The handler that is written.
         handler: SerfHandler,
     },
 }
 
-/// What is wrong with a command line.
+/// A problem of a command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidArgs {
@@ -84,13 +84,13 @@ pub enum InvalidArgs {
     Missing {
         /// The option.
         option: &'static str,
-        /// What was expected.
+        /// The text of what was expected.
         expected: &'static str,
     },
     /// There is no such option.
     #[error("{option:?} is no option, expected one that --help shows")]
     Unknown {
-        /// What was given.
+        /// The option that was given.
         option: String,
     },
     /// An option has a value that it cannot have.
@@ -100,7 +100,7 @@ pub enum InvalidArgs {
         option: String,
         /// Its value.
         value: String,
-        /// What was expected.
+        /// The text of what was expected.
         expected: String,
     },
 }

@@ -46,7 +46,7 @@ pub enum RegisterError {
     /// Standard input or signals cannot be used.
     #[error("{what} cannot be used")]
     Io {
-        /// What.
+        /// The name of the thing.
         what: &'static str,
         /// Why.
         #[source]

@@ -22,7 +22,7 @@ pub struct Entry {
     pub down: Option<String>,
 }
 
-/// What a registration says of its endpoint.
+/// The state of an endpoint in its registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -41,17 +41,17 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Advert {
-    /// What the layout's keys begin with.
+    /// The prefix of the layout's keys.
     pub prefix: String,
     /// The service.
     pub service: Name,
     /// The endpoint's name within it.
     pub id: Name,
-    /// Where it serves.
+    /// The address at which it serves.
     pub address: SocketAddr,
     /// Its weight.
     pub weight: Weight,
-    /// How long requests in flight may take while it leaves.
+    /// The time requests in flight may take while it leaves.
     pub drain: Duration,
     /// For people and other programs; lb does not read it.
     pub metadata: Map<String, Value>,
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::layout::{Change, Layout, LayoutConfig, View};
 
-    /// What a registration writes, the layout reads as it was meant.
+    /// The entries that a registration writes are read by the layout as they were meant.
     #[test]
     fn entries_are_read_as_they_were_meant() {
         let mut advert = Advert::new(

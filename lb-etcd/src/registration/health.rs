@@ -11,7 +11,7 @@ use tokio::{
 
 use super::gate::Gate;
 
-/// What admits an endpoint.
+/// The check that admits an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
@@ -23,26 +23,26 @@ pub enum Health {
     Tcp(Probe),
     /// A GET of this path is answered with a status of 200 to 399.
     Http {
-        /// How to ask.
+        /// The probe.
         probe: Probe,
-        /// What to ask for.
+        /// The path to ask for.
         path: String,
     },
 }
 
-/// How an endpoint is asked for its health.
+/// The probe of an endpoint's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Probe {
     /// Whom to ask.
     pub address: SocketAddr,
-    /// How long to wait between two probes. Default 2 s.
+    /// The time to wait between two probes. Default 2 s.
     pub interval: Duration,
-    /// How long one probe may take. Default 1 s.
+    /// The time one probe may take. Default 1 s.
     pub timeout: Duration,
-    /// How many good probes in a row make it ready. Default 1.
+    /// The number of good probes in a row that make it ready. Default 1.
     pub rise: u32,
-    /// How many bad probes in a row make it down. Default 3.
+    /// The number of bad probes in a row that make it down. Default 3.
     pub fall: u32,
 }
 

@@ -44,7 +44,7 @@ pub struct Member {
     pub tags: BTreeMap<String, String>,
 }
 
-/// What cannot be handled.
+/// A problem of an event that cannot be handled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSerf {
@@ -69,7 +69,7 @@ pub enum InvalidSerf {
     Template {
         /// The template.
         template: String,
-        /// What it inserts.
+        /// The text it inserts.
         insert: String,
         /// The member.
         member: String,
@@ -103,7 +103,7 @@ impl SerfHandler {
         }
     }
 
-    /// What an event sets and deletes.
+    /// The keys that an event sets and deletes.
     ///
     /// ```
     /// use lb_etcd::registration::{SerfEvent, SerfHandler};

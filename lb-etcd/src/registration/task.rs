@@ -22,19 +22,19 @@ use crate::{
 /// Signs of life within the life of a lease.
 const SIGNS: u32 = 3;
 
-/// How an endpoint is registered.
+/// The registration of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegistrationConfig {
-    /// How the cluster is reached.
+    /// The connection to the cluster.
     pub connection: ConnectionConfig,
-    /// What is written.
+    /// The handler that is written.
     pub entries: Vec<Entry>,
-    /// How long the keys outlive us when we die without a word. etcd grants no less than some seconds. Default 10 s.
+    /// The time the keys outlive us when we die without a word. etcd grants no less than some seconds. Default 10 s.
     pub ttl: Duration,
-    /// What admits the endpoint. Default: nothing.
+    /// The check that admits the endpoint. Default: none.
     pub health: Health,
-    /// How long the endpoint serves on after it was told to leave. Default 0.
+    /// The time the endpoint serves on after it was told to leave. Default 0.
     pub drain: Duration,
     /// The longest wait between attempts to reach etcd. Default 5 s.
     pub max_backoff: Duration,
@@ -81,7 +81,7 @@ pub struct Registration {
     patience: Duration,
 }
 
-/// How an endpoint leaves.
+/// The way an endpoint leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Leave {
     /// It still serves what runs: it drains first.
@@ -90,17 +90,17 @@ pub enum Leave {
     Now,
 }
 
-/// Where a registration is.
+/// The state of a registration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RegistrationStatus {
-    /// What etcd says of the endpoint; `None` while it says nothing, or we do not know.
+    /// The state of the endpoint in etcd; `None` while there is none, or we do not know.
     pub written: Option<Phase>,
     /// The lease that the keys are under.
     pub lease: Option<i64>,
-    /// How many leases there were.
+    /// The number of leases there were.
     pub leases: u64,
-    /// What last went wrong; cleared when it works again.
+    /// The last problem; cleared when it works again.
     pub error: Option<String>,
 }
 
@@ -164,7 +164,7 @@ impl Registration {
             .send_if_modified(|known| known.replace(healthy) != Some(healthy));
     }
 
-    /// Where the registration is now; the receiver also tells of changes.
+    /// The present state of the registration; the receiver also reports changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RegistrationStatus> {
         self.status.clone()

@@ -13,7 +13,7 @@ const NOT_FOUND: u32 = 100;
 /// The code of an answer that the history asked for is gone.
 const CLEARED: u32 = 401;
 
-/// What an answer says.
+/// The meaning of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// The history asked for is gone.

@@ -19,14 +19,14 @@ use crate::{
     layout::{Change, Layout, LayoutConfig, Step, View},
 };
 
-/// What a source of the keys API of etcd 2 follows.
+/// The configuration of a source of the keys API of etcd 2.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EtcdV2Config {
     /// The members as `http://host:port`. One is used at a time; when it fails, the next.
     pub endpoints: Vec<String>,
-    /// What the keys mean. All keys of this API begin with a slash.
+    /// The meanings of the keys. All keys of this API begin with a slash.
     pub layouts: Vec<LayoutConfig>,
     /// The longest silence of a healthy source. Default `15s`.
     #[serde(

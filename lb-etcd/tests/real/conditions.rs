@@ -8,7 +8,7 @@ use crate::support::{
     server::{Member, binaries},
 };
 
-/// What the diagnostics that last now concern.
+/// The objects that the diagnostics of now concern.
 fn concerned(handle: &Handle) -> Vec<String> {
     let conditions = handle.status().conditions;
     let of_kind = conditions

@@ -93,7 +93,7 @@ async fn i12_a_transaction_is_never_seen_half() {
     }
 }
 
-/// What was missed while away is told in whole revisions, although it comes in fragments.
+/// A change that was missed while away is told in whole revisions, although it comes in fragments.
 #[tokio::test(flavor = "multi_thread")]
 async fn i12_fragments_are_never_seen_half() {
     for binary in binaries() {

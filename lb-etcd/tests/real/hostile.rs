@@ -189,7 +189,7 @@ async fn case_h02_many_transactions_while_stopped_are_got_through() {
     .await;
 }
 
-/// What a watch would tell is larger than any message that is taken: it is listed.
+/// A change that is larger in a watch than any message that is taken is listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_h02_changes_that_are_too_large_are_listed() {
     on_each(async |member, api| {

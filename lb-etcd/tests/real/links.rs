@@ -28,7 +28,7 @@ struct Link {
 
 #[derive(Debug)]
 struct Faults {
-    /// How many bytes a second come through from the server; 0 stops them.
+    /// The number of bytes a second that come through from the server; 0 stops them.
     rate: AtomicU64,
     /// After how many bytes from the server the next connection is cut.
     cut_after: AtomicU64,

@@ -64,7 +64,7 @@ async fn i4_one_change_among_many_keys_is_one_record() {
     }
 }
 
-/// What one change costs does not follow the number of keys, and a key costs less than the budget of an endpoint.
+/// The cost of one change does not follow the number of keys, and a key costs less than the budget of an endpoint.
 #[test]
 #[expect(
     clippy::disallowed_methods,

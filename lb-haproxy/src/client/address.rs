@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Where an admin socket is, as HAProxy's own configuration writes it.
+/// The address of an admin socket, as HAProxy's own configuration writes it.
 ///
 /// ```
 /// use lb_haproxy::SocketAddress;
@@ -144,7 +144,7 @@ pub enum InvalidSocketAddress {
     Path {
         /// The path.
         path: PathBuf,
-        /// How many bytes it has.
+        /// The number of bytes it has.
         len: usize,
     },
 }

@@ -7,7 +7,7 @@ use tokio::{io::Interest, time::timeout_at};
 use super::{ClientError, Deadline, Interruption, SocketAddress, stream::Stream};
 use crate::proto::{Command, Reply, Session, SessionConfig, SessionError};
 
-/// How long a client waits.
+/// The times a client waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -33,7 +33,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// What went over a connection, its greeting included.
+/// The numbers of bytes and commands that went over a connection, its greeting included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counters {
@@ -203,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// Whether every command can be written; otherwise none may be sent.
+    /// Checks that every command can be written; otherwise none may be sent.
     fn check(&self, commands: &[Command]) -> Result<(), Vec<Result<Reply, ClientError>>> {
         let mut scratch = Vec::new();
         let mut refused = false;

@@ -22,7 +22,7 @@ impl Deadline {
     }
 }
 
-/// How much time is left.
+/// The time that is left.
 pub(crate) fn remaining(deadline: &Deadline) -> Duration {
     deadline.at.saturating_duration_since(now())
 }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use super::SocketAddress;
 use crate::proto::{ParseError, Reply, SessionError, SubmitError};
 
-/// What can go wrong between us and an admin socket.
+/// A problem between us and an admin socket.
 ///
 /// After [`Connect`](Self::Connect) to [`Processes`](Self::Processes) nothing was changed. After
 /// [`Unknown`](Self::Unknown) a change may have been made or not: observe before deciding.
@@ -15,7 +15,7 @@ pub enum ClientError {
     /// No connection: no such socket, no right to it, nobody listening.
     #[error("cannot connect to {address}")]
     Connect {
-        /// Where.
+        /// The socket that was asked.
         address: SocketAddress,
         /// Why not.
         #[source]
@@ -24,24 +24,24 @@ pub enum ClientError {
     /// No connection, or no greeting, in time: HAProxy hangs, or all its `stats maxconn` connections are taken.
     #[error("no answer from {address} within {limit:?}")]
     ConnectTimeout {
-        /// Where.
+        /// The socket that was asked.
         address: SocketAddress,
-        /// How long it was waited.
+        /// The time that was waited.
         limit: Duration,
     },
-    /// What listens there is not HAProxy, or not its admin socket.
+    /// The other end is not HAProxy, or not its admin socket.
     #[error("{address} does not answer as an admin socket")]
     NotHaproxy {
-        /// Where.
+        /// The socket that was asked.
         address: SocketAddress,
-        /// What happened instead.
+        /// The interruption.
         #[source]
         source: Interruption,
     },
     /// An answer about the process itself that does not read.
     #[error("{address} does not tell what it is")]
     Unreadable {
-        /// Where.
+        /// The socket that was asked.
         address: SocketAddress,
         /// Why not.
         #[source]
@@ -50,7 +50,7 @@ pub enum ClientError {
     /// The socket's `level` is too low to change anything.
     #[error("{address} has level {found:?}, expected `level admin`")]
     Level {
-        /// Where.
+        /// The socket that was asked.
         address: SocketAddress,
         /// The level it has, or what it said instead.
         found: String,
@@ -58,9 +58,9 @@ pub enum ClientError {
     /// Several processes behind one configuration, of which one socket reaches one.
     #[error("{address} is one of {found} processes (`nbproc`), expected 1")]
     Processes {
-        /// Where.
+        /// The socket that was asked.
         address: SocketAddress,
-        /// How many.
+        /// The number of processes.
         found: u32,
     },
     /// This command cannot be sent. None of its batch was.
@@ -74,7 +74,7 @@ pub enum ClientError {
     Unknown {
         /// The first command without a reply, counted from 0 in its batch.
         first: usize,
-        /// What ended the conversation.
+        /// The interruption that ended the conversation.
         #[source]
         source: Interruption,
     },
@@ -84,7 +84,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the command may have been executed although no reply says so.
+    /// Returns `true` if the command may have been executed although no reply says so.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown { .. })
@@ -98,7 +98,7 @@ impl ClientError {
     }
 }
 
-/// What ended a conversation.
+/// The end of a conversation.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Interruption {
@@ -111,7 +111,7 @@ pub enum Interruption {
     /// No reply in time.
     #[error("no reply within {limit:?}")]
     Timeout {
-        /// How long it was waited.
+        /// The time that was waited.
         limit: Duration,
     },
 }

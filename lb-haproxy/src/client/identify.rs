@@ -7,7 +7,7 @@ use tokio::{io::Interest, time::timeout_at};
 use super::{ClientError, Deadline, SocketAddress, stream::Stream};
 use crate::proto::{BoundedText, OtherEnd};
 
-/// How long one answer is waited for.
+/// The time for which one answer is waited for.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer that are read.

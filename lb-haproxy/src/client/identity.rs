@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
-/// Which socket was behind a path.
+/// The identity of the socket that was behind a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SocketIdentity {
     device: u64,
@@ -11,7 +11,7 @@ pub struct SocketIdentity {
     changed: (i64, i64),
 }
 
-/// Which socket is behind the path now.
+/// The identity of the socket that is behind the path now.
 ///
 /// Unequal answers tell of a restart, or of a reload by which the new worker bound the path anew; rarely of a mere
 /// change of mode or owner. Equal answers tell of no restart, but not of no reload: with `expose-fd listeners` the

@@ -22,7 +22,7 @@ pub enum ReloadError {
     /// The new configuration did not load: the worker that served before goes on.
     #[error("HAProxy did not take the new configuration: {detail:?}")]
     Failed {
-        /// What the master said; up to 2.6 it says nothing.
+        /// The text of the master; up to 2.6 there is none.
         detail: BoundedText,
     },
     /// The master could not be spoken with: nothing was reloaded.
@@ -31,7 +31,7 @@ pub enum ReloadError {
     /// The conversation broke or the time was over: it may have been reloaded or not.
     #[error("the master did not show a new worker within {limit:?}")]
     Unknown {
-        /// How long was waited.
+        /// The time that was waited.
         limit: Duration,
     },
 }
@@ -39,7 +39,7 @@ pub enum ReloadError {
 /// Between two looks at the master's processes.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// How long one look at the master's processes may take.
+/// The time one look at the master's processes may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many looks in a row without a worker in use mean a reload that failed: 2.2, and 3.1 and later, list the worker

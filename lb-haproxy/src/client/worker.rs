@@ -63,31 +63,31 @@ impl Client {
         Ok(Self { connection, info })
     }
 
-    /// What the process said of itself when the connection was made.
+    /// The process's information on itself when the connection was made.
     #[must_use]
     pub fn info(&self) -> &Info {
         &self.info
     }
 
-    /// Which process it is.
+    /// The identity of the process.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.info.epoch()
     }
 
-    /// Where it is.
+    /// The address of its socket.
     #[must_use]
     pub fn address(&self) -> &SocketAddress {
         self.connection.address()
     }
 
-    /// What went over this connection.
+    /// The counters of this connection.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.connection.counters()
     }
 
-    /// Whether another command can be sent.
+    /// Returns `true` if another command can be sent.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.connection.is_usable()

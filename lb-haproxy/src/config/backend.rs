@@ -17,11 +17,11 @@ use crate::policy::HttpReuse;
 pub struct Backend {
     /// Its name.
     pub name: Name,
-    /// How it speaks with its servers.
+    /// The protocol it speaks with its servers.
     pub mode: Mode,
     /// Who gets the next request.
     pub balance: Balance,
-    /// Which connections to servers are used again.
+    /// The connections to servers that are used again.
     pub http_reuse: HttpReuse,
     /// A response header that names the backend, the slot and the address that answered.
     pub server_header: Option<HeaderName>,
@@ -101,9 +101,9 @@ impl Backend {
 pub enum Balance {
     /// A consistent hash, so that the same request goes to the same server while it is there.
     Hash {
-        /// What is hashed.
+        /// The part of a request that is hashed.
         on: HashOn,
-        /// Whether servers are told apart by address (3.0+) instead of by slot, so that it does not matter which
+        /// If `true`, servers are told apart by address (3.0+) instead of by slot, so that it does not matter which
         /// slot an endpoint is in.
         by_address: bool,
     },
@@ -115,7 +115,7 @@ pub enum Balance {
     RoundRobin,
 }
 
-/// What a hash is made of.
+/// The part of a request that a hash is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HashOn {
@@ -168,9 +168,9 @@ impl fmt::Display for HashOn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Slots {
-    /// What stands before their number.
+    /// The prefix of their names, before the number.
     pub prefix: Name,
-    /// How many there are.
+    /// The number of slots.
     pub count: u32,
     /// Their health check.
     pub check: Option<Check>,

@@ -15,9 +15,9 @@ use super::{
 pub struct Check {
     /// The time from one check to the next.
     pub inter: Duration,
-    /// How many failures in a row take a server down.
+    /// The number of failures in a row that take a server down.
     pub fall: u32,
-    /// How many successes in a row bring it up.
+    /// The number of successes in a row that bring it up.
     pub rise: u32,
     /// A request to make; without it, a connection that opens is a success.
     pub http: Option<HttpCheck>,
@@ -38,7 +38,7 @@ impl Default for Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpCheck {
-    /// How it asks.
+    /// The method of the check.
     pub method: Method,
     /// The path to ask for.
     pub path: PathMatch,
@@ -48,7 +48,7 @@ pub struct HttpCheck {
     pub expect: Option<u16>,
 }
 
-/// How a health check asks.
+/// The method of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Method {

@@ -13,26 +13,26 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Defaults {
-    /// How a frontend or backend reads its traffic, where it does not say.
+    /// The protocol of a frontend's or backend's traffic, where it does not say.
     pub mode: Mode,
-    /// How long a client may be silent.
+    /// The time a client may be silent.
     pub client: Duration,
-    /// How long a server may be silent.
+    /// The time a server may be silent.
     pub server: Duration,
-    /// How long a connection to a server may take. Below a second, as by default, HAProxy tries anew before the
+    /// The time a connection to a server may take. Below a second, as by default, HAProxy tries anew before the
     /// system sends the first packet again: a packet sent again may reach the next owner of the address.
     pub connect: Duration,
-    /// How long a request may wait for a free server.
+    /// The time a request may wait for a free server.
     pub queue: Duration,
-    /// How long a request's head may take.
+    /// The time a request's head may take.
     pub http_request: Duration,
-    /// How long a client's connection may idle between requests.
+    /// The time a client's connection may idle between requests.
     pub http_keep_alive: Duration,
-    /// How long an upgraded connection may be silent.
+    /// The time an upgraded connection may be silent.
     pub tunnel: Duration,
-    /// How often a failed connection is tried again.
+    /// The number of times a failed connection is tried again.
     pub retries: u32,
-    /// Whether each new try goes to another server.
+    /// If `true`, each new try goes to another server.
     pub redispatch: bool,
 }
 

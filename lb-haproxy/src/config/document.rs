@@ -30,11 +30,11 @@ use crate::{
 pub struct Config {
     /// The process.
     pub global: Global,
-    /// What the sections start from.
+    /// The defaults that the sections start from.
     pub defaults: Defaults,
-    /// Where clients come in.
+    /// The frontends: where clients connect.
     pub frontends: Vec<Frontend>,
-    /// Where they go.
+    /// The backends: where requests go.
     pub backends: Vec<Backend>,
     /// A page with statistics.
     pub stats: Option<StatsPage>,
@@ -108,7 +108,7 @@ impl Config {
         Ok(())
     }
 
-    /// Whether there are maps, and so the backends of requests that no service gets.
+    /// Returns `true` if there are maps, and so the backends of requests that no service gets.
     fn has_fallbacks(&self) -> bool {
         let mapped = |frontend: &Frontend| frontend.route_map.is_some();
         self.service_map.is_some() || self.frontends.iter().any(mapped)

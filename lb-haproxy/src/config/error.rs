@@ -29,13 +29,13 @@ pub enum ConfigError {
         section: &'static str,
         /// Its name.
         name: Name,
-        /// What was asked for.
+        /// The feature that was asked for.
         what: &'static str,
     },
     /// Something this HAProxy does not have yet.
     #[error("{what} needs HAProxy {major}.{minor}, this is {version}")]
     NeedsVersion {
-        /// What was asked for.
+        /// The feature that was asked for.
         what: &'static str,
         /// The version that has it first.
         major: u16,
@@ -55,11 +55,11 @@ pub enum ConfigError {
     /// A number or time that HAProxy would refuse or take for something else.
     #[error("{what} is {value}, expected {expected}")]
     OutOfRange {
-        /// What it is.
+        /// The name of the value.
         what: &'static str,
-        /// What it has.
+        /// The value it has.
         value: String,
-        /// What it should have.
+        /// The value it should have.
         expected: &'static str,
     },
     /// A default backend beside a map of routes, which has its own.
@@ -76,7 +76,7 @@ pub enum ConfigError {
     Template {
         /// The line, from 1; the last one where something is missing.
         line: usize,
-        /// What is wrong.
+        /// The diagnostic.
         what: &'static str,
         /// The part.
         word: String,

@@ -19,22 +19,22 @@ use crate::{
 pub struct Frontend {
     /// Its name.
     pub name: Name,
-    /// How it reads its traffic.
+    /// The protocol of its traffic.
     pub mode: Mode,
-    /// Where it listens.
+    /// The addresses on which it listens.
     pub binds: Vec<Bind>,
-    /// How many requests one client may make.
+    /// The most requests of one client.
     pub rate_limit: Option<RateLimit>,
-    /// Which requests go where; the first that fits.
+    /// The rules for requests, of which the first that fits counts.
     pub rules: Vec<Rule>,
-    /// Where all others go. Without it they get 503.
+    /// The backend of all others. Without it they get 503.
     pub default_backend: Option<Name>,
     /// The map that sends all others where its entries say, changed at run time: see [`routes`](crate::routes).
     /// It has its own default, so there can be no `default_backend` beside it.
     pub route_map: Option<MapName>,
 }
 
-/// How long a TCP frontend waits for the beginning of a TLS handshake, which names the server.
+/// The time a TCP frontend waits for the beginning of a TLS handshake, which names the server.
 const INSPECT_DELAY: Duration = Duration::from_secs(5);
 
 /// The condition that a rule takes the request.
@@ -191,7 +191,7 @@ impl Frontend {
     }
 }
 
-/// Where a frontend listens.
+/// An address on which a frontend listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bind {
@@ -220,14 +220,14 @@ impl fmt::Display for Bind {
     }
 }
 
-/// Which requests go to a backend, fixed in the configuration.
+/// The rule for requests that go to a backend, fixed in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Requests for which hosts.
     pub host: RouteHost,
     /// And for which paths.
     pub path: PathMatch,
-    /// Where they go.
+    /// The backend they go to.
     pub backend: Name,
 }
 

@@ -13,15 +13,15 @@ use super::{
 pub struct Global {
     /// The admin sockets, at least the one that changes are made through.
     pub sockets: Vec<StatsSocket>,
-    /// How long an admin connection may idle (`stats timeout`).
+    /// The time an admin connection may idle (`stats timeout`).
     pub stats_timeout: Duration,
-    /// How many admin connections there may be (`stats maxconn`); the next one waits without a word.
+    /// The most admin connections (`stats maxconn`); the next one waits without a word.
     pub stats_maxconn: u32,
-    /// How many connections there may be; HAProxy's own choice by default.
+    /// The most connections; HAProxy's own choice by default.
     pub maxconn: Option<u32>,
-    /// How many threads; HAProxy's own choice by default.
+    /// The number of threads; HAProxy's own choice by default.
     pub nbthread: Option<u32>,
-    /// How long a worker that was replaced may live on for its last clients: 15 minutes, where nothing else is said.
+    /// The time an old worker may live on for its last clients. Defaults to 15 minutes.
     pub hard_stop_after: Option<Duration>,
     /// The file that the addresses and states of slots are restored from at a start or reload.
     pub server_state_file: Option<ConfigPath>,
@@ -72,9 +72,9 @@ impl Global {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatsSocket {
-    /// Where it is.
+    /// The path of the socket.
     pub path: ConfigPath,
-    /// Whether it may change anything (`level admin`) or only show (`level user`).
+    /// If `true`, it may change anything (`level admin`) or only show (`level user`).
     pub admin: bool,
 }
 

@@ -12,7 +12,7 @@ use super::{ConfigError, writer::Writer};
 pub struct StatsPage {
     /// The name of its frontend.
     pub name: Name,
-    /// Where it listens. Whoever reaches that may read it.
+    /// The address on which it listens. Every client that reaches it may read it.
     pub address: SocketAddr,
 }
 

@@ -11,9 +11,9 @@ use super::{ConfigError, HeaderName, writer::Writer};
 pub struct StickyCookie {
     /// Its name.
     pub name: HeaderName,
-    /// What its values are made with: letters, digits, `-` and `_`.
+    /// The key its values are made with: letters, digits, `-` and `_`.
     pub key: HeaderName,
-    /// Whether browsers send it over TLS only, and show it to no script.
+    /// If `true`, browsers send it over TLS only, and show it to no script.
     pub secure: bool,
 }
 
@@ -42,11 +42,11 @@ impl StickyCookie {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimit {
-    /// How many requests; the next ones get 429.
+    /// The number of requests; the next ones get 429.
     pub requests: u32,
     /// In which time.
     pub period: std::time::Duration,
-    /// How many addresses are remembered.
+    /// The number of addresses that are remembered.
     pub addresses: u32,
 }
 

@@ -8,17 +8,17 @@ use super::ConfigPath;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsBind {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     /// The certificates it shows.
     pub certificates: Certificates,
-    /// Whether clients may speak HTTP/2.
+    /// If `true`, clients may speak HTTP/2.
     pub http2: bool,
-    /// Whether TLS 1.2 is refused.
+    /// If `true`, TLS 1.2 is refused.
     pub only_tls13: bool,
 }
 
-/// Where a listener's certificates are. Each file has a certificate, those above it and its key, as PEM.
+/// The files of a listener's certificates. Each has a certificate, those above it and its key, as PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Certificates {

@@ -62,7 +62,7 @@ pub enum InvalidConfigValue {
     /// A character that HAProxy would read as something else, or that the value may not begin with.
     #[error("{what} {text:?} has {found:?}, which cannot stand there")]
     Character {
-        /// What it should be.
+        /// The name of what it should be.
         what: &'static str,
         /// The text.
         text: String,
@@ -72,11 +72,11 @@ pub enum InvalidConfigValue {
     /// None, or too many bytes.
     #[error("{what} has {len} bytes, expected 1 to {max}")]
     Length {
-        /// What it should be.
+        /// The name of what it should be.
         what: &'static str,
-        /// How many bytes it has.
+        /// The number of bytes it has.
         len: usize,
-        /// How many it may have.
+        /// The most it may have.
         max: usize,
     },
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use super::ConfigError;
 use crate::proto::Version;
 
-/// Where a configuration is written to, for one version.
+/// The text of a configuration, as it is written for one version.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {
     pub(super) version: &'a Version,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::seconds;
 
-/// Leave to change HAProxy's configuration and to reload it, when nothing less gives what is wished for.
+/// Leave to change HAProxy's configuration and to reload it, when nothing less gives the desired state.
 ///
 /// HAProxy must restore its slots from the server-state file (see the [crate documentation](crate)): a reload that
 /// lost the addresses would lose requests, so it is not made.
@@ -28,8 +28,8 @@ pub struct GrowthConfig {
     /// The most spare backends of each mode.
     #[serde(default = "most_backends")]
     pub most_backends: u32,
-    /// How long something must be needed before a reload: what comes meanwhile is granted by the same one, and what
-    /// goes away needs none.
+    /// The time for which something must be needed before a reload: what comes meanwhile is granted by the same one,
+    /// and what goes away needs none.
     #[serde(default = "wait", with = "seconds")]
     pub wait: Duration,
     /// By how much the wait is longer at most, differently for each target, so that a fleet does not reload at once.
@@ -38,13 +38,13 @@ pub struct GrowthConfig {
     /// The shortest time between two reloads. A failed one doubles it, up to an hour.
     #[serde(default = "pause", with = "seconds")]
     pub pause: Duration,
-    /// How many reloads may be made in a row before each needs its own `refill`.
+    /// The number of reloads that may be made in a row before each needs its own `refill`.
     #[serde(default = "burst")]
     pub burst: u32,
-    /// How long it takes to be granted one more reload.
+    /// The time it takes to be granted one more reload.
     #[serde(default = "refill", with = "seconds")]
     pub refill: Duration,
-    /// How long one reload may take.
+    /// The time one reload may take.
     #[serde(default = "limit", with = "seconds")]
     pub limit: Duration,
 }

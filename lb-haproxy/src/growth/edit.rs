@@ -27,7 +27,7 @@ pub struct Grown {
 /// Slots that a backend gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSlots {
-    /// What stands before their number.
+    /// The prefix of their names, before the number.
     pub prefix: String,
     /// The number of the first.
     pub first: u32,
@@ -44,7 +44,7 @@ pub enum CannotGrow {
     AtMostSlots {
         /// The backend.
         backend: Name,
-        /// How many it has.
+        /// The number of its slots.
         slots: u32,
         /// The bound.
         most: u32,
@@ -52,9 +52,9 @@ pub enum CannotGrow {
     /// There are as many spare backends as the bounds allow.
     #[error("there are {backends} backends {prefix}…, as many as growth is allowed")]
     AtMostBackends {
-        /// What their names begin with.
+        /// The prefix of their names.
         prefix: String,
-        /// How many there are.
+        /// The number of backends.
         backends: u32,
     },
     /// The configuration has no such backend: another file may.
@@ -70,13 +70,13 @@ pub enum CannotGrow {
     NoTemplate {
         /// The backend.
         backend: Name,
-        /// What its slots are called.
+        /// The prefix of its slots' names.
         prefix: String,
     },
     /// There is no spare backend to make another one like it.
     #[error("the configuration has no backend {prefix}1 to make more like it")]
     NoSpare {
-        /// What their names begin with.
+        /// The prefix of their names.
         prefix: String,
     },
     /// A reload would lose the addresses in a backend's slots, and requests with them.
@@ -84,7 +84,7 @@ pub enum CannotGrow {
     Forgets {
         /// The backend.
         backend: String,
-        /// What is missing.
+        /// The part that is missing.
         why: &'static str,
     },
 }
@@ -220,7 +220,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Where the last spare backend of a mode stands.
+    /// The place of the last spare backend of a mode.
     fn spare(&self, prefix: &str) -> Result<usize, CannotGrow> {
         let is_spare = |section: &Section| {
             let number = section.name.strip_prefix(prefix);

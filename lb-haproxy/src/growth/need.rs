@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use lb_core::{Mode, Name};
 use serde::Serialize;
 
-/// What the wish needs that no command can give: slots, and backends for services.
+/// The part of the desired state that needs what no command can give: slots, and backends for services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Need {
@@ -19,17 +19,17 @@ pub struct Need {
     pub made: BTreeMap<Name, (Mode, u32)>,
 }
 
-/// What one backend has and lacks.
+/// The slots that one backend has and lacks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct BackendNeed {
-    /// How many slots it has.
+    /// The number of slots it has.
     pub slots: u32,
-    /// How many endpoints have none.
+    /// The number of endpoints without one.
     pub short: u32,
 }
 
 impl Need {
-    /// Whether nothing is needed.
+    /// Returns `true` if nothing is needed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.backends.is_empty()

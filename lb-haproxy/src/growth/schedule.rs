@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{GrowthConfig, Need};
 
-/// What to do about a need now.
+/// The decision on a need now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing is needed.
@@ -15,21 +15,21 @@ pub enum Decision {
     Reload,
 }
 
-/// When to reload, from what is needed, the time and the reloads before. It knows no clock: times are counted from
-/// when the driver began.
+/// The schedule of reloads, from what is needed, the time and the reloads before. It knows no clock: times are counted
+/// from when the driver began.
 ///
 /// A reload is made when something has been needed without a break for [`wait`](GrowthConfig::wait) and a share of
 /// [`jitter`](GrowthConfig::jitter), no sooner than [`pause`](GrowthConfig::pause) after the last one, and never more
 /// often than [`burst`](GrowthConfig::burst) and [`refill`](GrowthConfig::refill) allow in the long run.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// What jitter depends on.
+    /// The seed of the jitter.
     seed: u64,
     /// Since when something is needed.
     since: Option<Duration>,
-    /// When the next reload may be made, whatever is needed.
+    /// The earliest time of the next reload, whatever is needed.
     earliest: Duration,
-    /// When all reloads granted so far would have been used up at one for each refill.
+    /// The time at which all reloads granted so far would have been used up at one for each refill.
     spent: Duration,
     /// Reloads begun.
     count: u64,
@@ -54,7 +54,7 @@ impl Schedule {
         }
     }
 
-    /// What to do about `need` now.
+    /// Decides about `need` now.
     pub fn decide(&mut self, need: &Need, config: &GrowthConfig, now: Duration) -> Decision {
         if need.is_empty() {
             self.since = None;
@@ -95,7 +95,7 @@ impl Schedule {
         self.earliest = now.saturating_add(pause);
     }
 
-    /// When the bucket has a reload to grant.
+    /// The time at which the bucket has a reload to grant.
     fn granted_at(&self, config: &GrowthConfig) -> Duration {
         let ahead = config.refill.saturating_mul(config.burst.saturating_sub(1));
         self.spent.saturating_sub(ahead)

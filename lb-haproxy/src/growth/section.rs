@@ -11,8 +11,8 @@ pub(super) struct Section {
     pub(super) lines: Vec<String>,
 }
 
-/// What begins a section. The name of a section that is not here would be read as a setting of the one before, which
-/// no edit looks at.
+/// The words that begin a section. The name of a section that is not here would be read as a setting of the one before,
+/// which no edit looks at.
 const KEYWORDS: [&str; 19] = [
     "acme",
     "backend",
@@ -83,7 +83,7 @@ impl Section {
         }
     }
 
-    /// Whether it takes requests to servers.
+    /// Returns `true` if it takes requests to servers.
     pub(super) fn is_backend(&self) -> bool {
         matches!(self.keyword.as_str(), "backend" | "listen")
     }

@@ -21,14 +21,15 @@ use crate::{
     proto::AdminState,
 };
 
-/// One backend as observed, with the wishes of its service.
+/// One backend as observed, with the desired states of its service.
 #[derive(Debug, Clone)]
 pub(super) struct Backend {
     pub(super) name: Name,
     pub(super) service: Option<Name>,
-    /// Whether at most one endpoint can get traffic at any moment, and whether the service still asks for that.
+    /// If `true`, at most one endpoint can get traffic at any moment; the next field says whether the service still
+    /// asks for that.
     pub(super) exclusive: bool,
-    pub(super) exclusive_wished: bool,
+    pub(super) exclusive_desired: bool,
     /// The fate of sessions to endpoints that are down.
     pub(super) on_down: OnDown,
     /// The backends that served the service before.
@@ -38,17 +39,17 @@ pub(super) struct Backend {
     index: HashMap<Name, usize>,
     /// Until when a service found serving is not emptied.
     pub(super) hold_until: Duration,
-    /// Whether what is found unwanted is still to be marked.
+    /// If `true`, what is found unwanted is still to be marked.
     pub(super) adopting: bool,
-    /// Whether its load-balancing algorithm takes no weights but 0 and the configured one.
+    /// If `true`, its load-balancing algorithm takes no weights but 0 and the configured one.
     pub(super) fixed_weights: bool,
     /// HAProxy refused to make a server in it: not tried again before a time.
     pub(super) no_new_servers: Option<Refused>,
-    /// Whether HAProxy lists it; noted only of those made at run time.
+    /// If `true`, HAProxy lists it; noted only of those made at run time.
     pub(super) listed: bool,
     /// HAProxy refused to make or to remove it: not tried again before a time.
     pub(super) no_such_change: Option<Refused>,
-    /// When its servers' states were last read.
+    /// The time at which its servers' states were last read.
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
     pub(super) check_port: u16,
@@ -74,7 +75,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Whether it is to get traffic, now and later.
+    /// Returns `true` if it is to get traffic, now and later.
     pub(super) fn is_to_serve(self) -> bool {
         match self {
             Self::Tenant(_, want) => want.state.is_ready() && want.weight != 0,
@@ -83,7 +84,7 @@ impl Role {
         }
     }
 
-    /// Whether it must not get new traffic, though requests in flight may end.
+    /// Returns `true` if it must not get new traffic, though requests in flight may end.
     pub(super) fn is_to_leave(self) -> bool {
         match self {
             Self::Leaving(_) => true,
@@ -99,7 +100,7 @@ impl Backend {
             name,
             service: None,
             exclusive: false,
-            exclusive_wished: false,
+            exclusive_desired: false,
             on_down: OnDown::default(),
             formerly: BTreeSet::new(),
             wants: Wants::default(),
@@ -162,7 +163,7 @@ impl Backend {
         }
     }
 
-    /// Whether a server is one too many for an endpoint that serves nobody and finishes nothing.
+    /// Returns `true` if a server is one too many for an endpoint that serves no request and finishes none.
     pub(super) fn is_out(&self, role: Role) -> bool {
         let Role::Leaving(address) = role else {
             return false;
@@ -181,7 +182,7 @@ impl Backend {
         self.slots.get_mut(at)
     }
 
-    /// The wish as this backend can meet it.
+    /// The desired state as this backend can meet it.
     pub(super) fn feasible(&self, slot: &Slot, want: Want) -> Want {
         feasible(self.fixed_weights, slot, want)
     }
@@ -215,7 +216,7 @@ impl Backend {
         others.flat_map(|(_, lost)| lost).collect()
     }
 
-    /// How many slots the configuration declares.
+    /// The number of slots the configuration declares.
     pub(super) fn declared_slots(&self, policy: &Policy) -> u32 {
         let declared = |slot: &&Slot| {
             self.is_slot(policy, &slot.server) && !policy.is_dynamic_name(&slot.server.name)
@@ -223,7 +224,7 @@ impl Backend {
         u32::try_from(self.slots.iter().filter(declared).count()).unwrap_or(u32::MAX)
     }
 
-    /// How its slots are used.
+    /// The use of its slots.
     pub(super) fn slot_use(&self, policy: &Policy, roles: &[Role]) -> SlotUse {
         let mut used = SlotUse {
             fixed: self.fixed_count(roles),
@@ -322,12 +323,12 @@ impl Backend {
             .iter()
             .zip(roles)
             .filter_map(|(slot, role)| match role {
-                // Of a wished address, the tenant is the one that is least at rest: it speaks for the others.
+                // Of a desired address, the tenant is the one that is least at rest: it speaks for the others.
                 Role::Leaving(address) if self.wants.get(address).is_none() => {
                     let left = stays_out(slot) && slot.quiet_since(slot.since);
                     (!left).then_some(*address)
                 }
-                // Wished for here, and not to serve: whoever is to serve with it elsewhere comes after that is so.
+                // Desired here, and not to serve: whoever is to serve with it elsewhere comes after that is so.
                 Role::Tenant(address, want) if !want.state.is_ready() => {
                     (!stays_out(slot)).then_some(*address)
                 }
@@ -385,7 +386,7 @@ impl Backend {
     }
 }
 
-/// The wish as a backend can meet it that takes any weight, or the configured one only.
+/// The desired state as a backend can meet it that takes any weight, or the configured one only.
 fn feasible(fixed_weights: bool, slot: &Slot, want: Want) -> Want {
     if !fixed_weights || want.weight == 0 {
         return want;

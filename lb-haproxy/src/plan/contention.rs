@@ -25,12 +25,12 @@ pub(super) const WINDOW: Duration = Duration::from_secs(600);
 /// For so long without another change a server is left as it is.
 pub(super) const CALM: Duration = Duration::from_secs(300);
 
-/// What is seen within this time of a step that was not read back may be the step's own late effect.
+/// The time within which something seen after a step that was not read back may be the step's own late effect.
 const LATE: Duration = Duration::from_secs(5);
 
 type State = (AdminState, Option<SocketAddr>);
 
-/// What other clients did to one server.
+/// The changes that other clients made to one server.
 #[derive(Debug, Clone)]
 pub(super) struct Contest {
     found: State,
@@ -43,7 +43,7 @@ pub(super) struct Contest {
     answered: bool,
 }
 
-/// What is remembered of one server.
+/// The memory of one server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edits {
     sent: Option<Sent>,
@@ -51,7 +51,7 @@ pub(super) struct Edits {
     edited: Option<Box<Edited>>,
 }
 
-/// What was sent to a server.
+/// The command that was sent to a server.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     at: Duration,
@@ -156,7 +156,7 @@ impl Edits {
         self.edited.get_or_insert_default()
     }
 
-    /// What other clients changed.
+    /// The values that other clients changed.
     pub(super) fn by_others(&self) -> Option<&Edited> {
         self.edited.as_deref()
     }

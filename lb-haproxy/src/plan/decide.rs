@@ -28,21 +28,21 @@ use crate::{
     proto::{AdminState, Command, Health, ServerRef},
 };
 
-/// What one backend's decision depends on besides the backend.
+/// The circumstances on which one backend's decision depends besides the backend.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) policy: &'a Policy,
     pub(super) capabilities: &'a Capabilities,
     pub(super) now: Duration,
-    /// What was read before may have changed by itself.
+    /// The time before which a reading is stale: it may have changed by itself.
     pub(super) fresh_from: Duration,
     /// If `true`, HAProxy loads a server-state file when it is reloaded.
     pub(super) loads_state: bool,
-    /// How long what a check or an agent keeps out is left before it is read again.
+    /// The time for which what a check or an agent keeps out is left before it is read again.
     pub(super) watch_pause: Duration,
-    /// Whether a source has not been heard yet: what is not wished for may only not be known.
+    /// If `true`, the initial sync of a source has not completed: what is not desired may only not be known.
     pub(super) partial: bool,
-    /// Whether the backend is made by this plan.
+    /// If `true`, the backend is made by this plan.
     pub(super) making: bool,
     /// Addresses at which this exclusive service may still be served by a worker or a backend that it left.
     pub(super) served_elsewhere: &'a [SocketAddr],
@@ -55,14 +55,14 @@ pub(super) struct Context<'a> {
 pub(super) struct Decision {
     /// Addresses, weights and what must stop at once.
     pub(super) prepare: Stage,
-    /// What begins to serve once the first stage was read back.
+    /// The steps that let servers in once the first stage was read back.
     pub(super) admit: Stage,
-    /// What stops serving once the second was.
+    /// The steps that take servers out once the second was.
     pub(super) leave: Stage,
     /// The same of what may stop because of others' checks, as they were just read.
     pub(super) relying: Stage,
     pub(super) unmet: Vec<Unmet>,
-    /// How many endpoints have no server and can have none.
+    /// The number of endpoints that have no server and can have none.
     pub(super) short: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,
@@ -70,7 +70,7 @@ pub(super) struct Decision {
     pub(super) settled: bool,
     /// Addresses that endpoints wait for to leave another service.
     pub(super) waits_for: BTreeSet<SocketAddr>,
-    /// What an operator should know of the backend.
+    /// The conditions of the backend that an operator should know.
     pub(super) conditions: Vec<Condition>,
 }
 
@@ -178,9 +178,9 @@ struct Decider<'a> {
     gauges: Vec<u32>,
     entering: Entering,
     serving: Serving,
-    /// What an exclusive service may do.
+    /// The actions open to an exclusive service.
     exclusive: Option<Exclusive>,
-    /// Whether an endpoint may be admitted as far as others of an exclusive service are concerned.
+    /// If `true`, an endpoint may be admitted as far as others of an exclusive service are concerned.
     is_gate_open: bool,
     /// Fixed servers that serve.
     fixed: Fixed<'a>,
@@ -195,9 +195,9 @@ struct Serving {
     leavers: usize,
     /// Servers that serve and stay.
     stayers: usize,
-    /// Whether one who stays, or leaves later, is believed to serve because of a check.
+    /// If `true`, a server that remains, or drains later, is believed to serve because of a check.
     by_checks: bool,
-    /// Whether there is one slot only.
+    /// If `true`, there is one slot only.
     sole_slot: bool,
 }
 
@@ -226,7 +226,7 @@ impl Serving {
 }
 
 impl Decider<'_> {
-    /// Shows the fixed servers, and the endpoints that they serve against the wish.
+    /// Shows the fixed servers, and the endpoints that they serve against the desired state.
     fn fixed_servers(&mut self, roles: &[Role]) {
         let backend = self.backend;
         if backend.backups_are_unknown(roles) {
@@ -469,7 +469,7 @@ impl Decider<'_> {
         }
         self.out.short = self.entering.without_slot;
         let out = &self.out;
-        // What has left does not concern the wish any more, whatever is still to do with its slot.
+        // What has left does not concern the desired state any more, whatever is still to do with its slot.
         let leaves = out.leave.steps.iter().any(|step| step.why == Why::Drain);
         if leaves
             || !out.relying.is_empty()
@@ -598,10 +598,10 @@ impl Decider<'_> {
     }
 }
 
-/// How much longer a backend is not read for each server that it has: a large one is much to read.
+/// The time that is added to the pause between reads for each server of a backend: a large one is much to read.
 const WATCH_PER_SERVER: Duration = Duration::from_millis(1);
 
-/// When to ask again for something that should have been read by then.
+/// The time after which to ask again for something that should have been read by then.
 const UNREAD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
@@ -620,12 +620,12 @@ fn why_state(slot: &Slot, why: Why) -> Why {
     }
 }
 
-/// Whether somebody has marked it down for good.
+/// Returns `true` if it was marked down for good.
 fn is_marked_down(slot: &Slot) -> bool {
     !slot.server.running && !slot.server.checked && !slot.server.has_agent
 }
 
-/// Whether HAProxy sends it new traffic.
+/// Returns `true` if HAProxy sends it new traffic.
 fn serves(slot: &Slot) -> bool {
     slot.server.admin == AdminState::Ready && slot.server.running && slot.server.weight > 0
 }

@@ -16,8 +16,8 @@ use super::{
 };
 
 impl Planner {
-    /// Whether backends are made at run time where that helps; [`observe_backends`](Self::observe_backends) is then to
-    /// be told of all there are.
+    /// Returns `true` if backends are made at run time where that helps; [`observe_backends`](Self::observe_backends)
+    /// is then to be told of all there are.
     #[must_use]
     pub fn makes_backends(&self) -> bool {
         self.capabilities.use_dynamic_backends(&self.policy).is_ok()
@@ -70,8 +70,8 @@ impl Planner {
 
     /// The backend to make at run time for a service, where that can be.
     pub(super) fn dynamic_backend(&self, service: &Name) -> Option<Name> {
-        let wished = self.services.contains_key(service);
-        (wished && self.makes_backends()).then(|| self.policy.dynamic_backend_of(service))
+        let desired = self.services.contains_key(service);
+        (desired && self.makes_backends()).then(|| self.policy.dynamic_backend_of(service))
     }
 
     /// Backends to make now: somebody ready waits for them.
@@ -126,9 +126,9 @@ impl Planner {
                 continue;
             };
             let served = backend.service.as_ref();
-            let wished = served.is_some_and(|service| self.services.contains_key(service));
+            let desired = served.is_some_and(|service| self.services.contains_key(service));
             let refused = backend.no_such_change.as_ref();
-            if wished
+            if desired
                 || !backend.listed
                 || !backend.slots.is_empty()
                 || !self.policy.is_dynamic_backend_name(name)
@@ -183,7 +183,8 @@ impl Planner {
         }
     }
 
-    /// Whether a backend has no servers only because nobody is ready to serve there, or because it is being made.
+    /// Returns `true` if a backend has no servers only because no endpoint is ready to serve there, or because it is
+    /// being made.
     pub(super) fn is_being_made(&self, backend: &Backend, making: &BTreeSet<Name>) -> bool {
         let own = backend
             .service

@@ -16,7 +16,7 @@ use crate::{
 /// For so long it is told after it was noticed.
 const NEWS: Duration = Duration::from_secs(60);
 
-/// What another client changed, and what it was before.
+/// The value that another client changed, and what it was before.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edited {
     state: Option<Change<AdminState>>,
@@ -66,7 +66,7 @@ pub(super) struct Telling {
     pub(super) check_address: bool,
 }
 
-/// How often a weight was changed, each time after it was set again.
+/// The number of times a weight was changed, each time after it was set again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Again {
     times: u32,
@@ -150,7 +150,7 @@ impl Edited {
         news.map(|change| change.was)
     }
 
-    /// What is to be told of it now, and until when.
+    /// The condition to report of it now, and its end. A state that is `contested` is reported elsewhere.
     pub(super) fn condition(
         &self,
         server: &ServerRef,
@@ -200,7 +200,7 @@ impl Edited {
         Some((condition, until))
     }
 
-    /// What is to be told of a weight that is changed each time after it was set again, and until when.
+    /// The condition of a weight that is changed each time after it was set again, and its end.
     pub(super) fn weighed_again(&self, now: Duration) -> Option<(String, Duration)> {
         let is = self.weight?.is;
         let Again { times, first, last } = self.again;

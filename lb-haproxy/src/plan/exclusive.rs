@@ -24,7 +24,7 @@ pub(super) enum Reload {
     UnderWay { until: Duration },
 }
 
-/// How a service is to be served.
+/// The rule by which a service is served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) exclusive: bool,
@@ -77,7 +77,7 @@ impl Exclusive {
         self.holder == Some(address)
     }
 
-    /// The wish for an address: of a service's ready endpoints, all but one only stand by.
+    /// The desired state for an address: of a service's ready endpoints, all but one only stand by.
     pub(super) fn narrow(&self, address: SocketAddr, want: Want) -> Want {
         narrow(self.holder, address, want)
     }
@@ -99,7 +99,7 @@ impl Backend {
     pub(super) fn take_rule(&mut self, rule: Option<Rule>) {
         let rule = rule.unwrap_or_default();
         self.exclusive |= rule.exclusive;
-        self.exclusive_wished = rule.exclusive;
+        self.exclusive_desired = rule.exclusive;
         self.on_down = rule.on_down;
     }
 
@@ -145,7 +145,7 @@ impl Backend {
     /// Ends that a service is exclusive which no longer asks for it, once all it has to give up is out. Returns `true` if
     /// it just ended.
     pub(super) fn lapse(&mut self, roles: &[Role], now: Duration) -> bool {
-        if !self.exclusive || self.exclusive_wished || self.service.is_none() {
+        if !self.exclusive || self.exclusive_desired || self.service.is_none() {
             return false;
         }
         let others = Exclusive::of(self, roles).others;

@@ -43,7 +43,7 @@ impl Backend {
         all.filter(fixed).map(|(slot, _)| slot)
     }
 
-    /// How many fixed servers a managed backend has.
+    /// The number of fixed servers a managed backend has.
     pub(super) fn fixed_count(&self, roles: &[Role]) -> u32 {
         match self.service {
             Some(_) => u32::try_from(self.fixed_servers(roles).count()).unwrap_or(u32::MAX),
@@ -56,7 +56,7 @@ impl Backend {
         self.service.is_some() && self.fixed_servers(roles).any(|slot| slot.backup.is_none())
     }
 
-    /// What an operator should know of the fixed servers of a managed backend.
+    /// The conditions of the fixed servers of a managed backend that an operator should know.
     pub(super) fn fixed_conditions(&self, roles: &[Role], policy: &Policy) -> Vec<Condition> {
         let Some(service) = &self.service else {
             return Vec::new();

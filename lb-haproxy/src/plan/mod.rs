@@ -1,4 +1,4 @@
-//! The decision: what is wished for and what is observed, turned into steps. Pure.
+//! The decision: the desired state and what is observed, turned into steps. Pure.
 //!
 //! Nothing here reads a clock or a socket: `now` is an argument, counted from when the driver began.
 

@@ -39,23 +39,23 @@ use crate::{
     routes::RouteMap,
 };
 
-/// Decides what to do next, from what is wished for and what was observed.
+/// Decides what to do next, from the desired state and what was observed.
 ///
-/// A value like any other: it reads no clock and no socket. Feed it wishes ([`desire`](Self::desire)) and observations
+/// A value like any other: it reads no clock and no socket. Feed it desired states ([`desire`](Self::desire)) and observations
 /// ([`observe`](Self::observe), [`observe_gauges`](Self::observe_gauges)), then ask for the [`plan`](Self::plan).
 /// Only backends that something happened to are looked at, so a plan costs the size of the change.
 ///
-/// Everything it remembers can be lost: a new planner given the same wishes and observations ends in the same state.
+/// Everything it remembers can be lost: a new planner given the same desired states and observations ends in the same state.
 #[derive(Debug, Clone)]
 pub struct Planner {
     pub(super) policy: Policy,
     pub(super) capabilities: Capabilities,
     pub(super) backends: BTreeMap<Name, Backend>,
-    /// Which backend serves which service.
+    /// The backend of each service.
     bindings: BTreeMap<Name, Name>,
-    /// Services in the wish, with their modes.
+    /// Services in the desired state, with their modes.
     pub(super) services: BTreeMap<Name, Mode>,
-    /// How services are to be served that ask for more than others.
+    /// The rules of services that ask for more than others.
     rules: BTreeMap<Name, Rule>,
     /// Services whose backend HAProxy does not have.
     homeless: BTreeSet<Name>,
@@ -65,15 +65,15 @@ pub struct Planner {
     withheld: BTreeMap<Name, Withheld>,
     pub(super) routes: Routes,
     maps_known: bool,
-    /// Whether the wish is partial: a source has not been heard yet.
+    /// If `true`, the desired state is partial: the initial sync of a source has not completed.
     pub(super) partial: bool,
     /// Backends to look at, whatever the time.
     pub(super) dirty: BTreeSet<Name>,
-    /// What was read before may have changed by itself.
+    /// The time before which a reading is stale: it may have changed by itself.
     fresh_from: Duration,
     /// If `true`, HAProxy loads a server-state file when it is reloaded.
     loads_state: bool,
-    /// When what is observed now was asked for.
+    /// The request time of what is observed now.
     asked_at: Option<Duration>,
     /// Backends to look at when their time has come, and the last decision's other results.
     waiting: BTreeMap<Name, Waiting>,
@@ -82,14 +82,14 @@ pub struct Planner {
     /// Addresses that a backend waits for to leave another.
     contested: HashMap<SocketAddr, BTreeSet<Name>>,
     fixed_elsewhere: FixedElsewhere,
-    /// What each backend contributes to `blocked`.
+    /// The addresses that each backend contributes to `blocked`.
     blocking: BTreeMap<Name, BTreeSet<SocketAddr>>,
-    /// What a worker that was replaced may still serve.
+    /// The addresses that an old worker may still serve.
     replaced: Replaced,
     pub(super) usage: Usage,
     /// Lines of the configuration file that declare slots.
     pub(super) templates: BTreeMap<Name, Vec<SlotTemplate>>,
-    /// What an operator should know of each backend.
+    /// The conditions of each backend that an operator should know.
     conditions: BTreeMap<Name, Vec<Condition>>,
     /// Spare backends given to services, not counted yet.
     spares_given: u64,
@@ -106,8 +106,8 @@ struct Waiting {
     waits_for: BTreeSet<SocketAddr>,
 }
 
-/// How long a backend in which a check or an agent keeps an endpoint out is not read again, and how much longer for each
-/// backend that something is reported of: many such backends are much to read.
+/// The time for which a backend in which a check or an agent keeps an endpoint out is not read again, and that added
+/// for each backend that something is reported of: many such backends are much to read.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 const WATCH_PER_BACKEND: Duration = Duration::from_millis(10);
 
@@ -146,7 +146,7 @@ impl Planner {
         }
     }
 
-    /// Takes in that the wish went from `old` to `new`, which differ by `changes`.
+    /// Takes in that the desired state went from `old` to `new`, which differ by `changes`.
     ///
     /// While `new` is [partial](Snapshot::is_partial), nothing leaves that it does not name.
     pub fn desire(&mut self, old: &Snapshot, new: &Snapshot, changes: &Changes) {
@@ -246,7 +246,7 @@ impl Planner {
         self.dirty.insert(name);
     }
 
-    /// How many spare backends were given to services since this was last asked.
+    /// The number of spare backends that were given to services since the last call.
     pub fn take_spares_given(&mut self) -> u64 {
         std::mem::take(&mut self.spares_given)
     }
@@ -268,7 +268,7 @@ impl Planner {
         self.routes.wanted()
     }
 
-    /// What the file of a map is to have, given what HAProxy has in it now.
+    /// The content that the file of a map is to have, given what HAProxy has in it now.
     #[must_use]
     pub fn map_file(&self, map: &MapName, observed: &[MapEntry]) -> Option<RouteMap> {
         self.routes.file_of(map, observed)
@@ -291,7 +291,7 @@ impl Planner {
         self.routes.refused(map, detail, now);
     }
 
-    /// Keeps what is found serving until then, where the wish would empty it: for a planner that begins on a HAProxy
+    /// Keeps what is found serving until then, where the desired state would empty it: for a planner that begins on a HAProxy
     /// with a past it does not know.
     pub fn hold_found_until(&mut self, until: Duration) {
         for backend in self.backends.values_mut() {
@@ -306,7 +306,7 @@ impl Planner {
         self.asked_at = Some(at);
     }
 
-    /// When what is observed now is from.
+    /// The time of what is observed now.
     fn observed(&self, now: Duration) -> Moment {
         let asked = self.asked_at.map_or(now, |at| at.min(now));
         Moment { asked, now }
@@ -337,7 +337,7 @@ impl Planner {
         }
     }
 
-    /// What this HAProxy can do.
+    /// The capabilities of this HAProxy.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -350,7 +350,7 @@ impl Planner {
         Some(&slot.server)
     }
 
-    /// How many servers a backend was observed to have.
+    /// The number of servers that a backend was observed to have.
     #[must_use]
     pub fn server_count(&self, backend: &Name) -> usize {
         self.backends
@@ -367,7 +367,7 @@ impl Planner {
         }
     }
 
-    /// Takes in that HAProxy refused a step for a server: it is left alone for a while, and its wish is unmet.
+    /// Takes in that HAProxy refused a step for a server: it is left alone for a while, and its desired state is unmet.
     pub fn refused(&mut self, server: &ServerRef, detail: String, now: Duration) {
         let Some(backend) = self.backends.get_mut(&server.backend) else {
             return;
@@ -419,7 +419,7 @@ impl Planner {
     }
 
     /// Takes in that a backend's load-balancing algorithm takes no weights but 0 and the configured one: every other
-    /// wish is then for the configured one.
+    /// desired state is then for the configured one.
     pub fn fixed_weights(&mut self, backend: &Name) {
         if let Some(known) = self.backends.get_mut(backend) {
             known.fixed_weights = true;
@@ -495,7 +495,7 @@ impl Planner {
         }));
     }
 
-    /// The backends known, wished for or observed.
+    /// The backends known, desired or observed.
     pub fn backends(&self) -> impl Iterator<Item = &Name> {
         self.backends.keys()
     }
@@ -506,7 +506,7 @@ impl Planner {
         self.fresh_from = now;
     }
 
-    /// What to do now.
+    /// Plans the steps to do now.
     ///
     /// `now` is the time since the driver began and must not go backwards. Ask again after every observation, and at
     /// [`Plan::again_at`].
@@ -677,7 +677,7 @@ impl Planner {
     }
 }
 
-/// Where a name would like to be among so many: stable across machines and releases.
+/// The preferred place of a name among so many: stable across machines and releases.
 pub(super) fn preferred_place(name: &str, places: usize) -> Option<usize> {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

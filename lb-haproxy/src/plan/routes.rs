@@ -19,7 +19,7 @@ use crate::{
     scope::Scope,
 };
 
-/// What a map is for.
+/// The purpose of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Http,
@@ -31,12 +31,12 @@ enum Kind {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     maps: BTreeMap<Kind, Map>,
-    /// The routes wished for, with the mode of their service.
-    wish: Vec<(Route, Mode)>,
-    /// Whether the wish may lack routes that are still wished for.
+    /// The routes desired, with the mode of their service.
+    desired: Vec<(Route, Mode)>,
+    /// If `true`, the desired state may lack routes that are still desired.
     partial: bool,
     services: ServiceMap,
-    /// Whether assignments changed since the map of services was last told.
+    /// If `true`, assignments changed since the map of services was last told.
     reassigned: bool,
     /// Spare backends to which no route may lead yet: the map of services does not say whose they are.
     closed: BTreeSet<Name>,
@@ -56,7 +56,7 @@ struct Map {
     wanted: Option<RouteMap>,
     /// Its last refusal of a change, if none was accepted since.
     refused: Option<Refused>,
-    /// Whether it was found to have what it is to have.
+    /// If `true`, it was found to have what it is to have.
     in_step: bool,
     /// Our own entries, where others have entries too, and all keys that were ours and may still be there.
     own: Option<RouteMap>,
@@ -186,7 +186,7 @@ impl Routes {
         self.left_out = services;
     }
 
-    /// What the file of a map is to have, given what HAProxy has in it now.
+    /// The content that the file of a map is to have, given what HAProxy has in it now.
     pub(super) fn file_of(&self, map: &MapName, observed: &[MapEntry]) -> Option<RouteMap> {
         let known = self.maps.values().find(|known| known.name == *map)?;
         match (&known.own, &self.scope) {
@@ -197,12 +197,12 @@ impl Routes {
         }
     }
 
-    /// Which service has which spare backend.
+    /// The services that have spare backends.
     pub(super) fn services(&self) -> &ServiceMap {
         &self.services
     }
 
-    /// Whether requests are led to a backend, as last observed.
+    /// Returns `true` if requests are led to a backend, as last observed.
     pub(super) fn lead_to(&self, backend: &Name) -> bool {
         self.maps
             .iter()
@@ -250,11 +250,11 @@ impl Routes {
         self.reassigned = true;
     }
 
-    pub(super) fn desire(&mut self, wish: &Snapshot) {
-        self.wish = wish
+    pub(super) fn desire(&mut self, desired: &Snapshot) {
+        self.desired = desired
             .routes()
             .map(|route| {
-                let service = wish.service(&route.service);
+                let service = desired.service(&route.service);
                 let mode = mode_of_none(&route.service)
                     .or_else(|| service.map(|service| service.mode()))
                     .unwrap_or_default();
@@ -264,7 +264,7 @@ impl Routes {
         self.stale = true;
     }
 
-    /// While the wish is partial, no entry leaves.
+    /// While the desired state is partial, no entry leaves.
     pub(super) fn set_partial(&mut self, partial: bool) {
         self.stale |= self.partial != partial;
         self.partial = partial;
@@ -281,7 +281,7 @@ impl Routes {
         }
     }
 
-    /// What of the wish is not in effect.
+    /// The part of the desired state that is not in effect.
     pub(super) fn unmet(&self, now: Duration) -> Vec<Unmet> {
         let mut unmet = self.unmet.clone();
         for (key, map) in self
@@ -290,10 +290,10 @@ impl Routes {
             .flat_map(|map| map.taken.iter().map(move |key| (key, map)))
         {
             let service = self
-                .wish
+                .desired
                 .iter()
                 .find(|(route, _)| key.as_str().starts_with(&route.host.to_string()))
-                .or_else(|| self.wish.first())
+                .or_else(|| self.desired.first())
                 .map(|(route, _)| route.service.clone());
             if let Some(service) = service {
                 let detail = format!(
@@ -313,7 +313,7 @@ impl Routes {
                 // Who waits for an entry there says so himself.
                 Kind::Services => continue,
             };
-            if let Some((route, _)) = self.wish.iter().find(|(_, its)| *its == mode) {
+            if let Some((route, _)) = self.desired.iter().find(|(_, its)| *its == mode) {
                 let detail = format!("map {} was not changed: {}", map.name, refused.detail);
                 let service = route.service.clone();
                 let mut one = Unmet::new(service, None, UnmetReason::Refused, detail);
@@ -324,7 +324,7 @@ impl Routes {
         unmet
     }
 
-    /// Whether a map is left as it is for now because it refused a change.
+    /// Returns `true` if a map is left as it is for now because it refused a change.
     pub(super) fn is_refused(&self, now: Duration) -> bool {
         let mut maps = self.maps.values();
         maps.any(|map| map.refusal(now).is_some())
@@ -404,7 +404,7 @@ impl Routes {
         self.unmet.clear();
         let of_mode = |mode: Mode| {
             let routes: Vec<&Route> = self
-                .wish
+                .desired
                 .iter()
                 .filter(|(_, its)| *its == mode)
                 .map(|(route, _)| route)
@@ -436,7 +436,7 @@ impl Routes {
         }
         match (self.maps.get_mut(&kind), first) {
             (Some(map), _) => {
-                // What a partial wish does not name may be the wish of who has not spoken yet.
+                // What a partial desired state does not name may be the desired state of who has not spoken yet.
                 let own = match self.partial {
                     true => with_observed(&compiled.map, &map.observed),
                     false => compiled.map,
@@ -514,7 +514,7 @@ mod tests {
         let mut routes = found();
         let api = route("shop.example", "/api/v1", 0).with_strip_prefix(true);
         let tls = route("*.b.example", "/", 0).with_redirect_https(true);
-        routes.wish = [api, tls]
+        routes.desired = [api, tls]
             .into_iter()
             .map(|route| (route, Mode::Http))
             .collect();
@@ -536,11 +536,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_of_too_many_entries_is_met_but_for_those_that_need_them() {
+    fn routes_of_too_many_entries_are_in_effect_but_for_those_that_need_them() {
         let mut routes = found();
         let hosts = (0..1000).map(|n| route(&format!("h{n}.example"), "/", 0));
         let paths = (0..1000).map(|n| route("*", &format!("/p{n}"), 1));
-        routes.wish = hosts
+        routes.desired = hosts
             .chain(paths)
             .map(|route| (route, Mode::Http))
             .collect();
@@ -555,9 +555,9 @@ mod tests {
     }
 
     #[test]
-    fn i2_a_partial_wish_takes_no_route_away() {
+    fn i2_a_partial_desired_state_takes_no_route_away() {
         let mut routes = found();
-        routes.wish = vec![(route("new.example", "/", 0), Mode::Http)];
+        routes.desired = vec![(route("new.example", "/", 0), Mode::Http)];
         routes.set_partial(true);
         assert_eq!(steps(&mut routes).len(), 1);
         assert_eq!(wanted(&routes), "new.example/ shop\nold.example/ old\n");

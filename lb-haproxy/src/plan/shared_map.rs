@@ -27,7 +27,8 @@ fn is_nobodys(value: &str) -> bool {
     [NOT_FOUND, UNAVAILABLE, UNAVAILABLE_TCP].contains(&backend(value))
 }
 
-/// What a map is to have: our entries, and those of others as they are. Also tells the keys of ours that another has.
+/// The entries that a map is to have: ours, and those of others as they are. Also tells the keys of ours that another
+/// has.
 ///
 /// `before` has our keys of the time before: an entry of nobody's under one of these was ours.
 pub(super) fn merge(

@@ -25,19 +25,19 @@ pub(super) struct Slot {
     pub(super) gauges: Option<(Duration, Gauges)>,
     /// Since when it is to leave.
     pub(super) leaving_since: Option<Duration>,
-    /// Whether it was found serving an address that was not wished for, when the planner began.
+    /// If `true`, it was found serving an address that was not desired, when the planner began.
     pub(super) found_unwanted: bool,
-    /// When its sessions were last cut.
+    /// The time at which its sessions were last shut down.
     pub(super) cut_at: Option<Duration>,
-    /// When HAProxy was last told to take it for down until its check passes.
+    /// The time at which HAProxy was last told to take it for down until its check passes.
     pub(super) marked_down_at: Option<Duration>,
     /// HAProxy refused a step: not tried again before this time, for this reason.
     pub(super) refused: Option<Refused>,
     /// This address was sent and not read back: it may take effect late.
     doubt: Option<(SocketAddr, Refused)>,
-    /// Whether its endpoint was reported down, and it holds the same address since.
+    /// If `true`, its endpoint was reported down, and it holds the same address since.
     pub(super) dead: bool,
-    /// When what is known of it was asked for.
+    /// The request time of what is known of it.
     pub(super) read_at: Duration,
     /// If `true`, it serves only while no other server does; `None` where that was not asked.
     pub(super) backup: Option<bool>,
@@ -45,9 +45,9 @@ pub(super) struct Slot {
     pub(super) weight_told: Option<u16>,
     /// The port of its check as it was sent last, where HAProxy does not show it.
     pub(super) check_port_sent: Option<u16>,
-    /// What other clients did to it.
+    /// The changes that other clients made to it.
     pub(super) edits: Edits,
-    /// What its configuration gives it, as far as no endpoint asks for something else.
+    /// The values that its configuration gives it, as far as no endpoint asks for something else.
     pub(super) usual: Usual,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Slot {
 pub(super) struct Usual {
     /// The address of its check, where it is not the server's.
     pub(super) check_address: Option<IpAddr>,
-    /// Whether it is spoken to by TLS.
+    /// If `true`, it is spoken to by TLS.
     pub(super) ssl: Option<bool>,
 }
 
@@ -69,7 +69,7 @@ impl Usual {
     }
 }
 
-/// When something was observed: it was so some time between the question and the answer.
+/// The time of an observation: it was so some time between the question and the answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// The question: what happened later need not be seen.
@@ -119,7 +119,7 @@ const DOUBT: &str = "a new address may have been sent that still takes effect";
 /// The first and the longest pause after a refusal.
 const REFUSAL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// How often a slot on its way out is looked at: often at first, then ever less.
+/// The pauses between looks at a slot on its way out: short at first, then ever longer.
 const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
 
 impl Slot {
@@ -218,7 +218,7 @@ impl Slot {
         }
     }
 
-    /// What was sent was read back.
+    /// Takes what was sent for read back.
     pub(super) fn trust(&mut self) {
         self.doubt = None;
     }
@@ -252,13 +252,13 @@ impl Slot {
             .map(|refused| refused.until)
     }
 
-    /// Whether it must be read before a new try, for which it is time.
+    /// Returns `true` if it must be read before a new try, for which it is time.
     pub(super) fn is_to_be_read(&self, now: Duration) -> bool {
         self.refusal(now)
             .is_some_and(|refused| now >= refused.until && self.read_at < refused.until)
     }
 
-    /// Whether it was seen without any request in its present state, at `from` or later.
+    /// Returns `true` if it was seen without any request in its present state, at `from` or later.
     pub(super) fn quiet_since(&self, from: Duration) -> bool {
         self.gauges
             .is_some_and(|(at, gauges)| at >= from && gauges.is_quiet())
@@ -270,7 +270,7 @@ impl Slot {
         marked_down_at.map_or(self.since, |at| at.max(self.since))
     }
 
-    /// When to look at its gauges next.
+    /// The time to look at its gauges next.
     pub(super) fn next_look(&self, now: Duration) -> Duration {
         match self.gauges {
             None => now,
@@ -279,7 +279,7 @@ impl Slot {
     }
 }
 
-/// How long to wait before looking again at something that has taken `elapsed` so far.
+/// The time to wait before looking again at something that has taken `elapsed` so far.
 pub(super) fn poll_interval(elapsed: Duration) -> Duration {
     (elapsed / 4).clamp(POLL.0, POLL.1)
 }

@@ -15,7 +15,7 @@ use crate::{
     routes::MapChange,
 };
 
-/// What to do now: stages in order, each verified before the next begins.
+/// The steps to do now: stages in order, each verified before the next begins.
 ///
 /// The plan is complete: whoever applies it decides nothing. It may be cut after any command; the next plan, made
 /// from what is then observed, finishes it.
@@ -24,24 +24,24 @@ use crate::{
 pub struct Plan {
     /// The stages, in order. None is empty.
     pub stages: Vec<Stage>,
-    /// Wishes that no step can meet.
+    /// Unmet conditions: those that no step can meet.
     pub unmet: Vec<Unmet>,
-    /// What an operator should know beside `unmet`, such as fixed servers.
+    /// The conditions beside `unmet` that an operator should know, such as fixed servers.
     pub conditions: Vec<Condition>,
-    /// What a reload would have to bring for them: see [`growth`](crate::growth).
+    /// The things that a reload would have to bring for them: see [`growth`](crate::growth).
     pub need: Need,
     /// Leaving endpoints that are kept for now because their service would have none.
     pub held: usize,
-    /// What must be read before more can be decided, once the time has come.
+    /// The states that must be read before more can be decided, once the time has come.
     pub reads: Vec<Read>,
-    /// When to plan again though nothing changed: something takes time. Counted from when the driver began.
+    /// The time to plan again though nothing changed, as something takes time. Counted from when the driver began.
     pub again_at: Option<Duration>,
-    /// Whether all that is wished for is in effect, but for `unmet`.
+    /// If `true`, the whole desired state is in effect, but for `unmet`.
     pub settled: bool,
 }
 
 impl Plan {
-    /// Whether there is nothing to write.
+    /// Returns `true` if there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
@@ -115,7 +115,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// How many routes with options a plan shows of one map.
+/// The most routes with options that a plan shows of one map.
 const SHOWN_OPTIONS: usize = 16;
 
 /// Steps that may be sent together, and what must be read back before the next stage.
@@ -127,7 +127,7 @@ pub struct Stage {
     pub maps: Vec<MapStep>,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What HAProxy must show after them.
+    /// The values that HAProxy must show after them.
     pub expect: Vec<Expect>,
 }
 
@@ -142,7 +142,7 @@ pub enum BackendStep {
         backend: Name,
         /// The `defaults` section it is like.
         defaults: Name,
-        /// How it speaks with its servers.
+        /// The protocol it speaks with its servers.
         mode: Mode,
     },
     /// It gets no traffic any more and is removed.
@@ -190,12 +190,12 @@ impl BackendStep {
 pub struct MapStep {
     /// The map.
     pub map: MapName,
-    /// How it changes.
+    /// The change of the map.
     pub change: MapChange,
 }
 
 impl Stage {
-    /// Whether nothing is to be sent.
+    /// Returns `true` if nothing is to be sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.maps.is_empty() && self.backends.is_empty()
@@ -219,7 +219,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// What HAProxy must show of one server.
+/// The values that HAProxy must show of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Expect {
     /// The server.
@@ -230,17 +230,17 @@ pub struct Expect {
     pub admin: Option<AdminState>,
     /// Its weight, where that was changed.
     pub weight: Option<u16>,
-    /// Whether its check must be switched on.
+    /// If `true`, its check must be switched on.
     pub checking: bool,
-    /// Whether it must be up.
+    /// If `true`, it must be up.
     pub running: bool,
-    /// Whether its agent must be asked, where that was changed.
+    /// If `true`, its agent must be asked, where that was changed.
     pub agent: Option<bool>,
     /// The address of its check, where that was changed: `Some(None)` is the server's.
     pub check_address: Option<Option<IpAddr>>,
-    /// Whether TLS must be used, where that was changed.
+    /// If `true`, TLS must be used, where that was changed.
     pub ssl: Option<bool>,
-    /// Whether it must be gone.
+    /// If `true`, it must be gone.
     pub gone: bool,
 }
 
@@ -252,7 +252,7 @@ pub enum Read {
     Gauges(Name, Vec<u32>),
     /// The states of a backend's servers.
     States(Name),
-    /// Which servers of a backend are backups.
+    /// The servers of a backend that are backups.
     Backups(Name),
     /// Whether a reload would leave out what is out of this backend: the server-state file has it, and no worker is being
     /// started with an earlier one.
@@ -278,7 +278,7 @@ pub enum Why {
     Adjust,
     /// Another client changed a setting of the slot: it is as before.
     Repair,
-    /// What the agent of a server says counts from now on, or no more.
+    /// The agent of a server counts from now on, or no more.
     Agent,
     /// An endpoint leaves: no new traffic.
     Drain,

@@ -28,7 +28,7 @@ pub(super) struct Usage {
     notices: Vec<Notice>,
 }
 
-/// How many notices wait at most for someone to take them; each is also in a later status.
+/// The most notices that wait to be taken; each is also in a later status.
 const MOST_NOTICES: usize = 64;
 
 impl Usage {
@@ -101,19 +101,19 @@ impl Usage {
 }
 
 impl Planner {
-    /// How the slots of all backends together are used, as of the last plan.
+    /// The use of all backends' slots together, as of the last plan.
     #[must_use]
     pub fn slot_use(&self) -> SlotUse {
         self.usage.total
     }
 
-    /// How many spare backends serve nobody, as of the last plan.
+    /// The number of spare backends without a service, as of the last plan.
     #[must_use]
     pub fn spare_backends(&self) -> u64 {
         self.usage.spares.len() as u64
     }
 
-    /// What there is to tell of slots since this was last asked.
+    /// The notices of slots since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.usage.notices)
     }

@@ -1,4 +1,4 @@
-//! What is wished for at one address of one backend.
+//! The desired state at one address of one backend.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -10,7 +10,7 @@ use lb_core::{Endpoint, EndpointState, Name};
 
 use crate::{observed::is_parked, proto::check_address};
 
-/// The wish for one address: what all endpoints of the service at that address say together.
+/// The desired state for one address: what all endpoints of the service at that address say together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Want {
     /// Its weight, 0 to 256.
@@ -21,7 +21,7 @@ pub struct Want {
     pub check_port: Option<u16>,
 }
 
-/// The wishes of one service, by address.
+/// The desired states of one service, by address.
 ///
 /// Several endpoints may share an address (two names for one process): they share a server. The one that asks
 /// for most decides, and among equals the first by name.
@@ -35,7 +35,7 @@ pub(super) struct Wants {
 }
 
 impl Wants {
-    /// One endpoint's wish changed from `old` to `new`.
+    /// One endpoint's desired state changed from `old` to `new`.
     pub(super) fn change(&mut self, id: &Name, old: Option<&Endpoint>, new: Option<&Endpoint>) {
         if let Some(old) = old
             && let Some(claims) = self.by_address.get_mut(&old.address)
@@ -79,7 +79,7 @@ impl Wants {
         };
     }
 
-    /// The endpoints whose wish is not in effect because another one of their service has the same address and asks for
+    /// The endpoints whose desired state is not in effect because another one of their service has the same address and asks for
     /// more, each with the reason, and with `true` if that ends by itself: one that drains is soon gone.
     pub(super) fn overruled(&self) -> impl Iterator<Item = (&Name, String, bool)> {
         let at = |address: &SocketAddr| {
@@ -100,7 +100,7 @@ impl Wants {
         })
     }
 
-    /// The wish for an address.
+    /// The desired state for an address.
     pub(super) fn get(&self, address: &SocketAddr) -> Option<Want> {
         self.by_address
             .get(address)
@@ -124,12 +124,12 @@ impl Wants {
         }
     }
 
-    /// The endpoint that decides the wish for an address.
+    /// The endpoint that decides the desired state for an address.
     pub(super) fn decides(&self, address: &SocketAddr) -> Option<&Name> {
         strongest(self.by_address.get(address)?).map(|(id, _)| id)
     }
 
-    /// Every address but these, with its wish and the endpoint that decides it, in the order of addresses.
+    /// Every address but these, with its desired state and the endpoint that decides it, in the order of addresses.
     pub(super) fn sorted_without(
         &self,
         held: &HashSet<SocketAddr>,
@@ -158,7 +158,7 @@ impl Wants {
             .filter_map(strongest)
     }
 
-    /// Whether any of them is to serve now.
+    /// Returns `true` if any of them is to serve now.
     pub(super) fn any_ready(&self) -> bool {
         self.by_address
             .values()
@@ -171,7 +171,7 @@ impl Wants {
     }
 }
 
-/// Whether a server can be pointed at an address.
+/// Checks that a server can be pointed at an address.
 fn servable(address: SocketAddr) -> Result<(), String> {
     if is_parked(address) {
         return Err(format!(
@@ -194,7 +194,7 @@ fn strongest(claims: &[(Name, Want)]) -> Option<&(Name, Want)> {
 }
 
 impl Want {
-    /// Returns `true` if another wish is in effect with this one. Weight and check are those of endpoints that are to
+    /// Returns `true` if another desired state is in effect with this one. Weight and check are those of endpoints that are to
     /// serve.
     fn meets(self, other: Self) -> bool {
         let serves = self.state.is_ready();
@@ -202,7 +202,7 @@ impl Want {
             && (!serves || (self.weight, self.check_port) == (other.weight, other.check_port))
     }
 
-    /// What this wish has and another one has otherwise, in words.
+    /// The values in which this desired state differs from another one, in words.
     fn difference(self, other: Self) -> (String, String) {
         if self.state != other.state {
             return (state_text(self.state), state_text(other.state));
@@ -218,7 +218,7 @@ impl Want {
         (text(self), text(other))
     }
 
-    /// How long requests in flight may take once it drains, where the source says so.
+    /// The time requests in flight may take once it drains, where the source says so.
     pub(super) fn grace(&self) -> Option<Duration> {
         match self.state {
             EndpointState::Draining { grace } => grace,

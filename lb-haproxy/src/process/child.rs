@@ -21,10 +21,10 @@ use crate::{
 /// Between two looks at what is waited for.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// How long one look may take: what a process accepts that is about to begin anew, nobody answers.
+/// The time one look may take: what a process accepts that is about to begin anew, no process answers.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What to run, and how long to wait for it.
+/// The program to run, and the time to wait for it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HaproxyOptions {
@@ -34,11 +34,11 @@ pub struct HaproxyOptions {
     pub config: PathBuf,
     /// The socket of the workers that the configuration declares.
     pub admin: SocketAddress,
-    /// Where the master shall listen: a path in a folder that exists.
+    /// The socket of the master: a path in a folder that exists.
     pub master: PathBuf,
-    /// How long a start or a reload may take.
+    /// The time a start or a reload may take.
     pub start: Duration,
-    /// How long a stop may take before it becomes a kill.
+    /// The time a stop may take before it becomes a kill.
     pub stop: Duration,
 }
 
@@ -138,7 +138,7 @@ impl Haproxy {
         self.stderr.text()
     }
 
-    /// How it ended, if it did.
+    /// The exit status, if it ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();
         if status.is_some() {

@@ -13,13 +13,13 @@ pub enum ProcessError {
     Config {
         /// The configuration.
         config: PathBuf,
-        /// What HAProxy said.
+        /// The errors that HAProxy printed.
         alerts: String,
     },
     /// It ended while it was waited for.
     #[error("haproxy ended with {status}: {}", last_lines(stderr))]
     Exited {
-        /// How it ended.
+        /// The exit status.
         status: std::process::ExitStatus,
         /// The end of what it printed.
         stderr: String,
@@ -27,13 +27,13 @@ pub enum ProcessError {
     /// No such program.
     #[error("no program {} found", name.display())]
     NotFound {
-        /// What was looked for.
+        /// The program that was looked for.
         name: PathBuf,
     },
     /// The system would not run, signal or wait for it.
     #[error("cannot {action} {}", program.display())]
     System {
-        /// What could not be done.
+        /// The action that could not be done.
         action: &'static str,
         /// To which program.
         program: PathBuf,
@@ -44,9 +44,9 @@ pub enum ProcessError {
     /// It was not ready, reloaded or gone in time.
     #[error("haproxy was not {what} within {limit:?}: {}", last_lines(stderr))]
     Timeout {
-        /// What was waited for.
+        /// The state that was waited for.
         what: &'static str,
-        /// How long.
+        /// The time that was waited.
         limit: Duration,
         /// The end of what it printed.
         stderr: String,
@@ -54,7 +54,7 @@ pub enum ProcessError {
     /// Its version is none that can be read.
     #[error("no version in {text:?}")]
     Version {
-        /// What `-v` printed.
+        /// The text that `-v` printed.
         text: String,
     },
     /// The master could not be spoken with.

@@ -13,7 +13,7 @@ pub(super) struct Line<'a, 'f> {
     pub(super) fields: &'f [&'a str],
 }
 
-/// Where a column stands.
+/// The place of a column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     pub(super) name: &'static str,
@@ -27,7 +27,27 @@ pub(super) struct Header<'a> {
     pub(super) names: Vec<&'a str>,
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    /// Reads the names from the first line of a reply, which begins with `mark`.
+    pub(super) fn read<N: Iterator<Item = &'a str>>(
+        reply: &'static str,
+        text: &'a str,
+        mark: &str,
+        names: impl FnOnce(&'a str) -> N,
+    ) -> Result<Self, ParseError> {
+        let line = text.lines().next();
+        match line.and_then(|line| line.strip_prefix(mark)) {
+            Some(line) => Ok(Self {
+                reply,
+                names: names(line).collect(),
+            }),
+            None => Err(ParseError::Header {
+                reply,
+                found: BoundedText::new(text),
+            }),
+        }
+    }
+
     pub(super) fn column(&self, name: &'static str) -> Result<Column, ParseError> {
         self.optional(name).ok_or(ParseError::MissingColumn {
             reply: self.reply,

@@ -56,7 +56,7 @@ impl fmt::Display for AdminState {
     }
 }
 
-/// What to make HAProxy believe of a server's health until its next check.
+/// The health that HAProxy is to take a server for until its next check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -73,7 +73,7 @@ pub enum Health {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Whether it has a health check.
+    /// If `true`, it has a health check.
     pub check: bool,
     /// The check's port, where it is not the server's.
     pub check_port: Option<u16>,
@@ -87,7 +87,7 @@ pub struct ServerOptions {
     pub pool_max_conn: Option<u32>,
     /// Passed checks in a row that bring it up.
     pub rise: Option<u16>,
-    /// How long it takes to reach its full weight after it came up.
+    /// The time it takes to reach its full weight after it came up.
     pub slowstart: Option<Duration>,
     /// Its weight.
     pub weight: Option<Weight>,
@@ -107,7 +107,7 @@ pub enum Command {
         backend: Name,
         /// The `defaults` section.
         defaults: Name,
-        /// How it speaks with its servers.
+        /// The protocol it speaks with its servers.
         mode: Mode,
     },
     /// `add map [@V] M K V`. HAProxy appends a duplicate, it never replaces.
@@ -189,7 +189,7 @@ pub enum Command {
     SetCheckAddr {
         /// The server.
         server: ServerRef,
-        /// Where its checks go.
+        /// The address of its checks.
         address: IpAddr,
         /// Their port, where it changes too.
         port: Option<u16>,
@@ -257,7 +257,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether the command leaves HAProxy as it is, so that sending it again is harmless.
+    /// Returns `true` if the command leaves HAProxy as it is, so that sending it again is harmless.
     #[must_use]
     pub fn is_read(&self) -> bool {
         if let Self::Ssl(command) = self {
@@ -297,7 +297,7 @@ impl Command {
         )
     }
 
-    /// Whether it ends with a payload, for which HAProxy prompts.
+    /// Returns `true` if it ends with a payload, for which HAProxy prompts.
     pub(super) fn has_payload(&self) -> bool {
         match self {
             Self::AddMapEntries { .. } => true,

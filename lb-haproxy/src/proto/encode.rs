@@ -47,13 +47,13 @@ pub enum EncodeError {
     /// A certificate of more bytes than HAProxy takes at run time.
     #[error("certificate has {len} bytes, expected at most {MAX_CERTIFICATE}; a reload takes any")]
     CertificateTooLong {
-        /// How many it has.
+        /// The number it has.
         len: usize,
     },
     /// More bytes than HAProxy safely takes.
     #[error("command has {len} bytes, expected at most {MAX_COMMAND}")]
     TooLong {
-        /// How many bytes it would have.
+        /// The number of bytes it would have.
         len: usize,
     },
 }

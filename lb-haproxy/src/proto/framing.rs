@@ -14,9 +14,9 @@ pub enum Dialect {
 pub(super) struct Frames {
     dialect: Dialect,
     buffer: Vec<u8>,
-    /// Where the current reply starts.
+    /// The start of the current reply.
     start: usize,
-    /// Where to look next.
+    /// The place to look next.
     scan: Scan,
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{BoundedText, ParseError};
 
-/// What a process says of itself.
+/// The information of a process on itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Info {
@@ -22,9 +22,9 @@ pub struct Info {
     pub node: Option<String>,
     /// Its process number.
     pub pid: u32,
-    /// When it started, in seconds of Unix time (2.5+).
+    /// The time at which it started, in seconds of Unix time (2.5+).
     pub start_time: Option<u64>,
-    /// Whether it is on its way out, having been replaced.
+    /// If `true`, it is on its way out, having been replaced.
     pub stopping: bool,
     /// The most files it may have open.
     pub ulimit_n: Option<u64>,
@@ -66,7 +66,7 @@ impl Info {
         })
     }
 
-    /// Which process this is, so that another one is not taken for it.
+    /// The identity of this process, so that another one is not taken for it.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         Epoch {
@@ -81,7 +81,7 @@ impl Info {
 pub struct Epoch {
     /// Its process number.
     pub pid: u32,
-    /// When it started, in seconds of Unix time, where its version tells.
+    /// The time at which it started, in seconds of Unix time, where its version tells.
     pub start_time: Option<u64>,
 }
 
@@ -137,7 +137,7 @@ impl Version {
         self.text.as_str()
     }
 
-    /// Whether it belongs to this branch or a later one.
+    /// Returns `true` if it belongs to this branch or a later one.
     #[must_use]
     pub fn at_least(&self, major: u16, minor: u16) -> bool {
         (self.major, self.minor) >= (major, minor)

@@ -7,7 +7,7 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
-/// What a certificate may begin with: `[0]`.
+/// The optional first field of a certificate: `[0]`.
 const VERSION: u8 = 0xa0;
 /// The public key of an EC private key: `[1]`.
 const EC_PUBLIC: u8 = 0xa1;
@@ -28,7 +28,7 @@ enum Algorithm<'d> {
     Other(&'d [u8]),
 }
 
-/// What tells one key pair from another.
+/// The public part by which one key pair is told from another.
 #[derive(Debug)]
 struct Public<'d> {
     algorithm: Algorithm<'d>,

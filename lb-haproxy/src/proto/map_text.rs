@@ -171,9 +171,9 @@ pub enum InvalidMapText {
     TooLong {
         /// Map name, key or value.
         what: &'static str,
-        /// How many bytes it has.
+        /// The number of bytes it has.
         len: usize,
-        /// How many it may have.
+        /// The most it may have.
         max: usize,
     },
 }

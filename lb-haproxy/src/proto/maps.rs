@@ -18,7 +18,7 @@ pub struct MapInfo {
     pub current_version: Option<MapVersion>,
     /// The version last prepared (2.4+).
     pub next_version: Option<MapVersion>,
-    /// How many entries it has (2.4+).
+    /// The number of entries it has (2.4+).
     pub entries: Option<u64>,
 }
 
@@ -28,9 +28,9 @@ pub struct MapInfo {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct MapEntry {
-    /// What is looked up.
+    /// The key that is looked up.
     pub key: String,
-    /// What is found, empty where the entry has none.
+    /// The value that is found, empty where the entry has none.
     pub value: String,
 }
 

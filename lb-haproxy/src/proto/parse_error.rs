@@ -9,29 +9,29 @@ pub enum ParseError {
     /// A field that holds something else than it should.
     #[error("{reply}, line {line}: {column} is {value:?}, expected {expected}")]
     Field {
-        /// Which reply.
+        /// The reply.
         reply: &'static str,
         /// The line, from 1.
         line: usize,
         /// The field's column or key.
         column: &'static str,
-        /// What it has.
+        /// The value it has.
         value: BoundedText,
-        /// What it should have.
+        /// The value it should have.
         expected: &'static str,
     },
     /// No line with the names of the columns.
     #[error("{reply} has no header, but {found:?}")]
     Header {
-        /// Which reply.
+        /// The reply.
         reply: &'static str,
-        /// What is there instead.
+        /// The text that is there instead.
         found: BoundedText,
     },
     /// A column or key that every known version has.
     #[error("{reply} has no {column}")]
     MissingColumn {
-        /// Which reply.
+        /// The reply.
         reply: &'static str,
         /// The column or key.
         column: &'static str,
@@ -39,7 +39,7 @@ pub enum ParseError {
     /// A line that ends before a needed column.
     #[error("{reply}, line {line}: nothing in column {column}")]
     ShortLine {
-        /// Which reply.
+        /// The reply.
         reply: &'static str,
         /// The line, from 1.
         line: usize,

@@ -91,7 +91,7 @@ pub enum InvalidPem {
     /// No certificate, or no private key.
     #[error("there is no {what}, expected a certificate and its private key")]
     Missing {
-        /// What is missing.
+        /// The part that is missing.
         what: &'static str,
     },
     /// A block that does not end, or ends as another began.

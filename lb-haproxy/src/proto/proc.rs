@@ -13,7 +13,7 @@ use super::{
 pub struct Processes {
     /// The master.
     pub master: Process,
-    /// How many reloads failed since the last that did not (2.5+).
+    /// The number of reloads that failed since the last that did not (2.5+).
     pub failed_reloads: Option<u32>,
     /// The workers in use. Empty after a failed reload on 2.2 and from 3.1 on, which then list them as old.
     pub workers: Vec<Process>,
@@ -27,7 +27,7 @@ pub struct Processes {
 pub struct Process {
     /// Its process number.
     pub pid: u32,
-    /// How many reloads it has lived through.
+    /// The number of reloads it has lived through.
     pub reloads: u32,
     /// Its version, as printed.
     pub version: BoundedText,
@@ -39,21 +39,10 @@ impl Processes {
     /// # Errors
     /// [`ParseError`], naming the column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut lines = text.lines().enumerate();
-        let names = lines
-            .next()
-            .and_then(|(_, line)| line.strip_prefix('#'))
-            .ok_or_else(|| ParseError::Header {
-                reply: REPLY,
-                found: BoundedText::new(text),
-            })?;
-        let header = Header {
-            reply: REPLY,
-            names: names
-                .split(['<', '>'])
-                .filter(|name| !name.trim().is_empty())
-                .collect(),
-        };
+        let header = Header::read(REPLY, text, "#", |names| {
+            let names = names.split(['<', '>']);
+            names.filter(|name| !name.trim().is_empty())
+        })?;
         let pid = header.column("PID")?;
         let reloads = header.column("reloads")?;
         let version = header.column("version")?;
@@ -61,7 +50,7 @@ impl Processes {
         let mut master = None;
         let mut failed_reloads = None;
         let (mut workers, mut old_workers) = (Vec::new(), Vec::new());
-        for (index, text) in lines {
+        for (index, text) in text.lines().enumerate().skip(1) {
             if let Some(title) = text.strip_prefix("# ") {
                 section = match title.trim() {
                     "workers" => Section::Workers,

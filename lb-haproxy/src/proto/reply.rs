@@ -44,7 +44,7 @@ impl Reply {
         self.severity
     }
 
-    /// Whether HAProxy said nothing, which most commands mean as consent.
+    /// Returns `true` if HAProxy said nothing, which most commands mean as consent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()

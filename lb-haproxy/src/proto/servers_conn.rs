@@ -4,7 +4,7 @@ use lb_core::Name;
 use serde::Serialize;
 
 use super::{
-    BoundedText, ParseError, ServerRef,
+    ParseError, ServerRef,
     columns::{Header, Line},
 };
 
@@ -14,7 +14,7 @@ use super::{
 pub struct ServersConn {
     /// One per server.
     pub rows: Vec<ConnRow>,
-    /// How many servers were left out because their backend's name or their own is no [`Name`].
+    /// The number of servers that were left out because their backend's name or their own is no [`Name`].
     pub unnamed: usize,
 }
 
@@ -41,7 +41,7 @@ pub struct ConnRow {
 }
 
 impl ConnRow {
-    /// Whether nothing of this server is in use or pooled, as far as its version tells.
+    /// Returns `true` if nothing of this server is in use or pooled, as far as its version tells.
     #[must_use]
     pub fn is_unused(&self) -> bool {
         self.used == 0
@@ -57,18 +57,7 @@ impl ServersConn {
     /// # Errors
     /// [`ParseError`], naming the column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut lines = text.lines().enumerate();
-        let names = lines
-            .next()
-            .and_then(|(_, line)| line.strip_prefix("# "))
-            .ok_or_else(|| ParseError::Header {
-                reply: REPLY,
-                found: BoundedText::new(text),
-            })?;
-        let header = Header {
-            reply: REPLY,
-            names: names.split_ascii_whitespace().collect(),
-        };
+        let header = Header::read(REPLY, text, "# ", str::split_ascii_whitespace)?;
         let server = header.column("bkname/svname")?;
         let used = header.column("used_cur")?;
         let idle = header.column("idle_cur")?;
@@ -83,7 +72,7 @@ impl ServersConn {
         };
         let mut last: Option<Name> = None;
         let mut fields = Vec::with_capacity(32);
-        for (index, line) in lines {
+        for (index, line) in text.lines().enumerate().skip(1) {
             fields.clear();
             fields.extend(line.split_ascii_whitespace());
             if fields.is_empty() {

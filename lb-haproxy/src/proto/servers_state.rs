@@ -20,7 +20,7 @@ use super::{
 pub struct ServersState {
     /// One per server.
     pub rows: Vec<ServerRow>,
-    /// How many servers were left out because their backend's name or their own is no [`Name`].
+    /// The number of servers that were left out because their backend's name or their own is no [`Name`].
     ///
     /// HAProxy has the same alphabet but no limit of length; such servers are not ours and cannot be addressed.
     pub unnamed: usize,
@@ -34,9 +34,9 @@ pub struct ServersState {
 pub struct Unreadable {
     /// The server.
     pub server: ServerRef,
-    /// How many readable servers come before it.
+    /// The number of readable servers before it.
     pub at: usize,
-    /// What is wrong, as a lower-case fragment.
+    /// The problem, as a lower-case fragment.
     pub problem: String,
 }
 
@@ -56,29 +56,29 @@ pub struct ServerRow {
     pub address: Option<IpAddr>,
     /// Its port.
     pub port: u16,
-    /// Whether it serves.
+    /// The operational state.
     pub op: OpState,
-    /// What keeps it from serving.
+    /// The reasons that keep it from serving.
     pub admin: AdminBits,
     /// Its weight now.
     pub weight: u16,
     /// Its weight in the configuration.
     pub initial_weight: u16,
-    /// How long ago it went up or down, in whole seconds.
+    /// The time since it went up or down, in whole seconds.
     pub since_change: Duration,
-    /// What its checks do.
+    /// The state of its checks.
     pub check: CheckBits,
-    /// How its last check ended.
+    /// The result of its last check.
     pub check_result: CheckResult,
-    /// How near it is to going up or down: from the configuration's `rise` on it is up.
+    /// The health counter of its check: from the configuration's `rise` on it is up.
     pub check_health: u16,
-    /// Where its checks go, if not to the server's port (2.4+).
+    /// The port of its checks, if it is not the server's (2.4+).
     pub check_port: Option<u16>,
-    /// Where its checks go, if not to the server's address (2.4+).
+    /// The address of its checks, if it is not the server's (2.4+).
     pub check_address: Option<IpAddr>,
-    /// Whether it is spoken to by TLS (2.4+).
+    /// If `true`, it is spoken to by TLS (2.4+).
     pub ssl: Option<bool>,
-    /// What its agent does.
+    /// The state of its agent.
     pub agent: CheckBits,
     /// The name its address comes from.
     pub fqdn: Option<Box<str>>,
@@ -300,7 +300,7 @@ impl Columns {
     }
 }
 
-/// Whether a server serves.
+/// The operational state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -328,14 +328,14 @@ impl OpState {
         }
     }
 
-    /// Whether it takes new traffic, as far as its administrative state lets it.
+    /// Returns `true` if it takes new traffic, as far as its administrative state lets it.
     #[must_use]
     pub fn is_up(self) -> bool {
         matches!(self, Self::Running | Self::Starting)
     }
 }
 
-/// What keeps a server from taking traffic, as HAProxy's bits.
+/// The reasons that keep a server from taking traffic, as HAProxy's bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct AdminBits(u32);
 
@@ -377,7 +377,7 @@ impl AdminBits {
     }
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -409,7 +409,7 @@ impl CheckResult {
     }
 }
 
-/// What a server's checks or its agent do, as HAProxy's bits.
+/// The state of a server's checks or its agent, as HAProxy's bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct CheckBits(u32);
 

@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{Command, Dialect, EncodeError, Reply, encode::encode, framing::Frames};
 
-/// What a session is given.
+/// The settings of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionConfig {
     /// Whose socket it is.
     pub dialect: Dialect,
-    /// How long HAProxy is asked to keep the connection while nothing is sent (workers only).
+    /// The time for which HAProxy is asked to keep the connection while nothing is sent (workers only).
     pub idle: Duration,
     /// The most bytes of one listing. Every other reply has 1 MiB at most.
     pub reply_limit: usize,
@@ -45,7 +45,7 @@ impl SessionConfig {
 pub struct Ticket(u64);
 
 impl Ticket {
-    /// How many commands were submitted before this one.
+    /// The number of commands that were submitted before this one.
     #[must_use]
     pub fn index(self) -> u64 {
         self.0
@@ -91,7 +91,7 @@ pub struct Session {
 
 #[derive(Debug)]
 struct Sent {
-    /// What it is; `None` for what the session sends by itself.
+    /// The ticket of the command; `None` for what the session sends by itself.
     ticket: Option<Ticket>,
     greeting: &'static str,
     len: usize,
@@ -126,7 +126,7 @@ impl Session {
         session
     }
 
-    /// Whether a session would take the command; its bytes are left in `scratch`.
+    /// Checks that a session would take the command; its bytes are left in `scratch`.
     ///
     /// # Errors
     /// [`SubmitError`], as of [`submit`](Self::submit).
@@ -255,7 +255,7 @@ impl Session {
         self.replies.pop_front()
     }
 
-    /// How many commands may have been executed without our knowing, and how many were never sent.
+    /// The number of commands that may have been executed without our knowing, and of those that were never sent.
     #[must_use]
     pub fn unanswered(&self) -> (usize, usize) {
         let own =
@@ -263,7 +263,7 @@ impl Session {
         (own(&self.in_flight), own(&self.waiting))
     }
 
-    /// Whether nothing is to be sent, answered or fetched.
+    /// Returns `true` if nothing is to be sent, answered or fetched.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_empty() && self.replies.is_empty()

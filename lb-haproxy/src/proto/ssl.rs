@@ -71,7 +71,7 @@ impl SslCommand {
         };
     }
 
-    /// Whether its length, as written, is no more than HAProxy takes.
+    /// Checks that its length, as written, is no more than HAProxy takes.
     pub(super) fn check_length(&self, len: usize) -> Result<(), EncodeError> {
         match len <= MAX_CERTIFICATE {
             true => Ok(()),
@@ -122,7 +122,7 @@ impl SslCommand {
     }
 }
 
-/// What `show ssl cert F` tells.
+/// The answer of `show ssl cert F`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CertificateShown {

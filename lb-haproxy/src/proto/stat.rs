@@ -16,7 +16,7 @@ use super::{
 pub struct Stat {
     /// One per frontend, backend, server and listener asked for.
     pub rows: Vec<StatRow>,
-    /// How many lines were left out because a name in them is no [`Name`].
+    /// The number of lines that were left out because a name in them is no [`Name`].
     pub unnamed: usize,
 }
 
@@ -26,7 +26,7 @@ pub struct Stat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatRow {
-    /// What the line is about.
+    /// The kind of thing the line is about.
     pub kind: StatKind,
     /// The frontend or backend.
     pub proxy: Name,
@@ -54,7 +54,7 @@ pub struct StatRow {
     pub user_weight: Option<u32>,
     /// The text of its last check, without the mark of a running one.
     pub check_status: Option<Box<str>>,
-    /// Whether a check is running now.
+    /// If `true`, a check is running now.
     pub checking: bool,
     /// Its address and port; `None` for a unix socket or an unresolved name.
     pub address: Option<SocketAddr>,
@@ -80,7 +80,7 @@ pub struct StatRow {
     pub algorithm: Option<Box<str>>,
 }
 
-/// What a line of `show stat` is about.
+/// The kind of thing a line of `show stat` is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -155,21 +155,11 @@ impl Stat {
     /// # Errors
     /// [`ParseError`], naming the column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut lines = text.lines().enumerate();
-        let names = lines
-            .next()
-            .and_then(|(_, line)| line.strip_prefix("# "))
-            .ok_or_else(|| ParseError::Header {
-                reply: REPLY,
-                found: BoundedText::new(text),
-            })?;
-        let columns = Columns::find(&Header {
-            reply: REPLY,
-            names: names.split(',').collect(),
-        })?;
+        let header = Header::read(REPLY, text, "# ", |names| names.split(','))?;
+        let columns = Columns::find(&header)?;
         let mut stat = Self::default();
         let mut fields = Vec::with_capacity(128);
-        for (index, line) in lines {
+        for (index, line) in text.lines().enumerate().skip(1) {
             if line.is_empty() {
                 continue;
             }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Command, MapVersion, Reply, Severity};
 
-/// What an accepted command came to.
+/// The result of an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -159,7 +159,7 @@ impl fmt::Display for BoundedText {
     }
 }
 
-/// Whether `reply` says that `command` was done, and if not, why.
+/// Judges whether `reply` says that `command` was done, and if not, why.
 ///
 /// Decided by the text each command has for success, on every version; whatever is not one of those is a refusal.
 ///

@@ -19,7 +19,7 @@ use crate::{
     proto::{Command, MapEntry, MapKey, MapName, MapValue, MapVersion, map_batches},
 };
 
-/// How a map is brought from what it has to what it is to have: its stages, one after the other.
+/// The stages that bring a map from what it has to what it is to have, one after the other.
 ///
 /// At every moment every request finds what it found before or what it is to find, and nothing else; so one that
 /// finds the same before and after finds it all the time. A request looks into the map several times (its host,
@@ -47,12 +47,12 @@ pub enum MapStage {
     Transaction(Transaction),
 }
 
-/// How long a request may take for its looks into a map. They follow one another without any waiting, so this is
+/// The time a request may take for its looks into a map. They follow one another without any waiting, so this is
 /// long even where a thread is suspended in between.
 pub const PAUSE: Duration = Duration::from_millis(20);
 
 impl MapChange {
-    /// What turns the observed entries of a map into the wanted ones.
+    /// The changes that turn the observed entries of a map into the desired ones.
     #[must_use]
     pub fn new(
         map: &MapName,
@@ -107,7 +107,7 @@ impl MapChange {
         }
     }
 
-    /// How many entries are written or deleted.
+    /// The number of entries that are written or deleted.
     #[must_use]
     pub fn entries(&self) -> usize {
         let entries = self.stages.iter().map(|stage| match stage {
@@ -117,8 +117,8 @@ impl MapChange {
         entries.sum()
     }
 
-    /// What is done with requests before they are passed on, one line for each route that asks for something: what is taken
-    /// off the path, and that it is passed on in normal form then; redirects to https.
+    /// The actions on requests before they are passed on, one line for each route that asks for something: what is
+    /// taken off the path, and that it is passed on in normal form then; redirects to https.
     pub fn options(&self) -> impl Iterator<Item = String> {
         let written = self.stages.last().into_iter().flat_map(MapStage::written);
         written.filter_map(|(key, value)| {
@@ -147,7 +147,7 @@ impl MapChange {
         })
     }
 
-    /// Whether nothing is to be sent.
+    /// Returns `true` if nothing is to be sent.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.stages.is_empty()
@@ -242,7 +242,7 @@ impl Transaction {
         Command::ShowMapVersion(self.map.clone(), version)
     }
 
-    /// Whether the version holds the wanted entries.
+    /// Checks that the version holds the desired entries.
     ///
     /// # Errors
     /// [`TransactionError`]: then [`abort`](Self::abort).
@@ -283,13 +283,13 @@ impl Transaction {
 pub struct TransactionError {
     /// The map.
     pub map: MapName,
-    /// How many entries were found.
+    /// The number of entries that were found.
     pub found: usize,
-    /// How many were written.
+    /// The number of entries that were written.
     pub wanted: usize,
 }
 
-/// What has to be written, sorted by what it is.
+/// The entries that have to be written, sorted by what they are.
 struct Difference<'a> {
     /// New entries and new values, most specific first.
     writes: Vec<(&'a MapKey, &'a MapValue, Kind)>,
@@ -297,7 +297,7 @@ struct Difference<'a> {
     deletes: Vec<MapKey>,
     /// Keys that cannot be named.
     foreign: Vec<&'a str>,
-    /// Whether a key is there more than once.
+    /// If `true`, a key is there more than once.
     doubled: bool,
 }
 

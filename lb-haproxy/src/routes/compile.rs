@@ -25,7 +25,7 @@ pub const MAX_ENTRIES: usize = 100_000;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Compiled {
-    /// What HAProxy is to have.
+    /// The map that HAProxy is to have.
     pub map: RouteMap,
     /// Routes that have no effect, in the order of the routes.
     pub issues: Vec<RouteIssue>,
@@ -78,7 +78,7 @@ pub enum RouteFault {
     /// Its wildcard has more labels than the frontend tries.
     #[error("wildcard has {labels} labels, expected at most {MAX_WILDCARD_LABELS}")]
     TooDeep {
-        /// How many labels its domain has.
+        /// The number of labels its domain has.
         labels: usize,
     },
     /// It asks for an option that the frontend does not have for its service.
@@ -86,7 +86,7 @@ pub enum RouteFault {
     Option {
         /// The option, as a source writes it.
         option: &'static str,
-        /// What it is not for.
+        /// The thing it is not for.
         of: &'static str,
     },
     /// Its service asks for most of the entries, and a map has no room for all of them.
@@ -97,7 +97,7 @@ pub enum RouteFault {
     TooManyEntries {
         /// The service.
         service: Name,
-        /// How many entries its routes needed when there was no more room.
+        /// The number of entries that its routes needed when there was no more room.
         entries: usize,
         /// [`MAX_ENTRIES`].
         limit: usize,
@@ -305,7 +305,7 @@ fn build<'a>(
     (table, issues)
 }
 
-/// How many segments a route takes off: 0 for none.
+/// The number of segments a route takes off: 0 for none.
 fn strips(route: &Route) -> usize {
     match (&route.path, route.strip_prefix) {
         (path, true) if path.text().len() > 1 => {

@@ -15,7 +15,7 @@ use lb_core::{PathMatch, RouteHost};
 /// themselves may have any number.
 pub const MAX_WILDCARD_LABELS: usize = 6;
 
-/// What follows a path in a lookup. A path has no `?`, so a key that ends in it is one path and no prefix.
+/// The text after a path in a lookup. A path has no `?`, so a key that ends in it is one path and no prefix.
 pub(super) const END: &str = "/?";
 
 /// The host's part of a key.
@@ -62,8 +62,8 @@ pub(super) fn lookup_hosts(request: &str) -> Vec<Cow<'_, str>> {
     hosts
 }
 
-/// How a request's host is compared: lower case, up to the first `:` or `/`, without one trailing dot. One that begins with
-/// a dot is none.
+/// The form in which a request's host is compared: lower case, up to the first `:` or `/`, without one trailing dot.
+/// One that begins with a dot is none.
 pub(super) fn request_host(host: &str) -> String {
     let bare = host.split([':', '/']).next().unwrap_or_default();
     let bare = bare.strip_suffix('.').unwrap_or(bare);

@@ -42,8 +42,8 @@ impl RouteMap {
         Self { entries: map }
     }
 
-    /// What HAProxy finds for a request, given what it finds in the map: the value, which is a backend's name and
-    /// the options of the route (see [`backend_of_value`]).
+    /// The value that HAProxy finds for a request, given what it finds in the map: the value, which is a backend's name
+    /// and the options of the route (see [`backend_of_value`]).
     ///
     /// `host` is as in the request (any case, with or without port), `path` without query. `None` where the frontend
     /// answers itself: see [`answer`](Self::answer). For a TLS server name use [`lookup_sni`](Self::lookup_sni).
@@ -73,8 +73,8 @@ impl RouteMap {
         }
     }
 
-    /// What each look of HAProxy's finds for a path as it was sent: the host, its parents, `*`. It stops at the first that
-    /// finds something; here are all.
+    /// The value that each look of HAProxy's finds for a path as it was sent: the host, its parents, `*`. It stops at
+    /// the first that finds something; here are all.
     #[must_use]
     pub fn looks(&self, host: &str, path: &str) -> Vec<Option<&MapValue>> {
         self.looks_of(&request_host(host), &looked_up(path))
@@ -89,7 +89,7 @@ impl RouteMap {
         looks.collect()
     }
 
-    /// What HAProxy finds for the server name of a TLS handshake, or for a connection without one (`""`).
+    /// The value that HAProxy finds for the server name of a TLS handshake, or for a connection without one (`""`).
     #[must_use]
     pub fn lookup_sni(&self, name: &str) -> Option<&MapValue> {
         lookup_hosts(&request_host(name))
@@ -108,13 +108,13 @@ impl RouteMap {
         self.entries.get(key)
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -129,7 +129,7 @@ impl RouteMap {
             .collect()
     }
 
-    /// Whether HAProxy's entries are exactly these, each once.
+    /// Returns `true` if HAProxy's entries are exactly these, each once.
     #[must_use]
     pub fn is_in(&self, observed: &[MapEntry]) -> bool {
         let found: BTreeMap<&str, &str> = observed
@@ -195,7 +195,7 @@ impl RouteMap {
         Self::new(entries)
     }
 
-    /// What becomes of the entries by single edits.
+    /// The entries after single edits.
     pub(super) fn edited(mut self, edits: &[Command]) -> Self {
         for edit in edits {
             match edit {
@@ -216,7 +216,7 @@ impl RouteMap {
     }
 }
 
-/// What a frontend makes of a request.
+/// The answer of a frontend to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'m> {
     /// It does what the value of an entry says.
@@ -252,7 +252,7 @@ pub enum InvalidMapFile {
     Text {
         /// Its number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The diagnostic.
         #[source]
         source: InvalidMapText,
     },

@@ -7,10 +7,10 @@
 /// The variable that says that a path may have more than one reading.
 const ODD: &str = "txn.lb_odd";
 
-/// What a path has that may have more than one reading.
+/// The parts of a path that may have more than one reading.
 const ODD_PARTS: [&str; 5] = ["//", "/.", "%", ";", "#"];
 
-/// How many `..` of a path are resolved. A path with more is refused.
+/// The most `..` of a path that are resolved. A path with more is refused.
 const MAX_PARENTS: usize = 8;
 
 /// Codes that Traefik compares as they are: of characters that RFC 3986 reserves, and of `%`.

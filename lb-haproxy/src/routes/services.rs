@@ -105,7 +105,7 @@ pub enum InvalidAssignment {
     Name {
         /// The entry's beginning.
         text: String,
-        /// What is wrong.
+        /// The diagnostic.
         #[source]
         source: InvalidName,
     },

@@ -196,6 +196,6 @@ fn is_below(route: &Route, entry: &str) -> bool {
     matches!(&route.path, PathMatch::Beginning(path) if path.ends_with('/') && **path == *entry)
 }
 
-/// What requests get that no route takes, where a lookup would find another one's entry.
+/// The route of requests that no route takes, where a lookup would find another one's entry.
 static NOWHERE: LazyLock<Route> =
     LazyLock::new(|| Route::new(RouteHost::Any, PathMatch::any(), nowhere()));

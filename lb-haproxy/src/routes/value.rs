@@ -3,10 +3,10 @@
 /// The most segments of a path prefix that a frontend takes off.
 pub const MAX_STRIP: usize = 8;
 
-/// What separates the parts of a value. No name has it.
+/// The sign between the parts of a value. No name has it.
 pub(super) const PART: char = '|';
 
-/// What stands for a redirect to https.
+/// The part that stands for a redirect to https.
 pub(super) const HTTPS: &str = "https";
 
 /// The value of an entry: `shop`, or `shop|https|2` with options.
@@ -32,7 +32,8 @@ pub fn backend_of_value(value: &str) -> &str {
     value.split(PART).next().unwrap_or(value)
 }
 
-/// Whether a value asks for a redirect to https, and how many segments it takes off; `None` for a backend alone.
+/// The options of a value: whether it asks for a redirect to https, and how many segments it takes off; `None` for a
+/// backend alone.
 pub(super) fn options_of_value(value: &str) -> Option<(bool, usize)> {
     let mut parts = value.split(PART).skip(1);
     Some((parts.next()? == HTTPS, parts.next()?.parse().ok()?))

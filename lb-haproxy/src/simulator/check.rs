@@ -20,7 +20,7 @@ pub(super) struct Check {
     /// 0 unknown, 2 failed, 3 passed.
     pub(super) result: u8,
     pub(super) next_at: Duration,
-    /// Whether a check, and not only a command, says that it is well.
+    /// If `true`, a check, and not only a command, says that it is well.
     pub(super) vouched: bool,
 }
 

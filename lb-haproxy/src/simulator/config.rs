@@ -93,7 +93,7 @@ impl BackendModel {
     }
 }
 
-/// What the balancing algorithm allows.
+/// The weights that the balancing algorithm allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balance {
     /// Any weight, and servers added at run time.
@@ -111,15 +111,15 @@ pub struct ServerModel {
     pub address: Option<SocketAddr>,
     /// Its `weight`.
     pub weight: u16,
-    /// Whether it is declared `disabled`.
+    /// If `true`, it is declared `disabled`.
     pub disabled: bool,
     /// Its `check`.
     pub check: Option<CheckModel>,
-    /// Whether it has an `agent-check` at its own address.
+    /// If `true`, it has an `agent-check` at its own address.
     pub agent: bool,
     /// The server it tracks: backend and server.
     pub track: Option<(String, String)>,
-    /// Whether its address comes back from a state file: written with a name and `init-addr last,…`.
+    /// If `true`, its address comes back from a state file: written with a name and `init-addr last,…`.
     pub restorable: bool,
 }
 
@@ -154,8 +154,8 @@ pub struct MapModel {
     pub id: u32,
     /// Its name.
     pub file: String,
-    /// What it holds at start.
+    /// The entries it holds at start.
     pub entries: Vec<(String, String)>,
-    /// What `show map` says after the file's name, up to the versions.
+    /// The text of `show map` after the file's name, up to the versions.
     pub description: String,
 }

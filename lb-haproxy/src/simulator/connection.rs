@@ -14,7 +14,7 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(super) u64);
 
-/// What a connection asked for itself.
+/// The settings that a connection asked for itself.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) level: Level,
@@ -242,7 +242,7 @@ impl Connection {
         true
     }
 
-    /// Where the next line ends: at a line feed that is not escaped, where escapes reach that far.
+    /// The end of the next line: a line feed that is not escaped, where escapes reach that far.
     fn line_end(&self, escapes: bool) -> Option<usize> {
         let mut escaped = false;
         let in_payload = self.payload.is_some();

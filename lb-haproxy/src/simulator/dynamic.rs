@@ -125,7 +125,7 @@ impl Worker {
         }
     }
 
-    /// What `wait` says of a server: done, never, or nothing yet.
+    /// The answer of `wait` for a server: done, never, or nothing yet.
     pub(super) fn removable(&self, name: &str, over: bool) -> Option<Answer> {
         let reasons = self.profile.from(3, 3);
         let failed = |reason: &str| match reasons {
@@ -149,7 +149,7 @@ impl Worker {
 
 struct Parsed {
     model: ServerModel,
-    /// What was said of a check, whether there is one or not.
+    /// The settings of a check, whether there is one or not.
     check: CheckModel,
     fqdn: Option<String>,
     maps_ports: bool,

@@ -150,7 +150,7 @@ impl Worker {
     }
 }
 
-/// What C's `atoi` makes of a text.
+/// The number that C's `atoi` makes of a text.
 pub(super) fn leading_number(text: &str) -> u32 {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text.get(..digits)

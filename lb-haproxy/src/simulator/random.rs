@@ -29,7 +29,7 @@ impl Random {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
-    /// Whether something happens that does so `per_mille` times in a thousand.
+    /// Returns `true` if something happens that does so `per_mille` times in a thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }

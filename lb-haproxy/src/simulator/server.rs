@@ -101,7 +101,7 @@ impl Server {
         self.admin & DRAIN != 0
     }
 
-    /// Whether new requests may go there.
+    /// Returns `true` if new requests may go there.
     pub(super) fn takes_requests(&self) -> bool {
         !self.is_maint() && !self.is_drain() && self.op == Op::Running && self.weight > 0
     }

@@ -98,7 +98,7 @@ impl Worker {
         Answer::Done
     }
 
-    /// What tracks a server follows it.
+    /// Lets the servers that track a server follow it.
     pub(super) fn inherit(&mut self, at: At) {
         let now = self.now;
         let Some(name) = self.name_of(at) else { return };
@@ -394,7 +394,7 @@ impl Worker {
     }
 }
 
-/// What C's `strtol` makes of a text: the number, if there is one, and what follows it.
+/// The result of C's `strtol` for a text: the number, if there is one, and what follows it.
 pub(super) fn long(text: &str) -> (Option<i64>, &str) {
     let text = text.trim_start();
     let sign = usize::from(text.starts_with(['+', '-']));

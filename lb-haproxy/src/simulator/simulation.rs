@@ -77,12 +77,12 @@ impl Simulator {
         &self.profile
     }
 
-    /// What the next worker will be configured with.
+    /// The configuration of the next worker.
     pub fn config_mut(&mut self) -> &mut ConfigModel {
         &mut self.config
     }
 
-    /// How long an accepted address takes to come into effect, from 2.9 on.
+    /// The time an accepted address takes to come into effect, from 2.9 on.
     pub fn set_address_delay(&mut self, delay: Duration) {
         self.address_delay = delay;
         for worker in &mut self.workers {
@@ -248,7 +248,7 @@ impl Simulator {
             .unwrap_or_default()
     }
 
-    /// Whether nothing more will come from a connection.
+    /// Returns `true` if nothing more will come from a connection.
     #[must_use]
     pub fn is_closed(&self, id: ConnectionId) -> bool {
         self.connections
@@ -262,7 +262,7 @@ impl Simulator {
         self.retire();
     }
 
-    /// Whether the newest worker has changes that were accepted and are not in effect.
+    /// Returns `true` if the newest worker has changes that were accepted and are not in effect.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.workers
@@ -307,7 +307,7 @@ impl Simulator {
         self.retire();
     }
 
-    /// Whether a request still runs. One that was neither finished nor runs was cut.
+    /// Returns `true` if a request still runs. One that was neither finished nor runs was cut.
     #[must_use]
     pub fn is_running(&self, request: RequestId) -> bool {
         self.workers

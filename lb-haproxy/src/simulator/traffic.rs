@@ -21,7 +21,7 @@ pub struct ClientId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It reached this address, and runs until it is finished.
@@ -34,7 +34,7 @@ pub enum Outcome {
     NoBackend,
 }
 
-/// What answers at an address.
+/// The server that answers at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upstream {
     /// It passes its health check.
@@ -75,7 +75,7 @@ struct Kept {
     private: bool,
 }
 
-/// What the gauges of one server say, and what they do not.
+/// The facts that the gauges of one server give, and those that they do not.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counted {
     pub(super) sessions: usize,
@@ -118,7 +118,7 @@ impl Traffic {
         }
     }
 
-    /// Whether anything keeps a server from being deleted.
+    /// Returns `true` if anything keeps a server from being deleted.
     pub(super) fn attached(&self, server: u64, idle_counts: bool) -> bool {
         let counted = self.gauges(server);
         counted.sessions + counted.glued > 0 || (idle_counts && counted.idle > 0)

@@ -20,21 +20,21 @@ pub struct ServerView<'a> {
     pub backend: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Where it points.
+    /// The address it points to.
     pub address: Option<SocketAddr>,
-    /// What was wanted of it.
+    /// The administrative state that was set.
     pub admin: AdminState,
     /// Its weight.
     pub weight: u16,
-    /// Whether HAProxy checks its health.
+    /// If `true`, HAProxy checks its health.
     pub checked: bool,
-    /// Whether a check, and not only a command, says that it is well.
+    /// If `true`, a check, and not only a command, says that it is well.
     pub vouched: bool,
-    /// Whether new requests may go there.
+    /// If `true`, new requests may go there.
     pub takes_requests: bool,
     /// The word of its agent that counts, if one was heard.
     pub agent: Option<AgentWord>,
-    /// How many requests it serves.
+    /// The number of requests it serves.
     pub sessions: usize,
 }
 
@@ -45,7 +45,7 @@ impl Simulator {
         self.workers.last().map(|worker| worker.pid)
     }
 
-    /// Whether a connection is with the newest worker.
+    /// Returns `true` if a connection is with the newest worker.
     #[must_use]
     pub fn is_newest(&self, id: ConnectionId) -> bool {
         self.newest().is_some() && self.pid_of(id) == self.newest()
@@ -76,7 +76,7 @@ impl Simulator {
             .collect()
     }
 
-    /// What the newest worker's map has in effect, in the order it came.
+    /// The entries in effect of the newest worker's map, in the order they came.
     pub fn map_entries(&self, file: &str) -> impl Iterator<Item = (&str, &str)> {
         self.workers
             .last()

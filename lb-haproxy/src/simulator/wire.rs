@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{ConnectionId, Random, Simulator};
 
-/// How often each fault happens, in thousandths of all writes (or of all connections).
+/// The rate of each fault, in thousandths of all writes (or of all connections).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Faults {
     /// A connection is refused.
@@ -68,8 +68,9 @@ pub enum Moment<'a> {
     Time,
 }
 
-/// What is called after everything that may have changed the simulated HAProxy. It may do more to it; whether it answers
-/// `true` or not decides whether all conversations go on, or end for the client as they do when its process is killed.
+/// The function that is called after everything that may have changed the simulated HAProxy. It may do more to it;
+/// whether it answers `true` or not decides whether all conversations go on, or end for the client as they do when its
+/// process is killed.
 pub type Observer = Box<dyn FnMut(&mut Simulator, Duration, Moment<'_>) -> bool + Send>;
 
 #[derive(Debug, Default)]
@@ -152,13 +153,13 @@ impl Network {
             .unwrap_or_default()
     }
 
-    /// How many commands were written that may change something.
+    /// The number of commands that were written that may change something.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.state().changes
     }
 
-    /// How long the network has been there.
+    /// The time since the network was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.state().elapsed()
@@ -449,7 +450,7 @@ impl State {
             .is_none_or(|line| line.ended || !line.arrived.is_empty())
     }
 
-    /// How long to wait before looking again.
+    /// The time to wait before looking again.
     fn next_arrival(&self, id: ConnectionId) -> Duration {
         let now = self.elapsed();
         let late = self

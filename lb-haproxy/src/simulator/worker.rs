@@ -43,7 +43,7 @@ pub(super) struct Backend {
     pub(super) turn: usize,
 }
 
-/// Where a server is.
+/// The place of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct At {
     pub(super) backend: usize,

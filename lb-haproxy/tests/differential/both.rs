@@ -58,7 +58,7 @@ pub(crate) struct Both {
     simulated: Simulator,
     socket: ConnectionId,
     now: Duration,
-    /// What was said last, for the message of a failure.
+    /// The last lines that were said, for the message of a failure.
     said: VecDeque<String>,
 }
 

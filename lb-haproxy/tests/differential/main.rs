@@ -23,7 +23,7 @@ use std::env;
 use both::Both;
 use commands::Commands;
 
-/// How many commands one pair of processes gets before the next begins from scratch.
+/// The number of commands that one pair of processes gets before the next begins from scratch.
 const TRACE: u64 = 1500;
 
 fn number(name: &str, default: u64) -> u64 {

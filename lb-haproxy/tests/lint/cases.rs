@@ -45,7 +45,8 @@ async fn case_p15_the_copy_of_a_spare_answers_as_the_spare_does() {
     }
 }
 
-/// What a section loads is read as HAProxy reads it: growth makes no reload that forgets, and refuses none that keeps.
+/// A file that a section loads is read as HAProxy reads it: growth makes no reload that forgets, and refuses none that
+/// keeps.
 #[tokio::test]
 async fn case_p15_growth_knows_what_a_reload_forgets() {
     let timeouts = "  mode http\n  timeout connect 1s\n  timeout client 1s\n  timeout server 1s\n";
@@ -307,7 +308,8 @@ fn lines_that_know_no_options_of_routes_are_found() {
     assert_eq!(found(&with(&other), &version), []);
 }
 
-/// What leads to no backend must not go to a default one: HAProxy takes that where a map names one that is not there.
+/// A request that leads to no backend must not go to a default one: HAProxy takes that where a map names one that is
+/// not there.
 #[test]
 fn case_s04_a_default_backend_without_the_closed_one_is_found() {
     let version = "3.2.0".parse().unwrap();
@@ -334,7 +336,7 @@ fn case_s04_a_default_backend_without_the_closed_one_is_found() {
     }
 }
 
-/// What lb does not take for a slot is named, with what follows and what to configure.
+/// A server that lb does not take for a slot is named, with what follows and what to configure.
 #[test]
 fn case_p08_p09_servers_that_are_no_slots_are_named() {
     for (lines, expected) in [
@@ -442,7 +444,7 @@ fn case_p08_slots_of_another_name_are_named_with_the_line_to_add() {
     }
 }
 
-/// What README advises, as far as the line says: a note is no reason to fail.
+/// The advice of README holds, as far as the line says: a note is no reason to fail.
 #[test]
 fn case_p21_a_long_or_missing_timeout_connect_is_noted() {
     for (line, noted) in [

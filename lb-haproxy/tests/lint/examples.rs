@@ -2,7 +2,7 @@
 
 use lb_haproxy::config::lint::{Code, ConfigFile, LintOptions, lint};
 
-/// What a distribution installs.
+/// The configuration that a distribution installs.
 const DISTRIBUTION: &str = "\
 global
 	log /dev/log	local0

@@ -70,7 +70,7 @@ async fn without_slots_an_endpoint_stays_unmet() {
     let mut edit = Snapshot::default().edit();
     let endpoint = Endpoint::new("127.0.0.1:20001".parse().unwrap());
     edit.set_endpoint(&name("b"), &name("1"), endpoint);
-    let wish = Arc::new(edit.commit().unwrap());
+    let desired = Arc::new(edit.commit().unwrap());
     shows(
         Code::NoSlots,
         &with_backend("  balance roundrobin\n"),
@@ -82,7 +82,7 @@ async fn without_slots_an_endpoint_stays_unmet() {
             let socket = socket.display().to_string().parse().unwrap();
             let mut driver = HaproxyDriver::new(TargetConfig::new(name("edge"), socket));
             loop {
-                let report = driver.converge(&wish).await.unwrap();
+                let report = driver.converge(&desired).await.unwrap();
                 if report.converged {
                     return !report.unmet.is_empty();
                 }

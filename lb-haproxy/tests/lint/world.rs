@@ -22,7 +22,7 @@ use crate::support::{Place, executables, free_port};
 /// Longer than anything takes that works.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where nothing is to be found.
+/// A `global` section in which there is nothing to be found.
 pub(crate) const GLOBAL: &str = "\
 global
   stats socket DIR/admin.sock level admin mode 600 expose-fd listeners
@@ -62,7 +62,7 @@ pub(crate) fn with_lines(lines: &str) -> String {
     ))
 }
 
-/// What is found in a configuration, in the order of the text.
+/// The findings in a configuration, in the order of the text.
 pub(crate) fn found(text: &str, version: &Version) -> Vec<Code> {
     let mut options = LintOptions::default();
     options.version = Some(version.clone());
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// What HAProxy says to one command.
+    /// The answer of HAProxy to one command.
     pub(crate) async fn ask(&self, command: &str) -> String {
         ask(&self.place.dir.path().join("admin.sock"), command)
             .await
@@ -235,7 +235,7 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
     assert!(timeout(LIMIT, wait).await.is_ok(), "waited for {what}");
 }
 
-/// Whether HAProxy starts with it.
+/// Returns `true` if HAProxy starts with it.
 pub(crate) async fn starts(executable: &Executable, text: &str) -> bool {
     let (place, _) = prepare(text);
     Haproxy::start(place.options(executable)).await.is_ok()

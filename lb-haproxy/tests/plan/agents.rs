@@ -2,30 +2,46 @@
 
 use std::time::Duration;
 
-use lb_core::{Endpoint, Mode, Snapshot, Unmet, UnmetReason, Weight};
+use lb_core::{Endpoint, Mode, Snapshot, Unmet, UnmetReason, Weight, model::SnapshotEdit};
 use lb_haproxy::{
     observed::Gauges,
+    plan::Planner,
     proto::{AdminState, Command},
 };
 
 use crate::{address, model::Model, name, planner, planner_of};
 
+/// A HAProxy that serves the endpoints of this edit from slots that all have agents, its planner, and what it serves.
+fn served(services: &[&str], edit: impl FnOnce(&mut SnapshotEdit)) -> (Model, Planner, Snapshot) {
+    let mut model = Model::new(services, 2, false);
+    for server in model.backends.values_mut().flatten() {
+        server.has_agent = true;
+    }
+    let mut planner = planner();
+    let desired = desire(&mut planner, edit);
+    model.observe(&mut planner);
+    model.converge(&mut planner, |_, _, _| {});
+    (model, planner, desired)
+}
+
+/// Gives a new planner its first desired state.
+fn desire(planner: &mut Planner, edit: impl FnOnce(&mut SnapshotEdit)) -> Snapshot {
+    let nothing = Snapshot::default();
+    let mut first = nothing.edit();
+    edit(&mut first);
+    let desired = first.commit().unwrap();
+    let changes = desired.changes_since(nothing.generation());
+    planner.desire(&nothing, &desired, &changes);
+    desired
+}
+
 /// I1: a server that its agent keeps in maintenance may have served until just before it was read again, so it rests
 /// from when its agent is silent, not from when it was first seen there.
 #[test]
 fn case_p10_a_server_rests_from_when_its_agent_is_silent() {
-    let mut model = Model::new(&["web"], 2, false);
-    for server in model.backends.get_mut(&name("web")).unwrap() {
-        server.has_agent = true;
-    }
-    let mut planner = planner();
-    let old = Snapshot::default();
-    let mut edit = old.edit();
-    edit.set_endpoint(&name("web"), &name("a"), Endpoint::new(address(1)));
-    let wanted = edit.commit().unwrap();
-    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
-    model.observe(&mut planner);
-    model.converge(&mut planner, |_, _, _| {});
+    let (mut model, mut planner, wanted) = served(&["web"], |edit| {
+        edit.set_endpoint(&name("web"), &name("a"), Endpoint::new(address(1)));
+    });
     let servers = model.backends.get_mut(&name("web")).unwrap();
     let held = servers
         .iter_mut()
@@ -59,18 +75,9 @@ fn case_p10_a_server_rests_from_when_its_agent_is_silent() {
 /// also where the plan that silences the agent is never carried out.
 #[test]
 fn case_p10_an_address_stays_where_an_agent_could_let_it_in() {
-    let mut model = Model::new(&["web", "api"], 2, false);
-    for server in model.backends.values_mut().flatten() {
-        server.has_agent = true;
-    }
-    let mut planner = planner();
-    let old = Snapshot::default();
-    let mut edit = old.edit();
-    edit.set_endpoint(&name("web"), &name("a"), Endpoint::new(address(1)));
-    let wanted = edit.commit().unwrap();
-    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
-    model.observe(&mut planner);
-    model.converge(&mut planner, |_, _, _| {});
+    let (mut model, mut planner, wanted) = served(&["web", "api"], |edit| {
+        edit.set_endpoint(&name("web"), &name("a"), Endpoint::new(address(1)));
+    });
 
     let web = model.backends.get_mut(&name("web")).unwrap();
     let mut held = web.iter_mut().filter(|server| server.agent_enabled);
@@ -101,20 +108,11 @@ fn case_p10_an_address_stays_where_an_agent_could_let_it_in() {
 /// have changed the other servers since they were read.
 #[test]
 fn case_p10_the_one_that_may_serve_stays_drained_by_its_agent() {
-    let mut model = Model::new(&["db"], 2, false);
-    for server in model.backends.get_mut(&name("db")).unwrap() {
-        server.has_agent = true;
-    }
-    let mut planner = planner();
-    let old = Snapshot::default();
-    let mut edit = old.edit();
-    edit.set_service(&name("db"), Mode::Tcp);
-    edit.set_exclusive(&name("db"), true);
-    edit.set_endpoint(&name("db"), &name("a"), Endpoint::new(address(1)));
-    let wanted = edit.commit().unwrap();
-    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
-    model.observe(&mut planner);
-    model.converge(&mut planner, |_, _, _| {});
+    let (mut model, mut planner, _) = served(&["db"], |edit| {
+        edit.set_service(&name("db"), Mode::Tcp);
+        edit.set_exclusive(&name("db"), true);
+        edit.set_endpoint(&name("db"), &name("a"), Endpoint::new(address(1)));
+    });
     let servers = model.backends.get_mut(&name("db")).unwrap();
     let drained = servers
         .iter_mut()
@@ -143,13 +141,11 @@ fn settle(model: &mut Model, endpoints: &[&str]) -> (Vec<Command>, Vec<Unmet>) {
         server.agent_enabled = true;
     }
     let mut planner = planner_of(3, 2);
-    let old = Snapshot::default();
-    let mut edit = old.edit();
-    for (number, id) in (1..).zip(endpoints) {
-        edit.set_endpoint(&name("web"), &name(id), Endpoint::new(address(number)));
-    }
-    let wanted = edit.commit().unwrap();
-    planner.desire(&old, &wanted, &wanted.changes_since(old.generation()));
+    desire(&mut planner, |edit| {
+        for (number, id) in (1..).zip(endpoints) {
+            edit.set_endpoint(&name("web"), &name(id), Endpoint::new(address(number)));
+        }
+    });
     model.observe(&mut planner);
     let mut sent = Vec::new();
     let last = model.converge(&mut planner, |_, command, _| sent.push(command.clone()));

@@ -126,11 +126,12 @@ fn case_p09_a_fixed_server_that_serves_on_is_reported() {
     );
 
     // The source wants it out: that is not in effect, and the endpoint's own condition says so.
-    let mut wish = ready("web", &[1]);
-    wish.get_mut("web")
+    let mut desired = ready("web", &[1]);
+    desired
+        .get_mut("web")
         .unwrap()
         .insert(3, (100, EndpointState::Down));
-    let down = snapshot(&without, &wish);
+    let down = snapshot(&without, &desired);
     planner.desire(&without, &down, &down.changes_since(without.generation()));
     let end = model.converge(&mut planner, |_, _, _| {});
     assert_eq!(end.unmet.len(), 1, "{end}");
@@ -146,8 +147,8 @@ fn a_fixed_server_in_the_way_of_an_exclusive_service_is_no_change_on_its_way() {
     let ready = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
     let mut edit = ready.edit();
     edit.set_exclusive(&name("web"), true);
-    let wish = edit.commit().unwrap();
-    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = edit.commit().unwrap();
+    planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut planner);
     planner.plan(model.now);
     planner.observe_backups(&name("web"), &[].into());
@@ -178,9 +179,9 @@ fn case_p08_a_running_system_of_the_former_default_is_told_what_to_set() {
         servers.push(server);
     }
     let before = servers.clone();
-    let wish = snapshot(&Snapshot::default(), &ready("web", &[1, 2, 3]));
+    let desired = snapshot(&Snapshot::default(), &ready("web", &[1, 2, 3]));
     let mut unset = planner(Policy::default());
-    unset.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    unset.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut unset);
     unset.plan(model.now);
     unset.observe_backups(&name("web"), &[].into());
@@ -203,7 +204,7 @@ fn case_p08_a_running_system_of_the_former_default_is_told_what_to_set() {
         let mut model = model.clone();
         let mut planner = planner(policy);
         planner.learn_templates(slot_templates(file));
-        planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+        planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
         model.observe(&mut planner);
         let end = model.converge(&mut planner, |_, _, _| {});
         assert!(end.unmet.is_empty() && end.conditions.is_empty(), "{end}");
@@ -225,9 +226,9 @@ fn case_p08_the_file_tells_which_numbered_servers_are_slots() {
     }
     let mut planner = planner(Policy::default());
     planner.learn_templates(slot_templates(text));
-    let wish = BTreeMap::from([("web", BTreeMap::from([(1, (100, EndpointState::Ready))]))]);
-    let wish = snapshot(&Snapshot::default(), &wish);
-    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = BTreeMap::from([("web", BTreeMap::from([(1, (100, EndpointState::Ready))]))]);
+    let desired = snapshot(&Snapshot::default(), &desired);
+    planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut planner);
     model.converge(&mut planner, |_, _, _| {});
     assert_eq!(planner.slot_use().slots, 5, "slot1 to slot4 and app1");

@@ -1,4 +1,4 @@
-//! One bad record, one bad step: all others become as they are wished.
+//! One bad record, one bad step: all others become as desired.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ fn converge(model: &mut Model, planner: &mut Planner, refuses: impl Fn(&Command)
     }
 }
 
-/// What a command does, without the server it is about.
+/// The kind of a command, without the server it is about.
 fn kind(command: &Command) -> usize {
     match command {
         Command::SetAddr(..) => 0,
@@ -63,14 +63,14 @@ proptest! {
         let mut model = Model::new(&["web", "db"], 6, checked);
         let mut planner = planner();
         let numbers: Vec<u16> = (1..=count).collect();
-        let mut wish = ready("web", &numbers);
-        wish.extend(ready("db", &[11, 12]));
-        let wish = snapshot(&Snapshot::default(), &wish);
-        let mut edit = wish.edit();
+        let mut desired = ready("web", &numbers);
+        desired.extend(ready("db", &[11, 12]));
+        let desired = snapshot(&Snapshot::default(), &desired);
+        let mut edit = desired.edit();
         let bad = ["0.0.0.0:80", "[::]:80", "10.0.0.9:0", "127.0.0.1:1", "[fe80::1%2]:80"][poison];
         edit.set_endpoint(&name("web"), &name("bad"), Endpoint::new(bad.parse().unwrap()));
-        let wish = edit.commit().unwrap();
-        planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+        let desired = edit.commit().unwrap();
+        planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
         model.observe(&mut planner);
         let slot = name(&format!("slot{}", bad_slot + 1));
         converge(&mut model, &mut planner, |command| {

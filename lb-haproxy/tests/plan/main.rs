@@ -50,14 +50,14 @@ fn planner_of(major: u32, minor: u32) -> Planner {
 }
 
 /// Services by name, each with its endpoints: number of the address, weight and state.
-type Wish = BTreeMap<&'static str, BTreeMap<u16, (u16, EndpointState)>>;
+type Desired = BTreeMap<&'static str, BTreeMap<u16, (u16, EndpointState)>>;
 
-fn snapshot(from: &Snapshot, wish: &Wish) -> Snapshot {
+fn snapshot(from: &Snapshot, desired: &Desired) -> Snapshot {
     let mut edit = from.edit();
     for (service, known) in from.services() {
         for (id, _) in known.endpoints() {
             let number: u16 = id.as_str().parse().unwrap();
-            if !wish
+            if !desired
                 .get(service.as_str())
                 .is_some_and(|w| w.contains_key(&number))
             {
@@ -65,7 +65,7 @@ fn snapshot(from: &Snapshot, wish: &Wish) -> Snapshot {
             }
         }
     }
-    for (service, endpoints) in wish {
+    for (service, endpoints) in desired {
         for (number, (weight, state)) in endpoints {
             let endpoint = Endpoint::new(address(*number))
                 .with_weight(Weight::new(*weight).unwrap())
@@ -76,7 +76,7 @@ fn snapshot(from: &Snapshot, wish: &Wish) -> Snapshot {
     edit.commit().unwrap_or_else(|| from.clone())
 }
 
-fn ready(service: &'static str, numbers: &[u16]) -> Wish {
+fn ready(service: &'static str, numbers: &[u16]) -> Desired {
     let endpoints = numbers
         .iter()
         .map(|n| (*n, (100, EndpointState::Ready)))
@@ -88,8 +88,8 @@ fn ready(service: &'static str, numbers: &[u16]) -> Wish {
 fn a_new_endpoint_goes_in_by_two_stages_and_the_second_plan_is_empty() {
     let mut model = Model::new(&["web"], 4, false);
     let mut planner = planner();
-    let wish = snapshot(&Snapshot::default(), &ready("web", &[1]));
-    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut planner);
     let plan = planner.plan(model.now);
     assert_eq!(plan.stages.len(), 2, "{plan}");
@@ -133,8 +133,8 @@ fn a_server_made_at_run_time_gets_a_name_that_is_not_taken() {
 fn a_checked_endpoint_is_let_in_by_its_check() {
     let mut model = Model::new(&["web"], 4, true);
     let mut planner = planner();
-    let wish = snapshot(&Snapshot::default(), &ready("web", &[1]));
-    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut planner);
     let mut served_before_check = false;
     let plan = planner.plan(model.now);
@@ -209,14 +209,14 @@ fn a_dead_endpoint_is_out_at_once_even_if_it_is_the_last() {
 }
 
 #[test]
-fn too_few_slots_are_an_unmet_wish_that_stops_nothing_else() {
+fn too_few_slots_are_an_unmet_condition_that_stops_nothing_else() {
     let mut model = Model::new(&["web", "api"], 2, false);
     let mut planner = planner();
-    let mut wish = ready("web", &[1, 2, 3]);
-    wish.extend(ready("api", &[7]));
-    wish.extend(ready("nowhere", &[9]));
-    let wish = snapshot(&Snapshot::default(), &wish);
-    planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let mut desired = ready("web", &[1, 2, 3]);
+    desired.extend(ready("api", &[7]));
+    desired.extend(ready("nowhere", &[9]));
+    let desired = snapshot(&Snapshot::default(), &desired);
+    planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut planner);
     let end = model.converge(&mut planner, |_, _, _| {});
     assert_eq!(model.serving(&name("web")).len(), 2);
@@ -239,15 +239,15 @@ fn too_few_slots_are_an_unmet_wish_that_stops_nothing_else() {
 fn two_services_swap_their_addresses_without_a_deadlock() {
     let mut model = Model::new(&["a", "b"], 3, false);
     let mut planner = planner();
-    let mut wish = ready("a", &[1]);
-    wish.extend(ready("b", &[2]));
-    let first = snapshot(&Snapshot::default(), &wish);
+    let mut desired = ready("a", &[1]);
+    desired.extend(ready("b", &[2]));
+    let first = snapshot(&Snapshot::default(), &desired);
     planner.desire(&Snapshot::default(), &first, &Changes::Everything);
     model.observe(&mut planner);
     model.converge(&mut planner, |_, _, _| {});
-    let mut wish = ready("a", &[2]);
-    wish.extend(ready("b", &[1]));
-    let second = snapshot(&first, &wish);
+    let mut desired = ready("a", &[2]);
+    desired.extend(ready("b", &[1]));
+    let second = snapshot(&first, &desired);
     let began = model.now;
     planner.desire(&first, &second, &second.changes_since(first.generation()));
     let mut swapped_at = None;
@@ -266,8 +266,8 @@ fn two_services_swap_their_addresses_without_a_deadlock() {
 fn a_found_service_is_not_emptied_before_the_hold_ends() {
     let mut model = Model::new(&["web"], 3, false);
     let mut first = planner();
-    let wish = snapshot(&Snapshot::default(), &ready("web", &[1]));
-    first.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    first.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut first);
     model.converge(&mut first, |_, _, _| {});
 
@@ -289,11 +289,11 @@ fn a_found_service_is_not_emptied_before_the_hold_ends() {
 }
 
 #[test]
-fn i2_a_partial_wish_takes_nothing_away() {
+fn i2_a_partial_desired_state_takes_nothing_away() {
     let mut model = Model::new(&["web"], 3, false);
     let mut first = planner();
-    let wish = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
-    first.desire(&Snapshot::default(), &wish, &Changes::Everything);
+    let desired = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
+    first.desire(&Snapshot::default(), &desired, &Changes::Everything);
     model.observe(&mut first);
     model.converge(&mut first, |_, _, _| {});
 
@@ -317,7 +317,7 @@ fn i2_a_partial_wish_takes_nothing_away() {
     assert_eq!(model.serving(&name("web")), BTreeSet::from([address(3)]));
 }
 
-fn wishes() -> impl Strategy<Value = Vec<(Wish, u8, u64)>> {
+fn desired_states() -> impl Strategy<Value = Vec<(Desired, u8, u64)>> {
     let state = prop_oneof![
         4 => Just(EndpointState::Ready),
         1 => Just(EndpointState::Pending),
@@ -326,28 +326,29 @@ fn wishes() -> impl Strategy<Value = Vec<(Wish, u8, u64)>> {
     ];
     // An address belongs to one service at a time, and often moves to the other.
     let placed = prop::collection::btree_map(0_u16..8, (any::<bool>(), 1_u16..=256, state), 0..8);
-    let wish = placed.prop_map(|placed| {
-        let mut wish: Wish = BTreeMap::from([("a", BTreeMap::new()), ("b", BTreeMap::new())]);
+    let desired = placed.prop_map(|placed| {
+        let mut desired: Desired = BTreeMap::from([("a", BTreeMap::new()), ("b", BTreeMap::new())]);
         for (number, (in_a, weight, state)) in placed {
-            wish.get_mut(if in_a { "a" } else { "b" })
+            desired
+                .get_mut(if in_a { "a" } else { "b" })
                 .unwrap()
                 .insert(number, (weight, state));
         }
-        wish
+        desired
     });
-    prop::collection::vec((wish, any::<u8>(), any::<u64>()), 1..6)
+    prop::collection::vec((desired, any::<u8>(), any::<u64>()), 1..6)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// I1, I3, I8, I12: wishes change at random, plans are cut at random, sessions come and go, `lb` is restarted at
+    /// I1, I3, I8, I12: desired states change at random, plans are cut at random, sessions come and go, `lb` is restarted at
     /// random. After every single command no address serves two services, no server with traffic was re-pointed (the
-    /// model refuses), and no service that keeps a ready endpoint is emptied. In the end exactly the wish serves, and one
+    /// model refuses), and no service that keeps a ready endpoint is emptied. In the end exactly the desired state serves, and one
     /// more plan is empty.
     #[test]
     fn any_history_is_safe_at_every_command_and_ends_right(
-        history in wishes(),
+        history in desired_states(),
         checked in any::<bool>(),
         slots in prop_oneof![9_u32..14, 2_u32..9],
         restarts in any::<u8>(),
@@ -358,14 +359,14 @@ proptest! {
         let mut planner = planner_of_version();
         let mut old = Snapshot::default();
         model.observe(&mut planner);
-        let mut last = Wish::new();
-        for (round, (wish, cut, busy)) in history.iter().enumerate() {
+        let mut last = Desired::new();
+        for (round, (desired, cut, busy)) in history.iter().enumerate() {
             if restarts >> (round % 8) & 1 == 1 {
                 planner = planner_of_version();
                 model.observe(&mut planner);
                 old = Snapshot::default();
             }
-            let new = snapshot(&old, wish);
+            let new = snapshot(&old, desired);
             let changes = if old.generation() == 0 {
                 Changes::Everything
             } else {
@@ -390,7 +391,7 @@ proptest! {
                     budget -= 1;
                     let before = model.clone();
                     model.carry_out(&mut planner, step);
-                    check_safe(&before, &model, wish, &last)?;
+                    check_safe(&before, &model, desired, &last)?;
                 }
                 model.read(&mut planner, &plan);
                 model.observe(&mut planner);
@@ -399,21 +400,21 @@ proptest! {
             // What was cut is only seen by reading back.
             model.observe(&mut planner);
             model.sessions.clear();
-            last = wish.clone();
+            last = desired.clone();
             old = new;
         }
-        let final_wish = &history.last().unwrap().0;
+        let last_desired = &history.last().unwrap().0;
         let mut broken = Ok(());
         let mut before = model.clone();
         let end = model.converge(&mut planner, |model, _, _| {
             if broken.is_ok() {
-                broken = check_safe(&before, model, final_wish, final_wish);
+                broken = check_safe(&before, model, last_desired, last_desired);
             }
             before = model.clone();
         });
         broken?;
         prop_assert!(end.settled && end.unmet.is_empty(), "{end}");
-        for (service, endpoints) in final_wish {
+        for (service, endpoints) in last_desired {
             let wanted: BTreeSet<SocketAddr> = endpoints
                 .iter()
                 .filter(|(_, (_, state))| state.is_ready())
@@ -431,15 +432,15 @@ proptest! {
 
     /// The same input gives the same plan.
     #[test]
-    fn same_input_same_plan(history in wishes(), slots in 1_u32..12) {
+    fn same_input_same_plan(history in desired_states(), slots in 1_u32..12) {
         let run = || {
             let mut model = Model::new(&["a", "b"], slots, false);
             let mut planner = planner();
             model.observe(&mut planner);
             let mut old = Snapshot::default();
             let mut plans = Vec::new();
-            for (wish, ..) in &history {
-                let new = snapshot(&old, wish);
+            for (desired, ..) in &history {
+                let new = snapshot(&old, desired);
                 planner.desire(&old, &new, &new.changes_since(old.generation()));
                 let plan = planner.plan(model.now);
                 for step in plan.steps() {
@@ -459,8 +460,8 @@ proptest! {
 fn check_safe(
     before: &Model,
     after: &Model,
-    wish: &Wish,
-    last: &Wish,
+    desired: &Desired,
+    last: &Desired,
 ) -> Result<(), TestCaseError> {
     let (a, b) = (after.serving(&name("a")), after.serving(&name("b")));
     let both: Vec<_> = a.intersection(&b).collect();
@@ -468,15 +469,16 @@ fn check_safe(
     for service in ["a", "b"] {
         let emptied =
             !before.serving(&name(service)).is_empty() && after.serving(&name(service)).is_empty();
-        let stays = |wish: &Wish| -> BTreeSet<u16> {
-            wish.get(service)
+        let stays = |desired: &Desired| -> BTreeSet<u16> {
+            desired
+                .get(service)
                 .into_iter()
                 .flatten()
                 .filter(|(_, (_, state))| state.is_ready())
                 .map(|(number, _)| *number)
                 .collect()
         };
-        let kept: BTreeSet<u16> = stays(wish).intersection(&stays(last)).copied().collect();
+        let kept: BTreeSet<u16> = stays(desired).intersection(&stays(last)).copied().collect();
         let kept_served = kept
             .iter()
             .any(|n| before.serving(&name(service)).contains(&address(*n)));

@@ -14,7 +14,7 @@ use lb_haproxy::{
     proto::{AdminState, Command},
 };
 
-use crate::{Wish, address, model::Model, name, planner_of, ready, snapshot};
+use crate::{Desired, address, model::Model, name, planner_of, ready, snapshot};
 
 /// Slots whose template is parked at another address than `127.0.0.1:1`.
 #[test]
@@ -25,8 +25,8 @@ fn case_p23_slots_parked_elsewhere_are_used_before_servers_are_made() {
             server.address = Some("192.0.2.9:80".parse().unwrap());
         }
         let mut planner = planner_of(version.0, version.1);
-        let wish = snapshot(&Snapshot::default(), &ready("web", &[1, 2, 3]));
-        planner.desire(&Snapshot::default(), &wish, &Changes::Everything);
+        let desired = snapshot(&Snapshot::default(), &ready("web", &[1, 2, 3]));
+        planner.desire(&Snapshot::default(), &desired, &Changes::Everything);
         model.observe(&mut planner);
         let first = planner.plan(model.now);
         assert!(
@@ -60,10 +60,10 @@ fn case_p03_endpoints_that_are_not_to_serve_keep_no_slot_from_one_that_is() {
             let begin = edit.commit().unwrap();
             let mut old = Snapshot::default();
             // Ready first, so that each has a slot when it goes out.
-            let mut wish: Wish = ready("web", &[1]);
+            let mut desired: Desired = ready("web", &[1]);
             let out = (100, state);
             for step in 0..4_u16 {
-                let endpoints = wish.get_mut("web").unwrap();
+                let endpoints = desired.get_mut("web").unwrap();
                 match step {
                     1 => {
                         endpoints.insert(1, out);
@@ -78,7 +78,7 @@ fn case_p03_endpoints_that_are_not_to_serve_keep_no_slot_from_one_that_is() {
                     _ => {}
                 }
                 let from = if step == 0 { &begin } else { &old };
-                let new = snapshot(from, &wish);
+                let new = snapshot(from, &desired);
                 let changes = match step {
                     0 => Changes::Everything,
                     _ => new.changes_since(old.generation()),
@@ -123,7 +123,7 @@ struct Place {
 }
 
 impl Place {
-    fn new(version: (u32, u32), slots: u32, wish: &Wish, exclusive: bool) -> Self {
+    fn new(version: (u32, u32), slots: u32, desired: &Desired, exclusive: bool) -> Self {
         let mut policy = Policy::default();
         policy.dynamic_servers = DynamicServers::Never;
         let mut place = Self {
@@ -134,7 +134,7 @@ impl Place {
         let mut edit = Snapshot::default().edit();
         edit.set_service(&name("web"), Mode::Http);
         edit.set_exclusive(&name("web"), exclusive);
-        let new = snapshot(&edit.commit().unwrap(), wish);
+        let new = snapshot(&edit.commit().unwrap(), desired);
         place.desire(new, &Changes::Everything);
         place
     }
@@ -146,8 +146,8 @@ impl Place {
     }
 
     /// Changes the desired state, converges, and returns the addresses that were set.
-    fn becomes(&mut self, wish: &Wish) -> Vec<SocketAddr> {
-        let new = snapshot(&self.desired, wish);
+    fn becomes(&mut self, desired: &Desired) -> Vec<SocketAddr> {
+        let new = snapshot(&self.desired, desired);
         let changes = new.changes_since(self.desired.generation());
         self.desire(new, &changes);
         self.converge()
@@ -176,7 +176,7 @@ impl Place {
 
 const VERSIONS: [(u32, u32); 5] = [(2, 2), (2, 6), (3, 0), (3, 2), (3, 4)];
 
-fn wish(endpoints: &[(u16, u16, EndpointState)]) -> Wish {
+fn desired(endpoints: &[(u16, u16, EndpointState)]) -> Desired {
     let endpoints = endpoints
         .iter()
         .map(|(number, weight, state)| (*number, (*weight, *state)));
@@ -190,11 +190,11 @@ fn case_p03_room_is_made_once_and_only_as_much_as_is_needed() {
     const READY: EndpointState = EndpointState::Ready;
     for version in VERSIONS {
         let pending = [(1, 100, PENDING), (2, 100, PENDING), (3, 100, PENDING)];
-        let mut place = Place::new(version, 3, &wish(&pending), false);
+        let mut place = Place::new(version, 3, &desired(&pending), false);
         place.converge();
         assert_eq!(place.held(), BTreeSet::from([1, 2, 3].map(address)));
 
-        let with = |more: &[(u16, u16, EndpointState)]| wish(&[&pending[..], more].concat());
+        let with = |more: &[(u16, u16, EndpointState)]| desired(&[&pending[..], more].concat());
         let set = place.becomes(&with(&[(4, 100, READY)]));
         assert_eq!(set, [PARKED, address(4)], "{version:?}");
         // Another one, which is ready and gets no traffic yet.
@@ -215,7 +215,7 @@ fn case_p03_room_is_made_once_and_only_as_much_as_is_needed() {
         assert_eq!(set, [PARKED, address(6)], "{version:?}");
         assert_eq!(place.held(), BTreeSet::from([4, 5, 6].map(address)));
         // And back.
-        place.becomes(&wish(&pending));
+        place.becomes(&desired(&pending));
         assert_eq!(place.held(), BTreeSet::from([1, 2, 3].map(address)));
     }
 }
@@ -226,10 +226,10 @@ fn case_p03_an_endpoint_that_stands_by_keeps_no_slot_from_the_one_that_may_serve
     const READY: EndpointState = EndpointState::Ready;
     for version in VERSIONS {
         let standing = [(1, 0, READY), (2, 0, READY)];
-        let mut place = Place::new(version, 2, &wish(&standing), true);
+        let mut place = Place::new(version, 2, &desired(&standing), true);
         place.converge();
         assert_eq!(place.held().len(), 2, "{version:?}");
-        place.becomes(&wish(&[&standing[..], &[(3, 100, READY)]].concat()));
+        place.becomes(&desired(&[&standing[..], &[(3, 100, READY)]].concat()));
         assert_eq!(
             place.model.serving(&name("web")),
             BTreeSet::from([address(3)]),
@@ -255,8 +255,8 @@ fn case_p03_a_slot_without_requests_is_freed_first() {
             address(1)
         };
         let down = [(1, 100, EndpointState::Down), (2, 100, EndpointState::Down)];
-        place.becomes(&wish(&down));
-        place.becomes(&wish(&[&down[..], &[(3, 100, READY)]].concat()));
+        place.becomes(&desired(&down));
+        place.becomes(&desired(&[&down[..], &[(3, 100, READY)]].concat()));
         assert_eq!(
             place.model.serving(&name("web")),
             BTreeSet::from([address(3)]),
@@ -276,7 +276,7 @@ fn case_p03_nobody_gives_way_where_a_slot_becomes_free_by_itself() {
     const PENDING: EndpointState = EndpointState::Pending;
     for version in VERSIONS {
         let pending = [(1, 100, PENDING)];
-        let mut place = Place::new(version, 2, &wish(&pending), false);
+        let mut place = Place::new(version, 2, &desired(&pending), false);
         place.converge();
         let servers = place.model.backends.get_mut(&name("web")).unwrap();
         let free = servers
@@ -285,7 +285,7 @@ fn case_p03_nobody_gives_way_where_a_slot_becomes_free_by_itself() {
         // By another client.
         free.unwrap().admin = AdminState::Drain;
         let both = [&pending[..], &[(2, 100, EndpointState::Ready)]].concat();
-        let set = place.becomes(&wish(&both));
+        let set = place.becomes(&desired(&both));
         assert_eq!(set, [address(2)], "{version:?}");
         assert_eq!(place.held(), BTreeSet::from([1, 2].map(address)));
     }

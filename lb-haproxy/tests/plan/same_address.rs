@@ -9,7 +9,7 @@ use crate::{address, model::Model, name, planner};
 
 const READY: EndpointState = EndpointState::Ready;
 
-/// One wish after the other for endpoints `a` and `b` at one address, and what is then unmet.
+/// One desired state after the other for endpoints `a` and `b` at one address, and what is then unmet.
 struct World {
     model: Model,
     planner: Planner,
@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    fn wish(&mut self, endpoints: &[(&str, u16, EndpointState, Option<u16>)]) -> Vec<Unmet> {
+    fn desire(&mut self, endpoints: &[(&str, u16, EndpointState, Option<u16>)]) -> Vec<Unmet> {
         let mut edit = self.snapshot.edit();
         for id in ["a", "b"] {
             edit.remove_endpoint(&name("web"), &name(id));
@@ -90,7 +90,7 @@ fn an_endpoint_whose_address_another_one_decides_for_is_told_while_they_differ()
             "check port 82",
         ),
     ] {
-        let unmet = world.wish(&[("a", a.0, a.1, a.2), ("b", b.0, b.1, b.2)]);
+        let unmet = world.desire(&[("a", a.0, a.1, a.2), ("b", b.0, b.1, b.2)]);
         let decides = if loser == "a" { "b" } else { "a" };
         assert_eq!(unmet.len(), 1, "{unmet:?}");
         assert_eq!(unmet[0].reason, UnmetReason::Conflict);
@@ -105,7 +105,7 @@ fn an_endpoint_whose_address_another_one_decides_for_is_told_while_they_differ()
             assert!(unmet[0].detail.contains(&part), "{part}: {unmet:?}");
         }
         // It ends with its cause.
-        assert!(world.wish(&[("a", a.0, a.1, a.2)]).is_empty());
+        assert!(world.desire(&[("a", a.0, a.1, a.2)]).is_empty());
     }
 }
 
@@ -126,7 +126,7 @@ fn endpoints_at_one_address_that_want_the_same_are_silent() {
         ),
     ] {
         let a = ("a", first.0, first.1, first.2);
-        let unmet = world.wish(&[a, ("b", second.0, second.1, second.2)]);
+        let unmet = world.desire(&[a, ("b", second.0, second.1, second.2)]);
         assert!(unmet.is_empty(), "{unmet:?}");
     }
 }
@@ -150,7 +150,7 @@ fn case_p10_what_an_agent_takes_down_is_told_of_the_agent() {
         for server in world.model.backends.get_mut(&name("web")).unwrap() {
             server.has_agent = true;
         }
-        world.wish(&[("a", 100, READY, None)]);
+        world.desire(&[("a", 100, READY, None)]);
         let servers = world.model.backends.get_mut(&name("web")).unwrap();
         let holder = servers
             .iter_mut()

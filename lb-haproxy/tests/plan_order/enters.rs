@@ -10,12 +10,13 @@ use lb_haproxy::{
 };
 
 use crate::{
-    DRAINING, HOUR, address, commands, name, planner, readies, server, wish, wish_in_state, wish_of,
+    DRAINING, HOUR, address, commands, desired, desired_in_state, desired_of, name, planner,
+    readies, server,
 };
 
 #[test]
 fn i1_an_endpoint_that_returns_from_a_drain_waits_until_its_address_has_left_the_other_service() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)]), ("b", &[])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(1, 100)]), ("b", &[])]));
     planner.observe(
         &name("a"),
         vec![server("slot1", 1, 1, AdminState::Drain)],
@@ -35,7 +36,7 @@ fn i1_an_endpoint_that_returns_from_a_drain_waits_until_its_address_has_left_the
 
 #[test]
 fn i3_a_made_server_that_holds_another_address_leaves_its_name_to_no_other() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100), (2, 100)])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(1, 100), (2, 100)])]));
     let taken = Policy::default().dynamic_name(address(1));
     let servers = vec![server(taken.as_str(), 1, 2, AdminState::Ready)];
     planner.observe(&name("a"), servers, HOUR);
@@ -50,7 +51,7 @@ fn i3_a_made_server_that_holds_another_address_leaves_its_name_to_no_other() {
 #[test]
 fn i12_an_endpoint_of_weight_0_takes_the_place_of_no_other() {
     // 1 serves and leaves; 2 has weight 0; 3 waits for another service to let it go.
-    let mut planner = planner((3, 2), &wish(&[("a", &[(2, 0), (3, 100)]), ("b", &[])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(2, 0), (3, 100)]), ("b", &[])]));
     let parked = |id: u32| Server::slot(name(&format!("slot{id}")), id);
     let own = vec![
         server("slot1", 1, 1, AdminState::Ready),
@@ -75,10 +76,10 @@ fn i12_an_endpoint_of_weight_0_takes_the_place_of_no_other() {
 
 #[test]
 fn i9_a_check_that_stands_still_makes_nothing_ready_that_must_not_serve() {
-    let down = wish_in_state(EndpointState::Down);
-    let ready = wish_in_state(EndpointState::Ready);
-    for (wish, readies) in [(down, 0), (ready, 1)] {
-        let mut planner = planner((3, 2), &wish);
+    let down = desired_in_state(EndpointState::Down);
+    let ready = desired_in_state(EndpointState::Ready);
+    for (desired, readies) in [(down, 0), (ready, 1)] {
+        let mut planner = planner((3, 2), &desired);
         let mut stuck = server("slot1", 1, 1, AdminState::Ready);
         stuck.checked = true;
         stuck.check_enabled = false;
@@ -96,8 +97,8 @@ fn i9_a_check_that_stands_still_makes_nothing_ready_that_must_not_serve() {
 
 #[test]
 fn i1_an_address_that_drains_in_one_service_is_waited_for_in_the_other() {
-    let wish = wish_of(&[("a", 1, DRAINING, 100), ("b", 1, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, DRAINING, 100), ("b", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     planner.observe(&name("b"), vec![Server::slot(name("slot1"), 1)], HOUR);
     for admin in [AdminState::Ready, AdminState::Drain] {
         planner.observe(&name("a"), vec![server("slot1", 1, 1, admin)], HOUR);
@@ -111,8 +112,8 @@ fn i1_an_address_that_drains_in_one_service_is_waited_for_in_the_other() {
 
 #[test]
 fn i1_a_slot_whose_new_address_was_not_read_back_is_not_relied_on() {
-    let wish = wish_of(&[("a", 1, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     let parked = vec![Server::slot(name("slot1"), 1)];
     let filled = vec![server("slot1", 1, 1, AdminState::Maint)];
     planner.observe(&name("a"), parked, HOUR);
@@ -128,12 +129,12 @@ fn i1_a_slot_whose_new_address_was_not_read_back_is_not_relied_on() {
 
 #[test]
 fn i1_what_was_asked_for_too_early_tells_nothing_of_an_address_on_its_way() {
-    let wish = wish_of(&[("a", 1, EndpointState::Ready, 100)]);
+    let desired = desired_of(&[("a", 1, EndpointState::Ready, 100)]);
     let filled = vec![server("slot1", 1, 1, AdminState::Maint)];
     let at = ServerRef::new(name("a"), name("slot1"));
     let second = Duration::from_secs(1);
     for (asked, told) in [(HOUR, false), (HOUR + 2 * second, true)] {
-        let mut planner = planner((3, 2), &wish);
+        let mut planner = planner((3, 2), &desired);
         planner.observe(&name("a"), vec![Server::slot(name("slot1"), 1)], HOUR);
         planner.observe(&name("a"), filled.clone(), HOUR);
         planner.address_sent(&at, PARKED, HOUR);
@@ -149,8 +150,8 @@ fn i1_what_was_asked_for_too_early_tells_nothing_of_an_address_on_its_way() {
 
 #[test]
 fn i3_a_check_is_switched_on_when_its_address_has_left_the_other_service() {
-    let wish = wish_of(&[("a", 1, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     let mut off = server("slot1", 1, 1, AdminState::Ready);
     (off.checked, off.check_enabled, off.check_paused) = (true, false, false);
     planner.observe(&name("a"), vec![off], HOUR);
@@ -168,8 +169,8 @@ fn i3_a_check_is_switched_on_when_its_address_has_left_the_other_service() {
 
 #[test]
 fn i1_an_address_that_drains_in_two_servers_has_left_when_both_have() {
-    let wish = wish_of(&[("a", 1, DRAINING, 100), ("b", 1, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, DRAINING, 100), ("b", 1, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     planner.observe(&name("b"), vec![Server::slot(name("slot1"), 1)], HOUR);
     for (second, enters) in [(AdminState::Drain, false), (AdminState::Maint, true)] {
         let servers = vec![
@@ -189,11 +190,11 @@ fn i1_an_address_that_drains_in_two_servers_has_left_when_both_have() {
 
 #[test]
 fn i9_who_was_marked_down_and_has_no_check_serves_again() {
-    let wish = wish(&[("a", &[(1, 100)])]);
+    let desired = desired(&[("a", &[(1, 100)])]);
     let mut down = server("slot1", 1, 1, AdminState::Ready);
     down.running = false;
     let raises = |server: &Server| {
-        let mut planner = planner((3, 2), &wish);
+        let mut planner = planner((3, 2), &desired);
         planner.observe(&name("a"), vec![server.clone()], HOUR);
         let commands = commands(&planner.plan(HOUR));
         matches!(&commands[..], [Command::SetHealth(_, Health::Up)])

@@ -11,13 +11,13 @@ use lb_haproxy::{
 };
 
 use crate::{
-    DRAINING, HOUR, address, commands, drains, name, planner, readies, server, wish, wish_in_state,
-    wish_of,
+    DRAINING, HOUR, address, commands, desired, desired_in_state, desired_of, drains, name,
+    planner, readies, server,
 };
 
 #[test]
 fn i8_the_time_of_a_drain_found_running_begins_when_it_is_found() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[])]));
     let mut draining = server("slot1", 1, 1, AdminState::Drain);
     // Since 3.0 this counts from when the server came up.
     draining.unchanged_secs = 3000;
@@ -41,7 +41,7 @@ fn i8_the_time_of_a_drain_found_running_begins_when_it_is_found() {
 /// Its agent drained it long ago, and may have let it in again since it was read: it has its time nevertheless.
 #[test]
 fn i8_the_time_of_one_that_its_agent_drained_begins_when_it_is_to_leave() {
-    let before = wish(&[("a", &[(1, 100)])]);
+    let before = desired(&[("a", &[(1, 100)])]);
     let mut planner = planner((3, 2), &before);
     let mut drained = server("slot1", 1, 1, AdminState::Drain);
     (drained.has_agent, drained.agent_enabled) = (true, true);
@@ -54,7 +54,7 @@ fn i8_the_time_of_one_that_its_agent_drained_begins_when_it_is_to_leave() {
     };
     let removed = HOUR * 3;
     planner.observe_gauges(&name("a"), 1, busy, removed);
-    planner.desire(&before, &wish(&[("a", &[])]), &Changes::Everything);
+    planner.desire(&before, &desired(&[("a", &[])]), &Changes::Everything);
     let cuts = |planner: &mut Planner, now| {
         let commands = commands(&planner.plan(now));
         let cut = |command: &Command| matches!(command, Command::ShutdownSessions(_));
@@ -70,7 +70,7 @@ fn i8_the_time_of_one_that_its_agent_drained_begins_when_it_is_to_leave() {
 #[test]
 fn a_drain_without_end_ends_with_its_requests() {
     let grace = Some(Duration::MAX);
-    let mut planner = planner((3, 2), &wish_in_state(EndpointState::Draining { grace }));
+    let mut planner = planner((3, 2), &desired_in_state(EndpointState::Draining { grace }));
     let draining = vec![server("slot1", 1, 1, AdminState::Drain)];
     planner.observe(&name("a"), draining, HOUR);
     let busy = Gauges {
@@ -90,8 +90,8 @@ fn a_drain_without_end_ends_with_its_requests() {
 
 #[test]
 fn i12_an_endpoint_that_is_refused_keeps_the_last_one_in_place() {
-    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     let servers = vec![
         server("slot1", 1, 1, AdminState::Ready),
         server("slot2", 2, 2, AdminState::Maint),
@@ -105,12 +105,12 @@ fn i12_an_endpoint_that_is_refused_keeps_the_last_one_in_place() {
 
 #[test]
 fn i12_an_endpoint_that_loses_its_weight_is_nobody_who_stays() {
-    let wish = wish_of(&[
+    let desired = desired_of(&[
         ("a", 1, EndpointState::Ready, 0),
         ("a", 2, DRAINING, 100),
         ("a", 3, EndpointState::Ready, 100),
     ]);
-    let mut planner = planner((3, 2), &wish);
+    let mut planner = planner((3, 2), &desired);
     let mut servers = vec![
         server("slot1", 1, 1, AdminState::Ready),
         server("slot2", 2, 2, AdminState::Ready),
@@ -128,8 +128,8 @@ fn i12_an_endpoint_that_loses_its_weight_is_nobody_who_stays() {
 
 #[test]
 fn i12_nobody_is_taken_out_because_of_a_check_heard_in_an_earlier_pass() {
-    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     let servers = |running: bool| {
         let leaver = server("slot1", 1, 1, AdminState::Ready);
         let mut stayer = server("slot2", 2, 2, AdminState::Ready);
@@ -160,7 +160,7 @@ fn i12_the_last_but_one_leaves_only_when_the_last_was_just_seen() {
         ("a", 2, draining, 100),
         ("a", 3, ready, 100),
     ];
-    let mut planner = planner((3, 2), &wish_of(&endpoints));
+    let mut planner = planner((3, 2), &desired_of(&endpoints));
     let servers = |running: bool| {
         let mut first = server("slot1", 1, 1, AdminState::Ready);
         (first.checked, first.check_enabled) = (true, true);
@@ -186,8 +186,8 @@ fn i12_the_last_but_one_leaves_only_when_the_last_was_just_seen() {
 
 #[test]
 fn i12_a_server_whose_check_is_to_pass_again_is_nobody_who_stays() {
-    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     // Its admission was cut after its weight was taken, and somebody drained it.
     let mut returning = server("slot2", 2, 2, AdminState::Drain);
     returning.checked = true;
@@ -202,11 +202,11 @@ fn i12_a_server_whose_check_is_to_pass_again_is_nobody_who_stays() {
 
 #[test]
 fn i8_every_server_of_an_endpoint_that_is_down_is_taken_out_at_once() {
-    let wish = wish_of(&[
+    let desired = desired_of(&[
         ("a", 1, EndpointState::Down, 100),
         ("a", 2, EndpointState::Ready, 100),
     ]);
-    let mut planner = planner((3, 2), &wish);
+    let mut planner = planner((3, 2), &desired);
     let servers = vec![
         server("slot1", 1, 1, AdminState::Ready),
         server("slot2", 2, 2, AdminState::Ready),
@@ -227,7 +227,7 @@ fn i8_every_server_of_an_endpoint_that_is_down_is_taken_out_at_once() {
 
 #[test]
 fn i2_one_server_too_many_leaves_also_while_a_source_is_not_heard() {
-    let mut edit = wish_of(&[("a", 1, EndpointState::Ready, 100)]).edit();
+    let mut edit = desired_of(&[("a", 1, EndpointState::Ready, 100)]).edit();
     edit.set_partial(true);
     let mut planner = planner((3, 2), &edit.commit().unwrap());
     let servers = (1..=3).map(|id| {
@@ -244,7 +244,7 @@ fn i2_one_server_too_many_leaves_also_while_a_source_is_not_heard() {
 
 #[test]
 fn i5_of_two_servers_of_an_endpoint_the_one_that_serves_stays() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(1, 100)])]));
     let mut down = server("slot1", 1, 1, AdminState::Ready);
     down.running = false;
     let servers = vec![down, server("slot2", 2, 1, AdminState::Ready)];
@@ -256,8 +256,8 @@ fn i5_of_two_servers_of_an_endpoint_the_one_that_serves_stays() {
 
 #[test]
 fn i12_what_is_parked_is_parked_before_what_relies_on_checks() {
-    let wish = wish_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired_of(&[("a", 1, DRAINING, 100), ("a", 2, EndpointState::Ready, 100)]);
+    let mut planner = planner((3, 2), &desired);
     let mut checked = server("slot2", 2, 2, AdminState::Ready);
     checked.checked = true;
     checked.check_paused = false;
@@ -274,7 +274,7 @@ fn i12_what_is_parked_is_parked_before_what_relies_on_checks() {
 
 #[test]
 fn i5_of_two_servers_of_an_endpoint_the_one_without_weight_leaves() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(1, 100)])]));
     let mut weightless = server("slot1", 1, 1, AdminState::Ready);
     weightless.weight = 0;
     let servers = vec![weightless, server("slot2", 2, 1, AdminState::Ready)];
@@ -286,8 +286,8 @@ fn i5_of_two_servers_of_an_endpoint_the_one_without_weight_leaves() {
 
 #[test]
 fn i5_one_server_too_many_waits_for_the_other_although_a_service_waits_for_its_address() {
-    let wish = wish(&[("a", &[(1, 100)]), ("b", &[(1, 100)])]);
-    let mut planner = planner((3, 2), &wish);
+    let desired = desired(&[("a", &[(1, 100)]), ("b", &[(1, 100)])]);
+    let mut planner = planner((3, 2), &desired);
     let parked = vec![Server::slot(name("slot1"), 1)];
     planner.observe(&name("a"), parked, HOUR);
     let mut enters = server("slot1", 1, 1, AdminState::Ready);
@@ -305,7 +305,7 @@ fn i5_one_server_too_many_waits_for_the_other_although_a_service_waits_for_its_a
 
 #[test]
 fn i5_one_server_too_many_leaves_when_the_other_was_just_seen() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[(1, 100)])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(1, 100)])]));
     let servers = vec![
         server("slot1", 1, 1, AdminState::Ready),
         server("slot2", 2, 1, AdminState::Ready),
@@ -325,12 +325,12 @@ fn i5_one_server_too_many_leaves_when_the_other_was_just_seen() {
 
 #[test]
 fn i12_what_takes_time_comes_before_what_relies_on_checks() {
-    let wish = wish_of(&[
+    let desired = desired_of(&[
         ("a", 1, DRAINING, 100),
         ("a", 2, EndpointState::Ready, 100),
         ("b", 3, EndpointState::Ready, 100),
     ]);
-    let mut planner = planner((3, 2), &wish);
+    let mut planner = planner((3, 2), &desired);
     let mut checked = server("slot2", 2, 2, AdminState::Ready);
     checked.checked = true;
     checked.check_enabled = true;
@@ -351,7 +351,7 @@ fn i12_what_takes_time_comes_before_what_relies_on_checks() {
 
 #[test]
 fn i12_who_has_to_pass_his_check_again_is_waited_for_from_then_on() {
-    let mut planner = planner((3, 2), &wish(&[("a", &[(2, 100)])]));
+    let mut planner = planner((3, 2), &desired(&[("a", &[(2, 100)])]));
     let window = Policy::default().admission_timeout;
     let leaves = server("slot1", 1, 1, AdminState::Ready);
     let mut enters = server("slot2", 2, 2, AdminState::Ready);

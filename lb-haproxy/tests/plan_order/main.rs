@@ -34,8 +34,8 @@ fn server(title: &str, id: u32, number: u8, admin: AdminState) -> Server {
     server
 }
 
-/// A wish: services with the numbers of their addresses and weights.
-fn wish(services: &[(&str, &[(u8, u16)])]) -> Snapshot {
+/// A desired state: services with the numbers of their addresses and weights.
+fn desired(services: &[(&str, &[(u8, u16)])]) -> Snapshot {
     let mut edit = Snapshot::default().edit();
     for (service, endpoints) in services {
         edit.set_service(&name(service), lb_core::Mode::Http);
@@ -48,9 +48,9 @@ fn wish(services: &[(&str, &[(u8, u16)])]) -> Snapshot {
     edit.commit().unwrap()
 }
 
-fn planner(version: (u32, u32), wish: &Snapshot) -> Planner {
+fn planner(version: (u32, u32), desired: &Snapshot) -> Planner {
     let mut planner = Planner::new(Policy::default(), Capabilities::of(version.0, version.1));
-    planner.desire(&Snapshot::default(), wish, &Changes::Everything);
+    planner.desire(&Snapshot::default(), desired, &Changes::Everything);
     planner
 }
 
@@ -60,16 +60,16 @@ fn commands(plan: &Plan) -> Vec<Command> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The wish for one endpoint in this state.
-fn wish_in_state(state: EndpointState) -> Snapshot {
+/// The desired state for one endpoint in this state.
+fn desired_in_state(state: EndpointState) -> Snapshot {
     let mut edit = Snapshot::default().edit();
     let endpoint = Endpoint::new(address(1)).with_state(state);
     edit.set_endpoint(&name("a"), &name("1"), endpoint);
     edit.commit().unwrap()
 }
 
-/// A wish for endpoints of services, by the numbers of their addresses, their states and weights.
-fn wish_of(endpoints: &[(&str, u8, EndpointState, u16)]) -> Snapshot {
+/// A desired state for endpoints of services, by the numbers of their addresses, their states and weights.
+fn desired_of(endpoints: &[(&str, u8, EndpointState, u16)]) -> Snapshot {
     let mut edit = Snapshot::default().edit();
     for (service, number, state, weight) in endpoints {
         let endpoint = Endpoint::new(address(*number))

@@ -8,11 +8,11 @@ use lb_haproxy::{
     routes::UNAVAILABLE,
 };
 
-use crate::{HOUR, commands, name, planner, wish};
+use crate::{HOUR, commands, desired, name, planner};
 
 #[test]
 fn i1_a_spare_backend_to_which_requests_are_led_is_given_to_nobody() {
-    let mut planner = planner((3, 2), &wish(&[("new", &[(1, 100)])]));
+    let mut planner = planner((3, 2), &desired(&[("new", &[(1, 100)])]));
     let maps: Vec<MapName> = ["lb-routes.map", "lb-services.map"]
         .iter()
         .map(|file| file.parse().unwrap())
@@ -34,17 +34,17 @@ fn i1_a_spare_backend_to_which_requests_are_led_is_given_to_nobody() {
     assert!(!commands(&plan).is_empty(), "{plan}");
 }
 
-/// The wish for a service with a route and without endpoints.
+/// The desired state for a service with a route and without endpoints.
 fn routed(service: &str) -> Snapshot {
     let (host, path) = ("new.example".parse().unwrap(), "/".parse().unwrap());
-    let mut edit = wish(&[(service, &[])]).edit();
+    let mut edit = desired(&[(service, &[])]).edit();
     edit.add_route(Route::new(host, path, name(service)));
     edit.commit().unwrap()
 }
 
 /// A planner that knows HAProxy's maps of routes and of services, both empty, and a spare backend with one free slot.
-fn planner_with_maps(wish: &Snapshot) -> (Planner, [MapName; 2]) {
-    let mut planner = planner((3, 2), wish);
+fn planner_with_maps(desired: &Snapshot) -> (Planner, [MapName; 2]) {
+    let mut planner = planner((3, 2), desired);
     let maps = ["lb-routes.map", "lb-services.map"].map(|file| file.parse().unwrap());
     planner.observe_maps(&maps);
     for map in &maps {
@@ -58,7 +58,7 @@ fn planner_with_maps(wish: &Snapshot) -> (Planner, [MapName; 2]) {
 
 #[test]
 fn i9_a_spare_backend_is_filled_when_it_is_noted_whose_it_is() {
-    let (mut planner, [_, services]) = planner_with_maps(&wish(&[("new", &[(1, 100)])]));
+    let (mut planner, [_, services]) = planner_with_maps(&desired(&[("new", &[(1, 100)])]));
     planner.map_refused(&services, "not now".to_owned(), HOUR);
     let plan = planner.plan(HOUR);
     assert!(commands(&plan).is_empty() && !plan.settled, "{plan}");
@@ -90,7 +90,7 @@ fn i12_no_route_leads_to_a_spare_backend_before_it_is_noted_whose_it_is() {
 }
 
 #[test]
-fn i3_a_wish_is_not_in_effect_while_its_map_refuses_to_be_changed() {
+fn i3_a_route_is_not_in_effect_while_its_map_refuses_to_be_changed() {
     let (mut planner, [routes, services]) = planner_with_maps(&routed("new"));
     let recorded = "0x1 new spare-http-1\n";
     planner.plan(HOUR);

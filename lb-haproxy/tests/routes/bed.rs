@@ -27,7 +27,7 @@ pub(crate) struct Bed {
     pub(crate) haproxy: Haproxy,
     pub(crate) place: Place,
     pub(crate) http: SocketAddr,
-    /// Where it speaks TLS, with a certificate for nobody.
+    /// The address at which it speaks TLS, with a certificate for no host.
     pub(crate) https: SocketAddr,
     pub(crate) routes: MapName,
     pub(crate) capabilities: Capabilities,
@@ -139,7 +139,7 @@ impl Browser {
         }
     }
 
-    /// What answers: the body of a 200, else the status.
+    /// The answer: the body of a 200, else the status.
     pub(crate) async fn ask(&mut self, host: &str, path: &str) -> String {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
             .await
@@ -154,7 +154,7 @@ impl Browser {
         self.answer().await
     }
 
-    /// What answers to many requests that are sent at once.
+    /// The answers to many requests that are sent at once.
     pub(crate) async fn send_all(&mut self, requests: &[String]) -> Vec<String> {
         let all = requests.concat();
         let exchange = async {

@@ -11,9 +11,9 @@ use lb_haproxy::{
 
 use crate::{
     bed::*,
+    handshake::{client_hello, dial, tcp_server},
     http2::Http2,
     random::{Random, host},
-    server_names::*,
     support::*,
 };
 

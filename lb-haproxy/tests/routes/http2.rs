@@ -42,7 +42,7 @@ impl Http2 {
         }
     }
 
-    /// What answers to a request for this path with these fields: the body of a 200, else the status, or `reset`.
+    /// The answer to a request for this path with these fields: the body of a 200, else the status, or `reset`.
     pub(crate) async fn ask(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
         timeout(LONG, self.exchange(path, fields)).await.unwrap()
     }

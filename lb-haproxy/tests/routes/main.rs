@@ -9,6 +9,8 @@
 
 mod bed;
 mod differential;
+#[path = "../support/handshake.rs"]
+mod handshake;
 mod hosts;
 mod http2;
 mod load;

@@ -138,7 +138,7 @@ async fn fixed_rules_are_asked_before_a_route_changes_anything() {
     }
 }
 
-/// What answers for shop.example over TLS.
+/// The answer for shop.example over TLS.
 async fn over_tls(bed: &Bed, path: &str) -> String {
     let pem = std::fs::read(bed.place.dir.path().join("site.pem")).unwrap();
     let mut roots = RootCertStore::empty();
@@ -197,7 +197,7 @@ async fn a_frontend_that_knows_no_options_serves_no_route_that_has_one() {
     }
 }
 
-/// What a frontend does not have is refused with its name.
+/// An option that a frontend does not have is refused with its name.
 #[test]
 fn options_that_no_frontend_has_are_refused() {
     let deep = stripping("/1/2/3/4/5/6/7/8/9");

@@ -8,7 +8,7 @@ use lb_haproxy::{
 
 use crate::{bed::*, support::executables};
 
-/// What a frontend answers, by the model.
+/// The answer of a frontend, by the model.
 fn modelled(map: &RouteMap, host: &str, path: &str) -> String {
     match map.answer(host, path.split('?').next().unwrap()) {
         Answer::Found(value) => value.as_str().to_owned(),

@@ -23,9 +23,9 @@ pub(crate) struct Observer {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// What is open at which server.
+    /// The connections that are open, each with its server.
     open: Vec<(usize, TcpStream)>,
-    /// When which server got a session, and when its last session was seen to end.
+    /// The times at which servers got a session, and when the last of each was seen to end.
     begun: Vec<(Instant, usize)>,
     ended: Vec<(Instant, usize)>,
     two: Vec<String>,

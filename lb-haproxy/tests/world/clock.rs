@@ -13,7 +13,7 @@ pub(crate) fn begin() {
     BEGAN.set(Some(instant()));
 }
 
-/// How long this thread's world has been there.
+/// The time since this thread's world was made.
 pub(crate) fn elapsed() -> Duration {
     BEGAN
         .get()

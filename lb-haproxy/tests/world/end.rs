@@ -1,4 +1,4 @@
-//! The end of a seed: nothing goes wrong any more, and everything becomes as it is wished.
+//! The end of a seed: nothing goes wrong any more, and everything becomes as desired.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     world::{Shared, Sight, World},
 };
 
-/// How long it may take with nothing going wrong.
+/// The time it may take with nothing going wrong.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) async fn end(play: &mut Play) -> Result<(), String> {
@@ -90,7 +90,7 @@ pub(crate) async fn idle(play: &mut Play, time: Duration) -> Result<(), String> 
     Ok(())
 }
 
-/// I3: within a bounded time all is as it is wished, or said not to be.
+/// I3: within a bounded time all is as desired, or said not to be.
 pub(crate) async fn settle(play: &mut Play) -> Result<(), String> {
     let end = clock::elapsed() + PATIENCE;
     loop {
@@ -105,7 +105,7 @@ pub(crate) async fn settle(play: &mut Play) -> Result<(), String> {
     }
 }
 
-/// What is not as it should be.
+/// The fault, if something is not as it should be.
 fn wrong(play: &Play) -> Option<String> {
     let handle = play.life.as_ref()?.running.handle();
     let status = handle.status();
@@ -115,7 +115,7 @@ fn wrong(play: &Play) -> Option<String> {
     }
     if !status.holds.is_empty() || target.verified != Some(status.generation) {
         return Some(format!(
-            "{:?} is verified, {} wished",
+            "{:?} is verified, {} desired",
             target.verified, status.generation
         ));
     }
@@ -275,7 +275,7 @@ fn wrong_in(
             };
             if !right {
                 return Some(format!(
-                    "{}/{} is {sight:?}, wished {state:?}",
+                    "{}/{} is {sight:?}, desired {state:?}",
                     service.name, sight.name
                 ));
             }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl World {
-    /// What a line is about to do to a server as it was seen last.
+    /// Checks a line against the server as it was seen last.
     pub(crate) fn before_line(&mut self, sim: &Simulator, now: Duration, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         if words.iter().any(|word| {
@@ -154,23 +154,26 @@ impl World {
         let Some((address, service)) = sight.address.zip(self.scene.owners[sight.place]) else {
             return;
         };
-        let grace = match self.wish(service, address) {
+        let grace = match self.desired_at(service, address) {
             Some((EndpointState::Draining { grace: Some(grace) }, _)) => grace,
             _ => DRAIN,
         };
-        let wish = self.wish(service, address);
+        let desired_here = self.desired_at(service, address);
         let known = self.scene.services[service].clone();
         let desired = self.desired.as_ref();
         let desired = desired.and_then(|all| all.service(&known.name));
         let another = known.is_exclusive()
-            && !matches!(wish, Some((EndpointState::Draining { grace: Some(_) }, _)))
+            && !matches!(
+                desired_here,
+                Some((EndpointState::Draining { grace: Some(_) }, _))
+            )
             && desired.is_some_and(|service| {
                 service
                     .endpoints()
                     .any(|(_, other)| other.address != address && other.state.is_ready())
             });
         let dead = known.options.on_down.is_some()
-            && !wish.is_some_and(|(state, _)| state != EndpointState::Down);
+            && !desired_here.is_some_and(|(state, _)| state != EndpointState::Down);
         // What an empty listing left to the tenant was exclusive if the tenant said so, until all others were out.
         if sight.admin == AdminState::Maint && (another || dead || self.gave_way()) {
             // They stand in another one's way, or nothing is left of whom they were with.

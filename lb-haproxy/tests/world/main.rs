@@ -149,7 +149,7 @@ fn case_p08_servers_written_by_hand_stay_as_they_are_for_long() {
     }
 }
 
-/// What kind of violation a text tells of: the text without what differs from seed to seed.
+/// The kind of violation that a text reports: the text without what differs from seed to seed.
 fn kind(violation: &str) -> String {
     let text = violation
         .split_once(" s: ")

@@ -18,8 +18,8 @@ use crate::{
     world::World,
 };
 
-/// How often a client may take a server out again before it is left alone: three times, and once where a new worker or a
-/// new life of lb has not set it yet.
+/// The number of times a client may take a server out again before it is left alone: three times, and once where a new
+/// worker or a new life of lb has not set it yet.
 const ROUNDS: usize = 4;
 
 /// For how long a server is then left alone.

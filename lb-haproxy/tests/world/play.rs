@@ -20,7 +20,7 @@ use crate::{
     world::{Counts, Shared, World},
 };
 
-/// What a seed came to.
+/// The result of a seed.
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) version: (u32, u32),
@@ -39,13 +39,13 @@ pub(crate) struct Play {
     /// The source of a hostile tenant.
     pub(crate) tenant: Option<Tenant>,
     pub(crate) random: Random,
-    /// What exclusive services draw, so that worlds without any are as they were.
+    /// The numbers that exclusive services draw, so that worlds without any are as they were.
     pub(crate) swaps: Random,
     /// The same for agents and for checks that are pointed elsewhere.
     pub(crate) oddities: Random,
     /// The same for the tenant, the other owner and the fight.
     pub(crate) strangers: Random,
-    /// Whether a check was pointed elsewhere.
+    /// If `true`, a check was pointed elsewhere.
     pub(crate) check_edited: bool,
     pub(crate) life: Option<Life>,
     pub(crate) lives: u64,

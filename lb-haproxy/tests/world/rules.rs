@@ -14,7 +14,7 @@ use crate::{
     world::{Sight, Trigger, World},
 };
 
-/// How long a reply is under way unless something delays it on purpose.
+/// The time for which a reply is under way unless something delays it on purpose.
 const REPLY: Duration = Duration::from_millis(80);
 
 impl World {
@@ -69,7 +69,7 @@ impl World {
         self.lb_lives
     }
 
-    /// I12: no line of `lb` takes a route away that is wished for and leads where it should.
+    /// I12: no line of `lb` takes a route away that is desired and leads where it should.
     fn follow_routes(&mut self, sim: &Simulator, now: Duration, ours: bool) {
         let scene = self.scene.clone();
         for (at, service) in scene.services.iter().enumerate() {
@@ -363,15 +363,15 @@ impl World {
         format!("{}/{}", self.scene.backends[sight.place], sight.name)
     }
 
-    /// Whether nothing is wrong about a server that somebody else changed.
+    /// Returns `true` if nothing is wrong about a server that another client changed.
     fn is_right(&self, sim: &Simulator, sight: &Sight) -> bool {
         let Some(address) = sight.address else {
             return false;
         };
-        let wish = self
+        let desired_here = self
             .service_of(sim, sight.place)
-            .and_then(|service| self.wish(service, address));
-        match (sight.admin, wish) {
+            .and_then(|service| self.desired_at(service, address));
+        match (sight.admin, desired_here) {
             (AdminState::Maint, _) => is_parked(address),
             (AdminState::Ready, Some((state, weight))) => {
                 state.is_ready() && weight == sight.weight && (!sight.checked || sight.vouched)
@@ -386,17 +386,17 @@ impl World {
             return;
         };
         let service = self.service_of(sim, sight.place);
-        let wish = match self.tenant_of(sim, sight.place) {
-            Some(tenants) => self.tenants_wish(&tenants, address),
-            None => service.and_then(|service| self.wish(service, address)),
+        let desired_here = match self.tenant_of(sim, sight.place) {
+            Some(tenants) => self.tenants_desired(&tenants, address),
+            None => service.and_then(|service| self.desired_at(service, address)),
         };
         let title = self.title(sight);
         if before.admin != AdminState::Ready && sight.admin == AdminState::Ready {
-            if !wish.is_some_and(|(state, _)| state.is_ready()) {
+            if !desired_here.is_some_and(|(state, _)| state.is_ready()) {
                 self.broken(
                     now,
                     format_args!(
-                        "I9: {title} is made ready at {address}, which is wished to be {wish:?}"
+                        "I9: {title} is made ready at {address}, which is desired to be {desired_here:?}"
                     ),
                 );
             }
@@ -413,7 +413,7 @@ impl World {
             );
         }
         let leaves_ready = before.admin == AdminState::Ready && before.address == sight.address;
-        let dead = wish.is_some_and(|(state, _)| {
+        let dead = desired_here.is_some_and(|(state, _)| {
             matches!(state, EndpointState::Down | EndpointState::Pending)
         });
         let exclusive = service.is_some_and(|at| self.scene.services[at].is_exclusive());
@@ -429,14 +429,16 @@ impl World {
             self.broken(
                 now,
                 format_args!(
-                    "I8: {title} at {address} goes to maintenance without a drain, wished {wish:?}"
+                    "I8: {title} at {address} goes to maintenance without a drain, desired {desired_here:?}"
                 ),
             );
         }
         if leaves_ready && sight.admin == AdminState::Drain && dead {
             self.broken(
                 now,
-                format_args!("I8: {title} at {address} is drained although it is wished {wish:?}"),
+                format_args!(
+                    "I8: {title} at {address} is drained although it is desired {desired_here:?}"
+                ),
             );
         }
         if before.serves && !sight.serves && before.address == sight.address {
@@ -454,21 +456,27 @@ impl World {
                         && other.admin != AdminState::Maint
                 });
             // An endpoint where slots are parked is refused, whatever serves there.
-            if wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
+            if desired_here.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
                 && !is_parked(address)
                 && !elsewhere
                 && !gives_way
             {
                 self.broken(
                     now,
-                    format_args!("I5: {title} at {address} is taken out though it is wished ready"),
+                    format_args!(
+                        "I5: {title} at {address} is taken out though it is desired ready"
+                    ),
                 );
             }
             let partial = self
                 .desired
                 .as_ref()
                 .is_none_or(|desired| desired.is_partial());
-            if partial && wish.is_none() && !elsewhere && !self.is_contested(service, address) {
+            if partial
+                && desired_here.is_none()
+                && !elsewhere
+                && !self.is_contested(service, address)
+            {
                 self.broken(
                     now,
                     format_args!(
@@ -496,15 +504,15 @@ impl World {
             .filter(|other| other.admin != AdminState::Maint || other.sessions > 0)
             .collect();
         for other in others {
-            let wish = match self.tenant_of(sim, other.place) {
-                Some(tenants) => self.tenants_wish(&tenants, address),
+            let desired_here = match self.tenant_of(sim, other.place) {
+                Some(tenants) => self.tenants_desired(&tenants, address),
                 None => self
                     .service_of(sim, other.place)
-                    .and_then(|service| self.wish(service, address)),
+                    .and_then(|service| self.desired_at(service, address)),
             };
-            // Wished for there but not to serve, it may be there in maintenance.
-            let wanted =
-                wish.is_some_and(|(state, _)| state.is_ready() || other.admin == AdminState::Maint);
+            // Desired there but not to serve, it may be there in maintenance.
+            let wanted = desired_here
+                .is_some_and(|(state, _)| state.is_ready() || other.admin == AdminState::Maint);
             if !wanted {
                 let (title, holder) = (self.title(sight), self.title(&other));
                 self.broken(
@@ -515,7 +523,7 @@ impl World {
         }
     }
 
-    /// Whether another service wants an address.
+    /// Returns `true` if another service wants an address.
     fn is_contested(&self, service: Option<usize>, address: SocketAddr) -> bool {
         let own = service.map(|at| &self.scene.services[at].name);
         self.desired.as_ref().is_some_and(|desired| {
@@ -559,9 +567,11 @@ impl World {
                 .filter_map(|sight| sight.address)
                 .collect();
             let excused = left.iter().any(|address| {
-                let dead = self.wish(service, *address).is_some_and(|(state, weight)| {
-                    matches!(state, EndpointState::Down | EndpointState::Pending) || weight == 0
-                });
+                let dead = self
+                    .desired_at(service, *address)
+                    .is_some_and(|(state, weight)| {
+                        matches!(state, EndpointState::Down | EndpointState::Pending) || weight == 0
+                    });
                 let late = self
                     .unwanted
                     .get(&(service, *address))
@@ -570,7 +580,7 @@ impl World {
             });
             let another = self.scene.pool.iter().copied().find(|address| {
                 let ready = self
-                    .wish(service, *address)
+                    .desired_at(service, *address)
                     .is_some_and(|(state, weight)| state.is_ready() && weight > 0);
                 let own = || {
                     let here = |sight: &&Sight| sight.place == place;
@@ -618,8 +628,8 @@ impl World {
             let deceived = self.sights.iter().any(|sight| {
                 let wanted = sight.admin == AdminState::Ready
                     && sight.address.is_some_and(|address| {
-                        let wish = self.wish(service, address);
-                        wish.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
+                        let desired_here = self.desired_at(service, address);
+                        desired_here.is_some_and(|(state, weight)| state.is_ready() && weight > 0)
                     });
                 let told_so = sight
                     .told
@@ -646,7 +656,7 @@ fn is_made_ready(before: &Sight, admin: AdminState) -> bool {
     before.admin != AdminState::Ready && admin == AdminState::Ready
 }
 
-/// How many requests a server has now.
+/// The number of requests a server has now.
 pub(crate) fn sessions(sim: &Simulator, sight: &Sight) -> usize {
     sim.servers()
         .find(|server| server.place == sight.place && server.name == sight.name)

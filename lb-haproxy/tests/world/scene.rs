@@ -34,25 +34,25 @@ pub(crate) struct Scene {
     pub(crate) owners: Vec<Option<usize>>,
     pub(crate) pool: Vec<SocketAddr>,
     pub(crate) policy: Policy,
-    /// Whether a new HAProxy comes with the servers and maps of the one before.
+    /// If `true`, a new HAProxy comes with the servers and maps of the one before.
     pub(crate) restores: bool,
     pub(crate) sources: usize,
     pub(crate) settle: Duration,
-    /// Whether slots have agent checks.
+    /// If `true`, slots have agent checks.
     pub(crate) agents: bool,
-    /// Whether another client changes where checks go.
+    /// If `true`, another client changes where checks go.
     pub(crate) check_edits: bool,
     /// Services of which a source reports an endpoint that no server can serve.
     pub(crate) poisoned: Vec<(usize, SocketAddr)>,
-    /// Whether a source that shares nothing with the others asks for what is theirs.
+    /// If `true`, a source that shares nothing with the others asks for what is theirs.
     pub(crate) tenant: bool,
     /// The place of the backend that another control plane manages.
     pub(crate) others: Option<usize>,
-    /// Whether another client fights over a server in the end.
+    /// If `true`, another client fights over a server in the end.
     pub(crate) fight: bool,
 }
 
-/// Which strangers there are: of a seed of its own, as for exclusive services.
+/// The strangers there are: of a seed of its own, as for exclusive services.
 struct Strangers {
     random: Random,
     tenant: bool,
@@ -78,8 +78,8 @@ impl Strangers {
 /// The servers that are no slots.
 pub(crate) const BY_HAND: [&str; 3] = ["legacy2", "app1", "sorry"];
 
-/// What servers are beside the slots, whether those have agents, and which records are poison: of a seed of its own, as for
-/// exclusive services.
+/// The servers beside the slots, those of the slots that have agents, and the records that are poison: of a seed of its
+/// own, as for exclusive services.
 struct Oddities {
     random: Random,
     agents: bool,
@@ -142,9 +142,10 @@ pub(crate) struct Service {
     pub(crate) host: String,
     /// The backend that is its own, where it has one.
     pub(crate) backend: String,
-    /// Whether it has a backend of its own.
+    /// If `true`, it has a backend of its own.
     pub(crate) housed: bool,
-    /// Whether at most one endpoint may get traffic, and the fate of sessions to those that are down.
+    /// The options of the service: whether at most one endpoint may get traffic, and the fate of sessions to those that
+    /// are down.
     pub(crate) options: ServiceOptions,
 }
 

@@ -62,7 +62,7 @@ pub(crate) const KINDS: [Kind; 26] = [
     Kind::Fights,
 ];
 
-/// What is to be played.
+/// The play.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
@@ -137,7 +137,7 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// What happened, as a hash and, where it is kept, as text.
+/// The lines of a play, as a hash and, where they are kept, as text.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hash: Fnv,

@@ -14,7 +14,7 @@ use lb_core::{
 use lb_haproxy::simulator::Random;
 use tokio::{sync::Notify, time::sleep};
 
-/// What a source holds, whether anybody can read it or not. Clones are the same.
+/// The contents of a source, whether they can be read or not. Clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     state: Arc<Mutex<State>>,
@@ -33,7 +33,7 @@ struct State {
     mode: Mode,
     /// The life of the control plane that is told things.
     life: u64,
-    /// What this life was told, and when: the revision.
+    /// The revisions that this life was told, and the time of each.
     told: Vec<(Duration, u64)>,
     /// In how many updates each of them was said.
     updates: Vec<usize>,
@@ -42,7 +42,7 @@ struct State {
     may_lie: bool,
     /// It did so once.
     ever_lied: bool,
-    /// What it shares services with, if not with all others, and what it may ask for.
+    /// The service names it shares, if not all, and its limits.
     restricted: Option<(Name, Limits)>,
     /// The next attempt must tell everything.
     must_list: bool,
@@ -195,7 +195,7 @@ impl Store {
             .collect()
     }
 
-    /// What it held at a revision.
+    /// The contents at a revision.
     pub(crate) fn at(&self, revision: u64) -> BTreeMap<RecordKey, Record> {
         let state = self.state();
         if revision == state.revision {
@@ -211,7 +211,7 @@ impl Store {
         view
     }
 
-    /// Whether what was heard may differ from what is to come: something was said since.
+    /// Returns `true` if what was heard may differ from what is to come: something was said since.
     pub(crate) fn is_in_doubt(&self, now: Duration) -> bool {
         let state = self.state();
         let told = state.told.last();
@@ -219,11 +219,11 @@ impl Store {
     }
 }
 
-/// What a source may say in two seconds without a wait: see the pace of sources in the engine.
+/// The number of updates of a source in two seconds without a wait: see the pace of sources in the engine.
 const BURST: usize = 20;
 
 impl State {
-    /// How long it may take until what is said is published. What a source that never pauses says is kept for a moment.
+    /// The time it may take until an update is published. Those of a source that never pauses are kept for a moment.
     fn delay(&self, now: Duration) -> Duration {
         let lately = self.told.iter().zip(&self.updates).rev();
         let lately = lately.take_while(|((at, _), _)| *at + Duration::from_secs(2) >= now);
@@ -240,7 +240,7 @@ pub(crate) struct WorldSource {
     liveness: Option<Duration>,
 }
 
-/// What an attempt does next.
+/// The next thing an attempt does.
 enum Next {
     Say(Vec<Update>, u64),
     Lie(Update),

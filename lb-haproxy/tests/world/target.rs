@@ -22,7 +22,7 @@ use crate::{
     clock,
     scene::Scene,
     source::Store,
-    world::{Shared, World, wish_in},
+    world::{Shared, World, desired_in},
 };
 
 pub(crate) struct Watched {
@@ -73,11 +73,11 @@ impl Driver for Watched {
                 );
             }
             self.generation = generation;
-            world.check_wish(now, desired);
+            world.check_desired(now, desired);
             world.check_reuse(now, desired);
             world.check_tenant(now, desired);
             let unwanted = world.unwanted.clone();
-            world.take_wish(now, desired);
+            world.take_desired(now, desired);
             (world.worker, unwanted, world.counts.lines)
         };
         let result = self.driver.converge(desired).await;
@@ -117,7 +117,7 @@ impl Driver for Watched {
                 }
                 Err(error) => {
                     world.note(now, format_args!("pass fails: {error}"));
-                    // The wish may not even have been looked at: what left before has left before.
+                    // The desired state may not even have been looked at: what left before has left before.
                     let untouched = world.counts.lines == lines;
                     for (place, since) in unwanted.into_iter().filter(|_| untouched) {
                         let known = world.unwanted.entry(place).or_insert(since);
@@ -139,8 +139,8 @@ impl Driver for Watched {
 }
 
 impl World {
-    /// I2, I11: the wish holds everything that the sources have told last, and nothing older.
-    fn check_wish(&mut self, now: Duration, desired: &Snapshot) {
+    /// I2, I11: the desired state holds everything that the sources have told last, and nothing older.
+    fn check_desired(&mut self, now: Duration, desired: &Snapshot) {
         let lies = self.stores.iter().any(Store::is_lying);
         let users = if lies { self.users() } else { BTreeMap::new() };
         for store in self.stores.clone() {
@@ -172,7 +172,7 @@ impl World {
                     self.broken(
                         now,
                         format_args!(
-                            "I2/I11: {key} was told last as {:?} and is wished as {found:?}",
+                            "I2/I11: {key} was told last as {:?} and is desired as {found:?}",
                             record.endpoint
                         ),
                     );
@@ -193,7 +193,7 @@ impl World {
         users
     }
 
-    /// I1: an address that one service has by what the only source told last is wished for no other that lost it,
+    /// I1: an address that one service has by what the only source told last is desired for no other that lost it,
     /// whatever is held. Of several sources an older one may be the one that is wrong.
     fn check_reuse(&mut self, now: Duration, desired: &Snapshot) {
         let [store] = self.stores.as_slice() else {
@@ -219,7 +219,7 @@ impl World {
                     self.broken(
                         now,
                         format_args!(
-                            "I1: {service}/{id} is wished at {}, which is told to be of {others:?}",
+                            "I1: {service}/{id} is desired at {}, which is told to be of {others:?}",
                             endpoint.address
                         ),
                     );
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// I3, I10: a pass that says that the wish is in effect says what HAProxy does.
+    /// I3, I10: a pass that says that the desired state is in effect says what HAProxy does.
     fn check_converged(
         &mut self,
         sim: &Simulator,
@@ -254,18 +254,18 @@ impl World {
                 continue;
             }
             let unmet = |address: SocketAddr| {
-                let wished = desired.service(&known.name);
+                let desired_service = desired.service(&known.name);
                 report.unmet.iter().any(|unmet| {
                     unmet.service == known.name
                         && unmet.endpoint.as_ref().is_none_or(|id| {
-                            wished
+                            desired_service
                                 .and_then(|service| service.endpoint(id))
                                 .is_some_and(|endpoint| endpoint.address == address)
                         })
                 })
             };
             for address in &scene.pool {
-                let wish = wish_in(desired, &known.name, *address);
+                let desired_here = desired_in(desired, &known.name, *address);
                 let ready: Vec<_> = self
                     .sights
                     .iter()
@@ -283,7 +283,7 @@ impl World {
                                 && sight.address == Some(*address)
                                 && sight.is_held()
                         }));
-                let right = match wish {
+                let right = match desired_here {
                     Some((EndpointState::Ready, _)) if by_agent => true,
                     Some((EndpointState::Ready, 0)) if stands_by => true,
                     Some((EndpointState::Ready, weight)) => ready == [weight] || unmet(*address),
@@ -292,14 +292,14 @@ impl World {
                 if !right {
                     self.broken(
                         now,
-                        format_args!("I3/I10: a pass says that all is in effect; {} at {address} is wished {wish:?} and serves with {ready:?}", known.name),
+                        format_args!("I3/I10: a pass says that all is in effect; {} at {address} is desired {desired_here:?} and serves with {ready:?}", known.name),
                     );
                 }
             }
         }
     }
 
-    /// I3: a pass that says that the wish is in effect leads every request where the wish leads it.
+    /// I3: a pass that says that the desired state is in effect leads every request where the desired state leads it.
     fn check_routes(
         &mut self,
         sim: &Simulator,
@@ -322,8 +322,10 @@ impl World {
                 continue;
             }
             let led = self.led.get(at).and_then(Option::as_deref);
-            let wished = desired.service(&service.name);
-            if led == Some(UNAVAILABLE) && wished.is_some_and(|wished| wished.is_empty()) {
+            let desired_service = desired.service(&service.name);
+            if led == Some(UNAVAILABLE)
+                && desired_service.is_some_and(|desired_service| desired_service.is_empty())
+            {
                 // There may be no backend for it, and nobody who would be in it.
                 continue;
             }

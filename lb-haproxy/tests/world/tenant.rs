@@ -17,7 +17,7 @@ use crate::{
     play::Play,
     scene::{OTHERS, SERVICES, SHARED_HOST, Scene},
     source::{Mode as Reach, Store},
-    world::{World, wish_in},
+    world::{World, desired_in},
 };
 
 /// The most endpoints and routes that it may have. It asks for more.
@@ -203,29 +203,29 @@ impl World {
         assigned.find(|service| self.scene.service(service).is_none())
     }
 
-    /// Whether a backend is the tenant's, or nobody's that only the tenant leads to.
+    /// Returns `true` if a backend is the tenant's, or no service's that only the tenant leads to.
     pub(crate) fn is_tenants(&self, sim: &Simulator, backend: &str) -> bool {
         let place = self.scene.backends.iter().position(|at| at == backend);
         place.is_some_and(|place| self.tenant_of(sim, place).is_some())
     }
 
-    /// Whether a backend is one of a service that the tenant has still.
+    /// Returns `true` if a backend is one of a service that the tenant has still.
     pub(crate) fn is_in_use_by_tenant(&self, sim: &Simulator, place: usize) -> bool {
         let service = self.tenant_of(sim, place);
         let desired = self.desired.as_ref();
         service.is_some_and(|service| desired.is_some_and(|all| all.service(&service).is_some()))
     }
 
-    /// What the last wish says of an address of the tenant's service.
-    pub(crate) fn tenants_wish(
+    /// The last desired state of an address of the tenant's service.
+    pub(crate) fn tenants_desired(
         &self,
         service: &Name,
         address: SocketAddr,
     ) -> Option<(EndpointState, u16)> {
-        wish_in(self.desired.as_ref()?, service, address)
+        desired_in(self.desired.as_ref()?, service, address)
     }
 
-    /// I1: nothing that the tenant says is wished for under the name of another's service, and of what is its own no
+    /// I1: nothing that the tenant says is desired under the name of another's service, and of what is its own no
     /// more than it may ask for.
     pub(crate) fn check_tenant(&mut self, now: Duration, desired: &Snapshot) {
         // What an empty listing takes from a service without endpoints may be asked for by others.
@@ -258,7 +258,7 @@ impl World {
                     self.broken(
                         now,
                         format_args!(
-                            "I1: {service}/{id} is wished at {}, and only the tenant says so",
+                            "I1: {service}/{id} is desired at {}, and only the tenant says so",
                             endpoint.address
                         ),
                     );
@@ -278,19 +278,19 @@ impl World {
         self.is_tenants(sim, backend) && self.rightly_led[service] && !self.gave_way()
     }
 
-    /// Whether an empty listing may have left to the tenant what is another's.
+    /// Returns `true` if an empty listing may have left to the tenant what is another's.
     pub(crate) fn gave_way(&self) -> bool {
         self.scene.tenant && self.stores.iter().any(Store::ever_lied)
     }
 
-    /// Whether the tenant leads a host that its service leaves to others.
+    /// Returns `true` if the tenant leads a host that its service leaves to others.
     pub(crate) fn is_left_to_tenant(&self, sim: &Simulator, host: &str) -> bool {
         let led = crate::routes::lookup(sim, host, "/");
         led.is_some_and(|led| led == UNAVAILABLE || self.is_tenants(sim, led)) && self.scene.tenant
     }
 }
 
-/// Whether a line of a payload is the tenant's: a name and a backend.
+/// Returns `true` if a line of a payload is the tenant's: a name and a backend.
 pub(crate) fn is_its_payload(key: &str) -> bool {
     NAMES.contains(&key)
 }

@@ -44,29 +44,29 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<String>,
-    /// What answers at an address, and for whom.
+    /// The hosts that answer at an address, and their services.
     pub(crate) hosts: BTreeMap<SocketAddr, Host>,
-    /// The wish that the running or last pass of this life was given.
+    /// The desired state that the running or last pass of this life was given.
     pub(crate) desired: Option<Arc<Snapshot>>,
-    /// Since when an address is not wished to serve a service any more.
+    /// Since when an address is not desired to serve a service any more.
     pub(crate) unwanted: BTreeMap<(usize, SocketAddr), Duration>,
     /// The newest worker's servers as last seen.
     pub(crate) worker: Option<u32>,
     pub(crate) worker_since: Duration,
-    /// When the servers were last seen.
+    /// The time at which the servers were last seen.
     pub(crate) looked_at: Duration,
     pub(crate) sights: Vec<Sight>,
     /// The backend to which each service's host is led.
     pub(crate) led: Vec<Option<String>>,
-    /// Whether the host of each service that asks for it was led to the service, and nothing ended that since.
+    /// For each service, `true` if its host was led to it where it asks for that, and nothing ended that since.
     pub(crate) rightly_led: Vec<bool>,
     /// Services that once did not ask for their host, so that another could have it.
     pub(crate) ceded: Vec<bool>,
-    /// What the agent at each address said last.
+    /// The last word of the agent at each address.
     pub(crate) words: BTreeMap<SocketAddr, AgentWord>,
     /// The entries of the map of routes that are of another control plane.
     pub(crate) theirs: BTreeSet<(String, String)>,
-    /// What happens after so many more lines.
+    /// The trigger that fires after so many more lines.
     pub(crate) armed: Option<(u64, Trigger)>,
     pub(crate) killed: Arc<Notify>,
     pub(crate) lb_lives: bool,
@@ -81,7 +81,7 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
 }
 
-/// How much a seed did.
+/// The amount that a seed did.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) requests: u64,
@@ -125,7 +125,7 @@ pub(crate) struct Sight {
     pub(crate) maybe_since: Duration,
     /// Somebody else changed it, and `lb` has not put it right yet.
     pub(crate) tainted: bool,
-    /// What was changed takes effect until then.
+    /// The time until which what was changed takes effect.
     pub(crate) tainted_until: Duration,
     /// `lb` was told of it since.
     pub(crate) known: bool,
@@ -135,23 +135,23 @@ pub(crate) struct Sight {
     pub(crate) adopted: bool,
     /// It has been ready or draining with this address.
     pub(crate) used: bool,
-    /// When a line of `lb` last made it ready at its address, whatever its agent did since.
+    /// The time at which a line of `lb` last made it ready at its address, whatever its agent did since.
     pub(crate) let_in_at: Option<Duration>,
-    /// When `lb`, in this life, last marked it down until its check passes.
+    /// The time at which `lb`, in this life, last marked it down until its check passes.
     pub(crate) marked_down_at: Option<Duration>,
     /// It has served since it was made ready.
     pub(crate) served: bool,
-    /// When `lb` was last told of its backend, and whether it served then.
+    /// The time at which `lb` last read its backend, and whether it served then.
     pub(crate) told: Option<(Duration, bool)>,
 }
 
 impl Sight {
-    /// Whether it was written by hand.
+    /// Returns `true` if it was written by hand.
     pub(crate) fn is_fixed(&self) -> bool {
         !self.name.starts_with("slot") && !self.name.starts_with("dyn-")
     }
 
-    /// Whether its agent keeps it out.
+    /// Returns `true` if its agent keeps it out.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.agent, Some(AgentWord::Drain | AgentWord::Maint))
     }
@@ -199,13 +199,17 @@ impl World {
             .position(|known| known.name.as_str() == service)
     }
 
-    /// What the last wish says of an address of a service: its strongest state there and its weight.
-    pub(crate) fn wish(&self, service: usize, address: SocketAddr) -> Option<(EndpointState, u16)> {
+    /// The last desired state of an address of a service: its strongest state there and its weight.
+    pub(crate) fn desired_at(
+        &self,
+        service: usize,
+        address: SocketAddr,
+    ) -> Option<(EndpointState, u16)> {
         let desired = self.desired.as_ref()?;
-        wish_in(desired, &self.scene.services.get(service)?.name, address)
+        desired_in(desired, &self.scene.services.get(service)?.name, address)
     }
 
-    /// Whether a source holds an endpoint of the service at the address.
+    /// Returns `true` if a source holds an endpoint of the service at the address.
     pub(crate) fn is_true(&self, service: usize, address: SocketAddr) -> bool {
         let Some(known) = self.scene.services.get(service) else {
             return false;
@@ -221,12 +225,12 @@ impl World {
         })
     }
 
-    /// A pass begins with this wish.
-    pub(crate) fn take_wish(&mut self, now: Duration, desired: &Arc<Snapshot>) {
+    /// A pass begins with this desired state.
+    pub(crate) fn take_desired(&mut self, now: Duration, desired: &Arc<Snapshot>) {
         let scene = self.scene.clone();
         for (at, service) in scene.services.iter().enumerate() {
             let serves = |snapshot: &Snapshot, address| {
-                wish_in(snapshot, &service.name, address)
+                desired_in(snapshot, &service.name, address)
                     .is_some_and(|(state, weight)| state.is_ready() && weight > 0)
             };
             for address in &scene.pool {
@@ -345,7 +349,7 @@ impl World {
                 && server.address == Some(address)
                 && server.admin != AdminState::Maint
         });
-        if !shown && self.desired.is_some() && self.wish(service, address).is_none() {
+        if !shown && self.desired.is_some() && self.desired_at(service, address).is_none() {
             self.counts.stale += 1;
             self.broken(
                 now,
@@ -357,7 +361,7 @@ impl World {
             && host.service != service
             && !self.is_true(service, address)
             && self.desired.is_some()
-            && self.wish(service, address).is_none()
+            && self.desired_at(service, address).is_none()
         {
             let left = self.unwanted.get(&(service, address)).copied();
             let admitted = self.sights.iter().any(|sight| {
@@ -383,7 +387,7 @@ impl World {
         }
     }
 
-    /// Whether somebody changed maps lately, so that `lb` may not have seen it.
+    /// Returns `true` if another client changed maps lately, so that `lb` may not have seen it.
     pub(crate) fn is_meddled(&self, now: Duration) -> bool {
         self.meddled
             .is_some_and(|at| now < at + Duration::from_secs(60))
@@ -410,7 +414,7 @@ impl World {
     }
 }
 
-pub(crate) fn wish_in(
+pub(crate) fn desired_in(
     snapshot: &Snapshot,
     service: &Name,
     address: SocketAddr,

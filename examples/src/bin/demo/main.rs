@@ -9,7 +9,7 @@ use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use lb_core::Name;
 use lb_examples::{
-    testbed::{Options, Testbed, Wishes},
+    testbed::{Desired, Options, Testbed},
     traffic::{Oracle, Running, now},
 };
 use lb_haproxy::process::Executable;
@@ -24,7 +24,7 @@ use result::{Context, Outcomes};
 use screen::{Colour, Screen, Standing};
 use story::{Story, Told};
 
-/// How the story ended.
+/// The end of the story.
 enum End {
     Over,
     BrokeOff(String),
@@ -80,7 +80,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     load.at_least = arguments.length * 2 + Duration::from_secs(60);
     load.deadline = load.at_least;
     let users = load.start(Arc::clone(&bed.oracle));
-    let (wishes, oracle) = (Arc::clone(&bed.wishes), Arc::clone(&bed.oracle));
+    let (desired, oracle) = (Arc::clone(&bed.desired), Arc::clone(&bed.oracle));
 
     let (tell, mut told) = mpsc::channel(16);
     let story = Story {
@@ -98,7 +98,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            let standing = || standing(began.elapsed(), &services, &users, &wishes, &oracle);
+            let standing = || standing(began.elapsed(), &services, &users, &desired, &oracle);
             tokio::select! {
                 biased;
                 _ = interrupted.recv() => break End::Signal(130),
@@ -140,7 +140,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let context = Context {
         haproxy: version,
         users: arguments.users,
-        followed: wishes.followed(),
+        followed: desired.followed(),
         reloads,
         unmet,
         broke_off,
@@ -162,10 +162,10 @@ fn standing(
     elapsed: Duration,
     services: &[Name],
     users: &Running,
-    wishes: &Wishes,
+    desired: &Desired,
     oracle: &Oracle,
 ) -> Standing {
-    let ready = wishes.ready();
+    let ready = desired.ready();
     let progress = users.progress();
     let count = |service: &Name| ready.iter().filter(|(_, owner)| owner == service).count();
     Standing {

@@ -12,7 +12,7 @@ use crate::screen::{Colour, Screen, grouped, short};
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Outcomes {
-    /// Whether everything was played, and nothing lost, misrouted, reloaded or left undone.
+    /// If `true`, everything was played, and nothing lost, misrouted, reloaded or left undone.
     pub(crate) ok: bool,
     pub(crate) haproxy: String,
     pub(crate) seconds: f64,
@@ -38,7 +38,7 @@ pub(crate) struct Times {
     pub(crate) p99_micros: u64,
 }
 
-/// What is known besides the traffic.
+/// The circumstances that are known besides the traffic.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) haproxy: String,
@@ -119,7 +119,7 @@ impl Outcomes {
             ("lost", count(screen, self.lost)),
             ("misrouted", count(screen, self.misrouted)),
             ("reloads", count(screen, self.reloads)),
-            ("unmet wishes", count(screen, self.unmet as u64)),
+            ("unmet conditions", count(screen, self.unmet as u64)),
         ];
         for (what, value) in rows {
             let what = screen.paint(Colour::Dim, &format!("{what:<20}"));

@@ -9,14 +9,14 @@ pub(crate) struct Screen {
     quiet: bool,
     terminal: bool,
     colours: bool,
-    /// Whether the moving line stands there now.
+    /// If `true`, the moving line stands there now.
     line: bool,
 }
 
-/// How wide [`Screen::standing`] is with two services of short names.
+/// The width of [`Screen::standing`] with two services of short names.
 const WIDTH: usize = 72;
 
-/// Where things stand.
+/// The present state, for one line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
     pub(crate) elapsed: Duration,
@@ -91,7 +91,7 @@ impl Screen {
         let _ = out.flush();
     }
 
-    /// Where things stand, as one piece of a line.
+    /// The present state as one piece of a line.
     pub(crate) fn standing(&self, standing: &Standing) -> String {
         let mut text = format!("{:5.1} s  ", standing.elapsed.as_secs_f64());
         for (service, count) in &standing.endpoints {

@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What the story tells.
+/// A message of the story.
 #[derive(Debug)]
 pub(crate) enum Told {
     /// A scene begins.
@@ -46,7 +46,7 @@ pub(crate) struct Story<'a> {
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long the download of the drained endpoint takes.
+/// The time the download of the drained endpoint takes.
 const DOWNLOAD: Duration = Duration::from_secs(3);
 
 impl Story<'_> {
@@ -58,7 +58,7 @@ impl Story<'_> {
         for service in services {
             for _ in 0..3 {
                 let address = bed.add_server().await?;
-                bed.wishes.change([endpoint_at(service, address)], [])?;
+                bed.desired.change([endpoint_at(service, address)], [])?;
             }
         }
         bed.verified(LIMIT).await?;
@@ -72,7 +72,7 @@ impl Story<'_> {
         self.scene(format!("{shop} scales from 3 to 10")).await;
         for step in 0..7 {
             let address = self.bed.add_server().await?;
-            self.wish(&shop, address, EndpointState::Ready)?;
+            self.desire(&shop, address, EndpointState::Ready)?;
             self.within(1, 4, step, 7).await;
         }
         self.settle().await?;
@@ -130,7 +130,7 @@ impl Story<'_> {
         ))
         .await;
         let (address, download) = self.download(service).await?;
-        self.wish(service, address, EndpointState::Draining { grace: None })?;
+        self.desire(service, address, EndpointState::Draining { grace: None })?;
         self.settle().await?;
         let answer = download.await.map_err(|_| StoryError::NoAnswer)?;
         let whole = answer.map_err(StoryError::Download)?;
@@ -151,7 +151,7 @@ impl Story<'_> {
         let Some(address) = self.addresses(service).first().copied() else {
             return Ok(());
         };
-        self.wish(service, address, EndpointState::Down)?;
+        self.desire(service, address, EndpointState::Down)?;
         self.settle().await?;
         if let Some(server) = self.bed.servers.get_mut(&address) {
             server.leave(LIMIT).await;
@@ -164,7 +164,7 @@ impl Story<'_> {
                 cause,
             })?;
         }
-        self.wish(service, address, EndpointState::Ready)?;
+        self.desire(service, address, EndpointState::Ready)?;
         self.settle().await?;
         self.done(format!("an endpoint of {service} restarted"))
             .await;
@@ -194,7 +194,7 @@ impl Story<'_> {
         Ok((address, download))
     }
 
-    fn wish(
+    fn desire(
         &self,
         service: &Name,
         address: SocketAddr,
@@ -203,24 +203,24 @@ impl Story<'_> {
         let (key, endpoint) = endpoint_at(service, address);
         Ok(self
             .bed
-            .wishes
+            .desired
             .change([(key, endpoint.with_state(state))], [])?)
     }
 
     fn remove(&self, service: &Name, address: SocketAddr) -> Result<(), TestbedError> {
-        Ok(self.bed.wishes.change([], [key(service, address)])?)
+        Ok(self.bed.desired.change([], [key(service, address)])?)
     }
 
     fn hand_over(&self, address: SocketAddr, from: &Name, to: &Name) -> Result<(), TestbedError> {
         Ok(self
             .bed
-            .wishes
+            .desired
             .change([endpoint_at(to, address)], [key(from, address)])?)
     }
 
     /// The addresses of a service, in their order.
     fn addresses(&self, service: &Name) -> Vec<SocketAddr> {
-        let ready = self.bed.wishes.ready();
+        let ready = self.bed.desired.ready();
         ready
             .into_iter()
             .filter(|(_, owner)| owner == service)

@@ -17,7 +17,7 @@ use crate::{
     failure::{Failure, chain},
 };
 
-/// How long an answer may take.
+/// The time an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer.
@@ -40,7 +40,7 @@ pub(crate) async fn ask(
     }
 }
 
-/// Where the agent listens. Without a configuration file that is the usual place.
+/// The socket on which the agent listens. Without a configuration file that is the usual one.
 fn socket(common: &Common, args: &AgentArgs) -> Result<PathBuf, Failure> {
     if let Some(socket) = &args.socket {
         return Ok(socket.clone());

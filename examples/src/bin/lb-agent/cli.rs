@@ -9,7 +9,7 @@ use lb_haproxy::proto::Version;
 
 use crate::conditions::alarming_kinds;
 
-/// Where the configuration is looked for.
+/// The path of the configuration unless another is given.
 const CONFIG: &str = "/etc/lb/agent.toml";
 
 const EXAMPLES: &str = "\
@@ -47,16 +47,16 @@ pub(crate) struct Cli {
     pub(crate) common: Common,
 }
 
-/// What every command takes.
+/// The arguments that every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// The configuration file: JSON if its name ends in .json, else TOML
     #[arg(short, long, global = true, value_name = "FILE", env = "LB_CONFIG", default_value = CONFIG)]
     pub(crate) config: PathBuf,
-    /// What to log: off, error, warn, info, debug, trace, or for one module also info,lb_haproxy=debug
+    /// The level of the log: off, error, warn, info, debug, trace, or for one module also info,lb_haproxy=debug
     #[arg(long, global = true, value_name = "LEVEL", env = "LB_LOG")]
     pub(crate) log: Option<String>,
-    /// How to log
+    /// The form of the log
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogStyle>,
 }
@@ -122,7 +122,7 @@ pub(crate) struct PlanArgs {
     /// Only for this target
     #[arg(long, value_name = "NAME")]
     pub(crate) target: Option<Name>,
-    /// How long to wait for the sources, and then for each target
+    /// The time to wait for the sources, and then for each target
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) timeout: Duration,
     /// Exit with 2 when there is something to do
@@ -170,7 +170,7 @@ pub(crate) struct ExplainArgs {
     /// Only as this source sees it
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<Name>,
-    /// How long each source may take
+    /// The time each source may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) timeout: Duration,
     /// Print JSON
@@ -180,7 +180,7 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// Where to write it [default: standard output]
+    /// The file to write it to [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Your own parts around it: the lines `# lb: global`, `# lb: defaults`, `# lb: frontends` and `# lb: backends` of
@@ -209,10 +209,10 @@ pub(crate) struct LintArgs {
     /// The version that will read the files, such as 2.6.12 [default: that of the HAProxy that is asked]
     #[arg(long, value_name = "VERSION")]
     pub(crate) haproxy_version: Option<Version>,
-    /// How many files HAProxy may open (LimitNOFILE)
+    /// The most files HAProxy may open (LimitNOFILE)
     #[arg(long, value_name = "COUNT")]
     pub(crate) open_files: Option<u64>,
-    /// How much memory it may take, in MiB
+    /// The most memory it may take, in MiB
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) memory: Option<u64>,
     /// Print JSON
@@ -220,7 +220,7 @@ pub(crate) struct LintArgs {
     pub(crate) json: bool,
 }
 
-/// How the running agent is found.
+/// The way to the running agent.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
     /// The running agent's socket [default: as the configuration file says, else /run/lb/agent.sock]

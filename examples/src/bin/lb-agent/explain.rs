@@ -48,7 +48,7 @@ pub(crate) async fn explain(common: &Common, args: &ExplainArgs) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a source knows of the object; `None` from a source that knows no such objects.
+/// The source's own view of the object; `None` from a source that knows no such objects.
 async fn ask(source: &SourceSpec, object: &str) -> Option<Result<Explanation, SourceError>> {
     match source.unbounded() {
         SourceSpec::Docker(config) => Some(DockerSource::new(config.clone()).explain(object).await),

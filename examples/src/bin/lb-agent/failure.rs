@@ -11,7 +11,7 @@ impl Failure {
         Self(what.into())
     }
 
-    /// What was tried, and why it failed.
+    /// The failure of what was tried, and its cause.
     pub(crate) fn with(what: impl fmt::Display, cause: impl Error) -> Self {
         Self(format!("{what}: {}", chain(&cause)))
     }

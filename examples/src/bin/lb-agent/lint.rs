@@ -23,12 +23,12 @@ use crate::{
     output::print_line,
 };
 
-/// What HAProxy itself says of the files.
+/// HAProxy's own verdict on the files.
 #[derive(Debug, Serialize)]
 struct Verdict {
     version: String,
     accepted: bool,
-    /// What it found wrong.
+    /// The errors it found.
     alerts: String,
 }
 

@@ -76,7 +76,7 @@ impl Logs {
     }
 }
 
-/// What is let through.
+/// The lines that are let through.
 pub(crate) fn parse(level: &str) -> Result<Targets, String> {
     level.parse().map_err(|_| {
         format!("log level is {level:?}, expected off, error, warn, info, debug or trace, or module=level, by commas")

@@ -38,8 +38,8 @@ use crate::{
     failure::Failure,
 };
 
-/// How many threads do the work: more than there are sources that can be busy with what others write, mostly, so that one
-/// is left for each source that is not.
+/// The number of threads that do the work: more than there are sources that can be busy with what others write, mostly,
+/// so that one is left for each source that is not.
 const WORKERS: usize = 8;
 
 /// The most threads that wait for files. A file that hangs holds up to four of them, and must not hold up other files.
@@ -89,39 +89,13 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, Condvar, Mutex, mpsc},
-        time::Duration,
-    };
+    use lb_core::testkit::waiting_threads;
 
     use super::*;
 
     #[test]
     fn case_h05_at_most_64_threads_wait_for_files_and_the_work_goes_on() {
         let runtime = runtime().unwrap();
-        let (begun, first) = mpsc::channel();
-        let gate = Arc::new((Mutex::new(false), Condvar::new()));
-        for _ in 0..MOST_FOR_FILES + 36 {
-            let (begun, gate) = (begun.clone(), Arc::clone(&gate));
-            runtime.spawn_blocking(move || {
-                begun.send(()).unwrap();
-                let open = gate.0.lock().unwrap();
-                drop(gate.1.wait_while(open, |open| !*open).unwrap());
-            });
-        }
-        for _ in 0..64 {
-            first.recv_timeout(Duration::from_secs(60)).unwrap();
-        }
-        let more = first.recv_timeout(Duration::from_millis(500));
-        let works = runtime.block_on(async { tokio::spawn(async { 7 }).await });
-        // Before anything is said of it: what hangs would keep the runtime from its end.
-        *gate.0.lock().unwrap() = true;
-        gate.1.notify_all();
-        assert!(more.is_err(), "a 65th thread waits");
-        assert_eq!(works.unwrap(), 7);
-        // What waited for a thread gets one.
-        for _ in 0..36 {
-            first.recv_timeout(Duration::from_secs(60)).unwrap();
-        }
+        assert_eq!(waiting_threads(&runtime, 64), Ok(()));
     }
 }

@@ -202,7 +202,7 @@ fn targets(text: &mut String, status: &Status) -> fmt::Result {
             "How many passes in a row did not converge.",
             |t| Some(f64::from(t.failures)),
         ),
-        ("unmet", "gauge", "How many wishes could not be met.", |t| {
+        ("unmet", "gauge", "Number of unmet conditions.", |t| {
             Some(count(t.unmet_count))
         }),
     ];

@@ -52,7 +52,7 @@ impl Notifier {
     }
 }
 
-/// How often the service manager wants a sign of life, if it does: half of what it allows.
+/// The interval of signs of life that the service manager wants, if it does: half of what it allows.
 pub(crate) fn watchdog_interval() -> Option<Duration> {
     let for_us = match std::env::var("WATCHDOG_PID") {
         Ok(pid) => pid == std::process::id().to_string(),

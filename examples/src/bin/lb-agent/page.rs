@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{metrics, watch::Latencies};
 
-/// What whoever asks may do.
+/// The rights of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rights {
     /// Everything.

@@ -17,7 +17,7 @@ use crate::{
 /// There is something to do, and whoever asked wants to know.
 const TO_DO: u8 = 2;
 
-/// What a run would do to one target.
+/// The steps that a run would do to one target.
 struct Outlook {
     target: Name,
     result: Result<Preview, String>,
@@ -198,7 +198,7 @@ async fn look(target: TargetSpec, snapshot: &Arc<Snapshot>, limit: Duration) -> 
 
 fn as_text(status: &Status, outlooks: &[Outlook]) -> String {
     let mut text = format!(
-        "wished for: {}, {}, {}\n",
+        "desired: {}, {}, {}\n",
         count(status.services, "service"),
         count(status.endpoints, "endpoint"),
         count(status.routes, "route"),

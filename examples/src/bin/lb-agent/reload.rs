@@ -132,8 +132,8 @@ impl<'s, T> Change<'s, T> {
     }
 }
 
-/// What leads from `now` to `next`. What is new comes before what goes, so that an endpoint that moves from one
-/// source to another never vanishes.
+/// The changes that lead from `now` to `next`. What is new comes before what goes, so that an endpoint that moves from
+/// one source to another never vanishes.
 fn changes<'s, T: PartialEq>(
     now: &'s [T],
     next: &'s [T],

@@ -15,12 +15,12 @@ use crate::{
     page::Pages,
     plan::refuse_errors,
     reload, serve,
-    signals::{Signals, Wish},
+    signals::{Order, Signals},
     socket::Listening,
     watch::{self, Latencies},
 };
 
-/// How long ending may take. What has not ended by then is cut: a pass may be cut anywhere.
+/// The time ending may take. What has not ended by then is cut: a pass may be cut anywhere.
 const END: Duration = Duration::from_secs(5);
 
 /// The wait for another agent that manages the same targets and may be about to end.
@@ -123,7 +123,7 @@ async fn refuse_owned(spec: &Spec) -> Result<(), Failure> {
 
 struct Agent<'c> {
     common: &'c Common,
-    /// What is in effect.
+    /// The specification in effect.
     spec: Spec,
     logs: Logs,
     handle: Handle,
@@ -142,9 +142,9 @@ impl Agent<'_> {
                 }
             };
             tokio::select! {
-                wish = signals.next() => match wish {
-                    Wish::End(signal) => return signal,
-                    Wish::Reload => self.reload().await,
+                order = signals.next() => match order {
+                    Order::End(signal) => return signal,
+                    Order::Reload => self.reload().await,
                 },
                 () = alive => {
                     // Asking takes the control plane's lock: whoever answers is not stuck.

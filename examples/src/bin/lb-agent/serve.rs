@@ -34,13 +34,13 @@ use crate::{
 /// is closed, else the oldest.
 const CONNECTIONS: usize = 256;
 
-/// How long a connection is kept at least, so that its client has the time to ask. Newer ones wait until then.
+/// The least time for which a connection is kept, so that its client has the time to ask. Newer ones wait until then.
 const YOUNG: Duration = Duration::from_millis(250);
 
-/// How long a client may take to send its request's head.
+/// The time a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(5);
 
-/// How long one connection may live.
+/// The time one connection may live.
 const CONNECTION: Duration = Duration::from_secs(60);
 
 /// After a failure to accept, such as too many open files.
@@ -59,7 +59,7 @@ struct Served {
     asked: Asked,
 }
 
-/// Whether a client has asked for something.
+/// A mark that a client has asked for something.
 type Asked = Arc<AtomicBool>;
 
 impl Connections {

@@ -4,9 +4,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// What to do.
+/// The order to carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Order {
     /// End: SIGTERM or SIGINT.
     End(&'static str),
     /// Read the configuration file again: SIGHUP.
@@ -33,12 +33,12 @@ impl Signals {
         })
     }
 
-    /// The next wish. Dropping the future loses none.
-    pub(crate) async fn next(&mut self) -> Wish {
+    /// The next order. Dropping the future loses none.
+    pub(crate) async fn next(&mut self) -> Order {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::End("SIGTERM"),
-            _ = self.interrupt.recv() => Wish::End("SIGINT"),
-            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.terminate.recv() => Order::End("SIGTERM"),
+            _ = self.interrupt.recv() => Order::End("SIGINT"),
+            _ = self.hangup.recv() => Order::Reload,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 pub(crate) struct Listening {
     listener: UnixListener,
     path: PathBuf,
-    /// Which file it is, so that another's is never removed.
+    /// The identity of the file, so that another's is never removed.
     file: (u64, u64),
     owner: u32,
 }

@@ -18,7 +18,7 @@ use crate::{
 /// Something is wrong, though the agent answers.
 const UNHEALTHY: u8 = 3;
 
-/// What the agent answers, as far as it is shown.
+/// The agent's answer, as far as it is shown.
 #[derive(Debug, Deserialize)]
 struct Answer {
     agent: Agent,
@@ -145,7 +145,7 @@ pub(crate) async fn status(common: &Common, args: &StatusArgs) -> Result<ExitCod
 }
 
 impl View {
-    /// What keeps the targets from having what they should have, or lets that be out of date.
+    /// The reasons that keep the targets from their desired state, or let that be out of date.
     fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         if !self.published {

@@ -11,7 +11,7 @@ use lb_core::{
     model::{Changes, Snapshot},
 };
 
-/// How many endpoints of one verification are logged one by one; of the others, the number.
+/// The most endpoints of one verification that are logged one by one; of the others, the number is.
 const MOST_LOGGED: usize = 100;
 
 /// The upper bounds of the buckets of latency, in microseconds.
@@ -20,14 +20,14 @@ pub(crate) const BOUNDS: [u64; 12] = [
     60_000_000,
 ];
 
-/// How long changes took from their receipt to their verification, by target.
+/// The times from the receipt of changes to their verification, by target.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies(Mutex<BTreeMap<Name, Histogram>>);
 
 /// Counts by bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Histogram {
-    /// How many took at most the bound of the same place in [`BOUNDS`].
+    /// The number of those that took at most the bound of the same place in [`BOUNDS`].
     pub(crate) at_most: [u64; BOUNDS.len()],
     pub(crate) count: u64,
     pub(crate) sum_micros: u64,

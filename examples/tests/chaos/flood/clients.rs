@@ -20,9 +20,9 @@ use tokio::{
 
 use super::Going;
 
-/// How many there are, half of them at each of the agent's sockets.
+/// The number of clients, half of them at each of the agent's sockets.
 const CLIENTS: usize = 1000;
-/// How long one that was closed waits before it connects again.
+/// The time one that was closed waits before it connects again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// All of them.
@@ -64,7 +64,7 @@ impl Clients {
         Self { tasks, connected }
     }
 
-    /// How many there are, and how often one connected.
+    /// The number of clients, and the number of their connections.
     pub(super) async fn end(mut self) -> (usize, u64) {
         self.tasks.shutdown().await;
         (CLIENTS, self.connected.load(Ordering::Relaxed))

@@ -12,15 +12,15 @@ use crate::etcd_support::{
     server::{Member, Options, binaries},
 };
 
-/// How many keys change each second.
+/// The number of keys that change each second.
 const CHANGES_PER_SECOND: f64 = 5000.0;
-/// How many of them change at one revision.
+/// The number of keys that change at one revision.
 const TOGETHER: usize = 100;
-/// How many keys there are that change.
+/// The number of keys that change.
 const KEYS: usize = 10_000;
-/// How many services they belong to.
+/// The number of services they belong to.
 const SERVICES: usize = 200;
-/// How many bytes of values there are that cannot be read.
+/// The number of bytes of values that cannot be read.
 const JUNK_BYTES: usize = 50_000_000;
 /// The bytes of each of them.
 const JUNK_VALUE: usize = 1_250_000;
@@ -31,11 +31,11 @@ pub(super) struct Junk {
     tenant: SocketAddr,
 }
 
-/// What was written.
+/// The write that was made.
 pub(super) struct Written {
     pub(super) changes: u64,
     pub(super) revisions: u64,
-    /// How many bytes of junk.
+    /// The number of bytes of junk.
     pub(super) junk: usize,
 }
 

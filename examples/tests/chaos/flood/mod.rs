@@ -42,21 +42,21 @@ use junk::Junk;
 pub(crate) use report::Memory;
 use report::{Report, median};
 
-/// How many users ask all the time.
+/// The number of users that ask all the time.
 const USERS: usize = 20;
-/// How long each of them waits after an answer.
+/// The time each of them waits after an answer.
 const THINKS: Duration = Duration::from_millis(5);
-/// How long a change waits for the one before to have been in effect.
+/// The time a change waits for the one before to have been in effect.
 const BETWEEN: Duration = Duration::from_millis(100);
-/// How many changes are timed without a flood.
+/// The number of changes that are timed without a flood.
 const QUIET_CHANGES: usize = 60;
 /// The most memory that the agent may take, in MiB.
 const MOST_MEMORY: u64 = 200;
-/// How many times longer a change may take in a flood.
+/// The number of times longer that a change may take in a flood.
 const MOST_DELAY: f64 = 3.0;
 /// The fewest changes a second, of the 5,000 that are asked for, that count as a flood of etcd.
 const LEAST_FLOOD: f64 = 4500.0;
-/// How many containers of a real engine are among the crowd.
+/// The number of containers of a real engine among the crowd.
 const REAL: usize = 10;
 
 /// Ends everything that floods when it is dropped.
@@ -91,18 +91,18 @@ impl Honest {
     /// Makes the next change; returns how long it took until HAProxy served accordingly.
     async fn change(&mut self) -> Duration {
         let (key, endpoint) = endpoint_at(&self.service, self.guest);
-        let wishes = &self.bed.wishes;
-        let wish = match self.there {
-            true => wishes.announce([], [key]),
-            false => wishes.announce([(key, endpoint)], []),
+        let desired = &self.bed.desired;
+        let announced = match self.there {
+            true => desired.announce([], [key]),
+            false => desired.announce([(key, endpoint)], []),
         };
         self.there = !self.there;
         let began = now();
-        self.agent.write(&wishes.endpoints());
-        wishes.written(wish, None);
+        self.agent.write(&desired.endpoints());
+        desired.written(announced, None);
         self.bed.in_step(LIMIT).await.unwrap();
         let took = began.elapsed();
-        self.bed.wishes.all_verified();
+        self.bed.desired.all_verified();
         took
     }
 
@@ -161,16 +161,16 @@ async fn a_flood_of_one_source_delays_and_misroutes_nothing_of_another() {
     };
     for service in &services {
         let stays = honest.bed.add_server().await.unwrap();
-        let wish = honest
+        let announced = honest
             .bed
-            .wishes
+            .desired
             .announce([endpoint_at(service, stays)], []);
-        honest.bed.wishes.written(wish, None);
+        honest.bed.desired.written(announced, None);
     }
-    honest.agent.write(&honest.bed.wishes.endpoints());
+    honest.agent.write(&honest.bed.desired.endpoints());
     honest.agent.start();
     honest.bed.in_step(LIMIT).await.unwrap();
-    honest.bed.wishes.all_verified();
+    honest.bed.desired.all_verified();
     let users = load(&honest.bed);
     let without = honest.changes(|made| made < QUIET_CHANGES).await;
     let quiet = honest.agent.memory();

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{LEAST_FLOOD, MOST_DELAY, MOST_MEMORY};
 
-/// What happened.
+/// The report of a run.
 pub(super) struct Report {
     pub(super) version: String,
     pub(super) took: Duration,
@@ -15,18 +15,18 @@ pub(super) struct Report {
     pub(super) containers: (usize, usize),
     pub(super) container_events: u64,
     pub(super) listings: u64,
-    /// How many idle clients, and how often one connected.
+    /// The number of idle clients, and the number of their connections.
     pub(super) clients: (usize, u64),
     pub(super) requests: u64,
     pub(super) lost: u64,
     pub(super) misrouted: u64,
-    /// How many changes were timed, and how long they took.
+    /// The number of changes that were timed, and the time they took.
     pub(super) without: (usize, Duration),
     pub(super) with: (usize, Duration, Option<Duration>),
     /// The agent's memory before the flood, in KiB.
     pub(super) quiet: Memory,
     pub(super) memory: Memory,
-    /// How large the agent's status is, and how long it was waited for.
+    /// The size of the agent's status, and the time it took.
     pub(super) status: Result<usize, String>,
     pub(super) waited: Duration,
     pub(super) log: u64,
@@ -54,7 +54,7 @@ impl Report {
         self.with.1.as_secs_f64() / self.without.1.as_secs_f64()
     }
 
-    /// What was not as it must be.
+    /// The properties that do not hold.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.delay() > MOST_DELAY {

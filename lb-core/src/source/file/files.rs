@@ -8,10 +8,10 @@ use std::{
 use super::parse::{Broken, parse, unservable};
 use crate::source::{Diagnostic, Record, RecordKey, Severity};
 
-/// What one file held when it was read: its bytes, or why they could not be read.
+/// The content of one file when it was read: its bytes, or why they could not be read.
 pub(super) type Content = Result<Vec<u8>, String>;
 
-/// What all files held, by their names.
+/// The contents of all files, by their names.
 pub(super) type Contents = BTreeMap<String, Content>;
 
 /// The files of a source, over all readings.
@@ -20,7 +20,7 @@ pub(super) struct Files {
     known: BTreeMap<String, Known>,
 }
 
-/// What follows from a reading.
+/// The outcome of a reading.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     /// Files came, went, or say something else.
@@ -37,7 +37,7 @@ struct Known {
     seen: Option<Print>,
     records: Option<Vec<Record>>,
     broken: Option<Broken>,
-    /// What of the last good records is left out, while the file still says so.
+    /// The last good records that are left out, while the file still has them.
     unservable: Vec<Broken>,
     /// Broken content that was seen once.
     suspect: Option<Print>,
@@ -93,7 +93,7 @@ impl Files {
         reading
     }
 
-    /// Whether some file has been understood once, or there is none.
+    /// Returns `true` if some file has been understood once, or there is none.
     pub(super) fn has_records(&self) -> bool {
         self.known.is_empty() || self.known.values().any(|known| known.records.is_some())
     }

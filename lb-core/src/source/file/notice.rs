@@ -29,7 +29,7 @@ struct Seen {
     something: Notify,
 }
 
-/// What was noticed.
+/// A change that was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Noticed {
     /// A writer has finished.
@@ -39,7 +39,7 @@ pub(super) enum Noticed {
 }
 
 impl Notice {
-    /// Where the system does not tell of changes, nothing is ever noticed.
+    /// Begins to notice changes; never one where the system does not report them.
     pub(super) fn new() -> Self {
         let seen: Arc<Seen> = Arc::default();
         let tell = seen.clone();

@@ -12,10 +12,10 @@ use crate::{
 /// The longest value that is shown of a file that is wrong.
 const SHOWN: usize = 80;
 
-/// How many endpoints of a file that no target can serve are told one by one.
+/// The most endpoints of a file that no target can serve that are reported one by one.
 const MOST_UNSERVABLE: usize = 32;
 
-/// How a file is written, by its extension.
+/// The format of a file, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
@@ -35,7 +35,7 @@ impl Format {
     }
 }
 
-/// What is wrong with a file, and where.
+/// The problem of a file, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
     /// Line and column, from 1; `None` for the file as a whole.

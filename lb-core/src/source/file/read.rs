@@ -12,7 +12,7 @@ use crate::files::{self, Links};
 /// The most files that are read of one folder.
 const MOST_FILES: usize = 4096;
 
-/// What is read at most, and through which links.
+/// The bounds of a reading: its size, and the links it follows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     /// The most bytes of one file.
@@ -22,14 +22,14 @@ pub(super) struct Bounds {
     pub(super) links: Links,
 }
 
-/// What was found on disk.
+/// The files that were found on disk.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Each file by its name.
     pub(super) contents: BTreeMap<String, Content>,
-    /// What must be watched to see the next change.
+    /// The folders that must be watched to see the next change.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// What comes before a file's name in its path.
+    /// The text before a file's name in its path.
     pub(super) prefix: String,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Found {
 /// with too much, the smallest files are read.
 ///
 /// # Errors
-/// When there is no such file or folder. A file that is there and cannot be read is told in its content.
+/// Fails if there is no such file or folder. A file that is there and cannot be read is told in its content.
 pub(super) fn read(path: &Path, bounds: Bounds) -> io::Result<Found> {
     let mut found = Found {
         contents: BTreeMap::new(),
@@ -120,7 +120,8 @@ impl Found {
     }
 }
 
-/// Whether a name in a folder is that of a file of ours: a known extension, not hidden, not left by an editor.
+/// Returns `true` if a name in a folder is that of a file of ours: a known extension, not hidden, not left by an
+/// editor.
 fn is_ours(name: &str) -> bool {
     let left_by_editor = name.starts_with(['.', '#', '~']) || name.ends_with(['~', '#']);
     !left_by_editor && Format::of(name).is_some()

@@ -110,7 +110,7 @@ enum StateEntry {
 #[derive(Debug)]
 struct Short<T>(T);
 
-/// What can be written short.
+/// A value that can be written short.
 trait FromShort: Sized {
     const EXPECTED: &'static str;
     fn from_short(text: &str) -> Result<Self, String>;

@@ -20,13 +20,13 @@ use crate::{
     source::{Cursor, Descriptor, Sink, Source, SourceError, Update},
 };
 
-/// How long a file must be left alone before it is read, while its writer has not closed it.
+/// The time for which a file must be left alone before it is read, while its writer has not closed it.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long one reading may take.
+/// The time one reading may take.
 const HANGS: Duration = Duration::from_secs(30);
 
-/// How long it may take to understand what was read.
+/// The time it may take to understand what was read.
 const PARSES: Duration = Duration::from_secs(300);
 
 /// After how long a file that seems broken is read again before it is believed to be.
@@ -99,7 +99,7 @@ impl FileSource {
         }
     }
 
-    /// How often to look even where the system tells of no change: every 5 s unless set, at least every 10 ms.
+    /// Sets the interval of looks at the file even where the system reports no change. Defaults to 5 s; at least 10 ms.
     #[must_use]
     pub fn with_poll(mut self, poll: Duration) -> Self {
         self.poll = poll.max(Duration::from_millis(10));
@@ -201,7 +201,7 @@ impl FileSource {
         updates
     }
 
-    /// What a reading leads to.
+    /// The updates that a reading leads to.
     fn updates(&mut self, reading: &Reading, opened: &mut bool, prefix: &str) -> Vec<Update> {
         let ready = *opened || (self.files.has_records() && !reading.unsettled);
         if ready && (!*opened || reading.changed) {

@@ -21,20 +21,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The records in effect, by key.
 pub(super) type Records = BTreeMap<RecordKey, Arc<Record>>;
 
-/// What a follower knows at one moment.
+/// The knowledge of a follower at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
     pub(super) records: Records,
     pub(super) synced: bool,
-    /// How many attempts began with a reset or resumed.
+    /// The number of attempts that began with a reset or resumed.
     pub(super) opened: u64,
-    /// How many attempts ended.
+    /// The number of attempts that ended.
     pub(super) ended: u64,
-    /// How many attempts were given up because of silence.
+    /// The number of attempts that were given up because of silence.
     pub(super) silences: u64,
     pub(super) updates: u64,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Which records were ever seen draining or down.
+    /// The records that were ever seen draining or down.
     pub(super) seen_leaving: Vec<RecordKey>,
     /// The first breach of the contract.
     pub(super) violation: Option<String>,

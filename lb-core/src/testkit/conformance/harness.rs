@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::source::{Record, RecordKey, Source};
 
-/// Whether a harness could do what it was asked for.
+/// The ability of a harness to do what it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ability {
     /// It was done.
@@ -50,7 +50,7 @@ pub trait Harness: Send {
         Duration::from_secs(20)
     }
 
-    /// How many operations a random sequence has. Fewer where one takes long.
+    /// The number of operations of a random sequence. Fewer where one takes long.
     fn effort(&self) -> usize {
         60
     }
@@ -99,7 +99,7 @@ pub trait Harness: Send {
         Ability::Cannot
     }
 
-    /// How many connections, files or leases the source holds at the server now, where that can be told.
+    /// The number of connections, files or leases that the source holds at the server now, where that can be told.
     async fn holdings(&mut self) -> Option<usize> {
         None
     }

@@ -14,7 +14,7 @@ use crate::{
     source::{Sink, Update},
 };
 
-/// How many different items random operations use.
+/// The number of different items random operations use.
 const ITEMS: u16 = 10;
 
 /// Passed, or why it was skipped; or why it failed.
@@ -111,7 +111,7 @@ pub async fn run<H: Harness>(harness: H, seed: u64) -> ConformanceReport {
 struct Kit<H> {
     harness: H,
     random: Jitter,
-    /// What is there: the version of each item.
+    /// The version of each item that is there.
     there: BTreeMap<u16, u16>,
 }
 
@@ -502,7 +502,7 @@ async fn operate<H: Harness>(harness: &mut H, random: &mut Jitter, there: &mut B
     }
 }
 
-/// What of the followed records is not as it should be.
+/// The followed records that are not as they should be.
 fn disagreement<H: Harness>(
     harness: &H,
     there: &BTreeMap<u16, u16>,

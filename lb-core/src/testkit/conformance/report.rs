@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What became of one property.
+/// The outcome of one property.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -20,13 +20,13 @@ pub enum Verdict {
 pub struct Property {
     /// Its short name, such as `P1`.
     pub id: &'static str,
-    /// What it says.
+    /// The text of the property.
     pub says: &'static str,
-    /// What became of it.
+    /// The outcome of the check.
     pub verdict: Verdict,
 }
 
-/// What the kit found: see [`run`](super::run).
+/// The result of the kit: see [`run`](super::run).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConformanceReport {
@@ -37,7 +37,7 @@ pub struct ConformanceReport {
 }
 
 impl ConformanceReport {
-    /// Whether no property failed. Skipped ones count as nothing: [`skipped`](Self::skipped) lists them.
+    /// Returns `true` if no property failed. Skipped ones count as nothing: [`skipped`](Self::skipped) lists them.
     #[must_use]
     pub fn passed(&self) -> bool {
         !self

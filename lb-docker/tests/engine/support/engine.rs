@@ -42,7 +42,7 @@ pub(crate) fn available() -> bool {
     }
 }
 
-/// Whether a program is in PATH.
+/// Returns `true` if a program is in PATH.
 pub(crate) fn exists(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
@@ -228,7 +228,7 @@ impl Engine {
         }
     }
 
-    /// Whether its process runs.
+    /// Returns `true` if its process runs.
     pub(crate) fn is_up(&self) -> bool {
         self.daemon.is_some()
     }

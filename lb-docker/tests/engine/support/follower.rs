@@ -24,7 +24,7 @@ pub(crate) struct Told {
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) resets: usize,
     pub(crate) errors: Vec<String>,
-    /// Whether the link is known to be dead: since the last error nothing was heard.
+    /// If `true`, the link is known to be dead: since the last error nothing was heard.
     pub(crate) stale: bool,
 }
 
@@ -121,7 +121,7 @@ impl Told {
             .collect()
     }
 
-    /// How many endpoints of a service are ready.
+    /// The number of endpoints of a service that are ready.
     pub(crate) fn ready(&self, service: &str) -> usize {
         self.endpoints()
             .iter()

@@ -31,7 +31,7 @@ pub(super) struct Ledger {
     overflow_told: bool,
 }
 
-/// What is wrong with a key.
+/// A problem of a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Trouble {
     /// With its value alone.

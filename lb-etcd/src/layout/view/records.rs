@@ -10,7 +10,7 @@ use lb_schemes::traefik::{DEFAULT_WEIGHT, rank};
 
 use super::{
     super::{
-        fact::{Complaint, Fact, RouteWish},
+        fact::{Complaint, Fact, RouteSpec},
         rules::Subject,
         scalar::usable,
     },
@@ -18,7 +18,7 @@ use super::{
 };
 
 impl View {
-    /// What the keys about a subject come to.
+    /// The result of the keys about a subject.
     pub(super) fn make(&self, subject: &Subject) -> Made {
         let made = match subject {
             Subject::Endpoint { service, id } => {
@@ -69,7 +69,7 @@ impl View {
         let (mut address, mut ip, mut port, mut default_port) = (None, None, None, None);
         let (mut elected, mut unusable, mut options) = (false, false, None);
         let mut tree_server = false;
-        let (mut weight, mut state, mut check_port, mut mode, mut wishes) =
+        let (mut weight, mut state, mut check_port, mut mode, mut specs) =
             (None, None, None, None, None);
         for fact in self.facts_of(entity) {
             match fact {
@@ -85,7 +85,7 @@ impl View {
                 Fact::State(found) => state = state.or(Some(*found)),
                 Fact::CheckPort(found) => check_port = check_port.or(Some(*found)),
                 Fact::Mode(found) => mode = mode.or(Some(*found)),
-                Fact::Routes(found) => wishes = wishes.or(Some(found)),
+                Fact::Routes(found) => specs = specs.or(Some(found)),
                 Fact::DefaultPriority(_)
                 | Fact::HostExpected
                 | Fact::Leader(_)
@@ -139,10 +139,10 @@ impl View {
             service.clone()
         };
         let key = RecordKey::new(name, id.clone());
-        let routes: Vec<Route> = wishes
+        let routes: Vec<Route> = specs
             .into_iter()
-            .flat_map(|wishes| wishes.iter())
-            .map(|wish| wish.route(service, self.is_barred(service)))
+            .flat_map(|specs| specs.iter())
+            .map(|spec| spec.route(service, self.is_barred(service)))
             .collect();
         let record = Record::new(key, endpoint)
             .with_mode(mode)
@@ -178,12 +178,12 @@ impl View {
         let routes: Vec<Route> = self
             .facts_of(&view.own)
             .find_map(|fact| match fact {
-                Fact::Routes(wishes) => Some(wishes),
+                Fact::Routes(specs) => Some(specs),
                 _ => None,
             })
             .into_iter()
-            .flat_map(|wishes| wishes.iter())
-            .map(|wish| wish.route(service, self.is_barred(service)))
+            .flat_map(|specs| specs.iter())
+            .map(|spec| spec.route(service, self.is_barred(service)))
             .collect();
         let key = RecordKey::new(self.tree_name(service), Name::from_text("service:"));
         let options = self.facts_of(&view.own).find_map(|fact| match fact {
@@ -330,8 +330,8 @@ impl View {
             None => priority.unwrap_or_default(),
         };
         let (strip_prefix, redirect_https) = edits;
-        let wish = |host: &RouteHost, path: &PathMatch| {
-            let wish = RouteWish {
+        let spec = |host: &RouteHost, path: &PathMatch| {
+            let spec = RouteSpec {
                 host: host.clone(),
                 path: path.clone(),
                 priority,
@@ -340,13 +340,13 @@ impl View {
                 redirect_https,
                 withheld,
             };
-            wish.route(service, self.is_barred(service))
+            spec.route(service, self.is_barred(service))
         };
         let every_path = PathMatch::any();
         let routes: Vec<Route> = match matches {
             Some(matches) => matches
                 .iter()
-                .map(|(host, path)| wish(host, path))
+                .map(|(host, path)| spec(host, path))
                 .collect(),
             None if host.is_none() && path.is_none() && !host_expected => return Err(incomplete()),
             // It is not for every host because its host is not there yet.
@@ -355,7 +355,7 @@ impl View {
                     "the route has no host yet, expected one, or * for every host",
                 ));
             }
-            None => vec![wish(
+            None => vec![spec(
                 host.unwrap_or(&RouteHost::Any),
                 path.unwrap_or(&every_path),
             )],
@@ -366,7 +366,7 @@ impl View {
     }
 }
 
-impl RouteWish {
+impl RouteSpec {
     /// The route to `service`; a withheld one, or one of a service that is barred, leads to none.
     fn route(&self, service: &Name, barred: bool) -> Route {
         let withholds = self.withheld || barred;

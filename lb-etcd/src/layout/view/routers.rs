@@ -35,7 +35,7 @@ impl View {
             .any(|key| key.key.starts_with("middlewares"))
     }
 
-    /// What a router comes to, and what is wrong with it.
+    /// The result of a router, and its problems.
     pub(super) fn router(&self, id: &Name, entity: &Entity, name: &RouterName) -> Made {
         let tree = &name.tree;
         let keys: Vec<(String, &str)> = self
@@ -153,7 +153,8 @@ impl View {
         }
     }
 
-    /// Where the servers of a service of HTTP came or went, those of TCP of the same name may change their name.
+    /// Touches the services of TCP with the name of one of HTTP: they may change their name when its servers come or
+    /// go.
     pub(super) fn touch_namesakes(&self, touched: &mut BTreeSet<Subject>) {
         if !self.has_tcp {
             return;

@@ -10,7 +10,7 @@ use super::{
 };
 
 impl View {
-    /// Where a middleware changed, the routes that name middlewares change.
+    /// Touches the routes that name middlewares, as one changed.
     pub(super) fn touch_routers(&self, touched: &mut BTreeSet<Subject>) {
         let is_middleware = |subject: &Subject| matches!(subject, Subject::Middleware { .. });
         if !touched.iter().any(is_middleware) {

@@ -54,7 +54,7 @@ pub(crate) struct Tls {
     pub(crate) client_ca: Option<PathBuf>,
 }
 
-/// What differs from a plain member.
+/// The differences from a plain member.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     pub(crate) tls: Option<Tls>,
@@ -197,7 +197,7 @@ impl Member {
         copy(backup.path(), &self.data());
     }
 
-    /// What the binary says it is.
+    /// The version that the binary prints.
     pub(crate) fn version(&self) -> String {
         let output = Command::new(&self.binary)
             .arg("--version")

@@ -14,7 +14,7 @@ use lb_etcd::{EtcdSource, EtcdStatusReader};
 
 use super::eventually;
 
-/// What was seen so far.
+/// The records and errors that were seen so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     /// Shared by copies: only the original is told anything.
@@ -24,11 +24,11 @@ pub(crate) struct Seen {
     pub(crate) resets: usize,
     pub(crate) resumes: usize,
     pub(crate) progress: usize,
-    /// How many records each batch set and removed.
+    /// The number of records each batch set and removed.
     pub(crate) batches: Vec<(usize, usize)>,
     pub(crate) errors: Vec<String>,
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// How many of them were told since anything else: those stay in a reset.
+    /// The number of them that were told since anything else: those stay in a reset.
     fresh: usize,
     /// The fewest records there were after the first reset.
     pub(crate) fewest: Option<usize>,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Where an address leads.
+/// The place to which an address leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     /// A Unix socket in Linux' abstract namespace, which has no file and no mode.
@@ -13,7 +13,7 @@ pub(super) enum Place<'a> {
     Inherited,
     /// The path of a Unix socket.
     Path(&'a str),
-    /// What an environment variable says. HAProxy looks it up in addresses also outside of quotes.
+    /// A value of an environment variable. HAProxy looks it up in addresses also outside of quotes.
     Variable,
 }
 

@@ -7,20 +7,20 @@ use super::words::{Word, words};
 pub struct ConfigFile<'a> {
     /// Its name, as findings give it.
     pub name: &'a str,
-    /// What is in it.
+    /// The text in it.
     pub text: &'a str,
 }
 
 /// A place in the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {
-    /// Which file, from 0.
+    /// The number of the file, from 0.
     pub(super) file: usize,
-    /// Which line, from 1.
+    /// The number of the line, from 1.
     pub(super) line: usize,
 }
 
-/// What a section is.
+/// The kind of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Backend,
@@ -63,12 +63,12 @@ impl Line {
         self.words.get(index).map_or("", |word| word.text.as_str())
     }
 
-    /// Whether some word of it is only known when HAProxy reads it.
+    /// Returns `true` if some word of it is only known when HAProxy reads it.
     pub(super) fn is_open(&self) -> bool {
         self.words.iter().any(|word| word.open)
     }
 
-    /// Whether it begins with these words.
+    /// Returns `true` if it begins with these words.
     pub(super) fn begins(&self, words: &[&str]) -> bool {
         words
             .iter()
@@ -82,14 +82,14 @@ impl Line {
         Some(self.words.get(at + 1)?.text.as_str())
     }
 
-    /// Whether this word is in it, not as its keyword.
+    /// Returns `true` if this word is in it, not as its keyword.
     pub(super) fn has(&self, word: &str) -> bool {
         self.words.iter().skip(1).any(|known| known.text == word)
     }
 }
 
 impl Kind {
-    /// What this word begins, if it begins a section.
+    /// The kind of section that this word begins, if it begins one.
     fn of(word: &str) -> Option<Self> {
         Some(match word {
             "backend" => Self::Backend,
@@ -198,7 +198,7 @@ impl Document {
             .flat_map(|section| &section.lines)
     }
 
-    /// Where `global` begins, or else the configuration.
+    /// The beginning of `global`, or else of the configuration.
     pub(super) fn global_at(&self) -> At {
         let mut sections = self.sections.iter();
         let global = sections.find(|section| section.kind == Kind::Global);

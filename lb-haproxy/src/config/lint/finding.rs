@@ -8,9 +8,9 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What kind of thing it is: stable, for programs.
+    /// The kind of thing it is: stable, for programs.
     pub code: Code,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// The file.
     pub file: String,
@@ -18,15 +18,15 @@ pub struct Finding {
     pub line: usize,
     /// The section, such as `backend web`.
     pub section: String,
-    /// What does not hold.
+    /// The guarantee that does not hold.
     pub guarantee: Guarantee,
-    /// What was found, and what comes of it.
+    /// The thing that was found, and what comes of it.
     pub message: String,
-    /// What to write instead.
+    /// The text to write instead.
     pub instead: String,
 }
 
-/// How bad a [`Finding`] is.
+/// The severity of a [`Finding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -38,7 +38,7 @@ pub enum Severity {
     Error,
 }
 
-/// What `lb` promises.
+/// A guarantee of `lb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ pub enum Guarantee {
     Stickiness,
 }
 
-/// What kind of thing a [`Finding`] is.
+/// The kind of a [`Finding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -138,7 +138,7 @@ pub enum Code {
     StaticBalance,
     /// Stick table entries name slots, not endpoints.
     StickTableOfSlot,
-    /// What leads to no backend goes to a default one.
+    /// A request that leads to no backend goes to a default one.
     UnavailableMissing,
 }
 

@@ -4,31 +4,31 @@ use std::collections::BTreeSet;
 
 use crate::{policy::Policy, proto::Version};
 
-/// What the linter is told beside the files. What it is not told, it takes for possible.
+/// The facts for the linter beside the files. What it is not told, it takes for possible.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LintOptions {
     /// The version of HAProxy that reads the files.
     pub version: Option<Version>,
-    /// How it is driven.
+    /// The policy by which it is driven.
     pub policy: Policy,
-    /// How many files HAProxy may open (`ulimit -n`).
+    /// The most files HAProxy may open (`ulimit -n`).
     pub open_files: Option<u64>,
-    /// How much memory it may take, in bytes.
+    /// The most memory it may take, in bytes.
     pub memory: Option<u64>,
     /// Those of [`map_files`](super::map_files) that are not there.
     pub missing: BTreeSet<String>,
 }
 
 impl LintOptions {
-    /// Whether HAProxy may be older than this.
+    /// Returns `true` if HAProxy may be older than this.
     pub(super) fn may_be_before(&self, major: u16, minor: u16) -> bool {
         self.version
             .as_ref()
             .is_none_or(|version| !version.at_least(major, minor))
     }
 
-    /// Whether HAProxy is known to be this or newer.
+    /// Returns `true` if HAProxy is known to be this or newer.
     pub(super) fn is_at_least(&self, major: u16, minor: u16) -> bool {
         self.version
             .as_ref()

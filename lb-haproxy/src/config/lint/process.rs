@@ -6,7 +6,7 @@ use super::{
     rules::Rules,
 };
 
-/// What one slot takes, and an empty HAProxy, in bytes: measured.
+/// The memory of one slot, and of an empty HAProxy, in bytes: measured.
 const SLOT: u64 = 4_500;
 const EMPTY: u64 = 20 << 20;
 

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::routes::{UNAVAILABLE, UNAVAILABLE_TCP};
 
-/// What reads the backend out of a value that has options.
+/// The expression that reads the backend out of a value that has options.
 const PART: &str = "var(txn.lb_route),field(1,|)";
 
-/// What compares the route of a path as it was sent with that of another reading of it.
+/// The expression that compares the route of a path as it was sent with that of another reading of it.
 const AGREES: &str = "var(txn.lb_route),strcmp(txn.lb_route_decoded)";
 
 const INSTEAD: &str = "the lines of this frontend as `lb-agent config` writes them, from txn.lb_host to default_backend";

@@ -115,7 +115,7 @@ impl<'d> Rules<'d> {
         format!("{kind} {}", section.name).trim_end().to_owned()
     }
 
-    /// What was found, in the order of the text.
+    /// The findings, in the order of the text.
     pub(super) fn finish(mut self) -> Vec<Finding> {
         self.findings
             .sort_by_key(|(at, finding)| (*at, finding.code));

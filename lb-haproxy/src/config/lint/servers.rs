@@ -11,13 +11,13 @@ use crate::policy::Policy;
 /// One such line.
 pub(super) struct ServerLine<'d> {
     pub(super) line: &'d Line,
-    /// Whether it is a `server-template`.
+    /// If `true`, it is a `server-template`.
     pub(super) template: bool,
-    /// How many servers it declares.
+    /// The number of servers it declares.
     pub(super) count: u64,
     /// Its name, or the prefix of the template's.
     pub(super) name: &'d str,
-    /// What stands for its address.
+    /// The text in the place of its address.
     pub(super) address: &'d str,
     /// Its settings, each with its value where it has one.
     pub(super) settings: BTreeMap<&'d str, &'d str>,
@@ -53,7 +53,7 @@ impl ServerLine<'_> {
         self.has("resolvers") || (self.template && self.host().starts_with('_'))
     }
 
-    /// What stands before the number of its name.
+    /// The prefix of its name, before the number.
     pub(super) fn prefix(&self) -> &str {
         match self.template {
             true => self.name,
@@ -65,7 +65,7 @@ impl ServerLine<'_> {
         self.settings.contains_key(setting)
     }
 
-    /// What stands before the port, without the word for its family.
+    /// The text before the port, without the word for its family.
     pub(super) fn host(&self) -> &str {
         match Place::of(self.address) {
             Place::Host(host) => host,
@@ -153,7 +153,7 @@ fn read_settings<'d>(line: &'d Line, from: usize, settings: &mut BTreeMap<&'d st
     }
 }
 
-/// Whether the next word belongs to this one.
+/// Returns `true` if the next word belongs to this one.
 fn takes_value(setting: &str) -> bool {
     const SETTINGS: [&str; 69] = [
         "addr",

@@ -37,7 +37,7 @@ pub(super) fn check(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
     }
 }
 
-/// What becomes of addresses and states at a reload.
+/// The fate of addresses and states at a reload.
 enum State {
     Kept,
     Lost(String),
@@ -66,7 +66,7 @@ impl State {
     }
 }
 
-/// Where `load-server-state-from-file local` looks.
+/// The file that `load-server-state-from-file local` reads.
 fn local_file(proxy: &Proxy<'_>, rules: &Rules<'_>) -> String {
     let named = proxy.last(&["server-state-file-name"]);
     let name = match named.map_or("", |line| line.word(1)) {

@@ -5,11 +5,11 @@
 pub(super) struct Word {
     /// The word, quotes and escapes taken away.
     pub(super) text: String,
-    /// Whether it holds an environment variable, so that its text is not known here.
+    /// If `true`, it holds an environment variable, so that its text is not known here.
     pub(super) open: bool,
 }
 
-/// How the characters are read at this place.
+/// The way characters are read at this place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quote {
     Double,
@@ -64,7 +64,7 @@ fn begun(word: &mut Option<Word>) -> &mut Word {
     })
 }
 
-/// What a backslash outside quotes makes of the next character.
+/// Takes the character after a backslash outside quotes.
 fn escaped(text: &mut String, next: Option<char>) {
     match next {
         Some('n') => text.push('\n'),

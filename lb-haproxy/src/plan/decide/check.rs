@@ -120,7 +120,7 @@ fn why(slot: &Slot) -> Why {
     }
 }
 
-/// Whether nobody looks at a server that is to be looked at.
+/// Returns `true` if neither check nor agent looks at a server that is to be looked at.
 pub(super) fn is_off(slot: &Slot) -> bool {
     slot.server.checked && (!slot.server.check_enabled || is_stuck(slot))
 }

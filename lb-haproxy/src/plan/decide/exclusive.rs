@@ -16,7 +16,7 @@ use super::{
 };
 use crate::proto::{AdminState, Command};
 
-/// How long a server has for ending sessions that were shut down before that is asked for again.
+/// The time a server has for ending sessions that were shut down before that is asked for again.
 const SHUT_DOWN_AGAIN: Duration = Duration::from_millis(100);
 
 impl Decider<'_> {
@@ -139,9 +139,9 @@ impl Decider<'_> {
             return;
         }
         let needed_elsewhere = slot.server.address.is_some_and(contested);
-        let may_be_wished = self.context.partial
+        let may_be_desired = self.context.partial
             && matches!(role, Role::Leaving(address) if self.backend.wants.get(&address).is_none());
-        if may_be_wished && !needed_elsewhere {
+        if may_be_desired && !needed_elsewhere {
             self.out.held += 1;
             return;
         }
@@ -284,7 +284,8 @@ impl Decider<'_> {
         self.step(Stages::Leave, slot, Command::ShutdownSessions(server), why);
     }
 
-    /// What the one that may serve does. It stays chosen while its check or its agent keeps it out: its source decides.
+    /// The text on the one that may serve. It stays chosen while its check or its agent keeps it out: its source
+    /// decides.
     fn holder_text(&self, roles: &[Role], holder: SocketAddr) -> &'static str {
         if self.fixed.contains_key(&holder) {
             return "serves";

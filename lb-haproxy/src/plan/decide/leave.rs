@@ -42,10 +42,10 @@ impl Decider<'_> {
                 // wanted here too, another server keeps it anyway.
                 let address = slot.server.address.filter(|at| !wanted_here(at));
                 let needed_elsewhere = address.is_some_and(contested);
-                // What is not wished for may only not be known; one server too many of a wish is known.
-                let may_be_wished = self.context.partial
+                // What is not desired may only not be known; one server too many of a desired state is known.
+                let may_be_desired = self.context.partial
                     && matches!(role, Role::Leaving(address) if self.backend.wants.get(&address).is_none());
-                if may_be_wished && !needed_elsewhere {
+                if may_be_desired && !needed_elsewhere {
                     self.out.held += 1;
                     return;
                 }

@@ -160,7 +160,7 @@ impl Decider<'_> {
         Some((until, contest.detail(now)))
     }
 
-    /// How many slots were found at rest and are parked as soon as that is sure.
+    /// The number of slots that were found at rest and are parked as soon as that is sure.
     fn soon_free(&self, roles: &[Role]) -> usize {
         let slots = self.backend.slots.iter().zip(roles);
         let at_rest = slots.filter(|(slot, role)| {
@@ -174,7 +174,7 @@ impl Decider<'_> {
         at_rest.count()
     }
 
-    /// How many free slots were found in use, and are taken out now.
+    /// The number of free slots that were found in use, and are taken out now.
     fn being_freed(&self, roles: &[Role]) -> usize {
         let slots = self.backend.slots.iter().zip(roles);
         let found = slots.filter(|(slot, role)| {

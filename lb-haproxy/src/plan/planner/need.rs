@@ -6,7 +6,7 @@ use super::Planner;
 use crate::growth::Need;
 
 impl Planner {
-    /// What only a reload could give.
+    /// The needs that only a reload could meet.
     pub(super) fn need(&self) -> Need {
         let mut need = Need::default();
         for (name, waiting) in &self.waiting {

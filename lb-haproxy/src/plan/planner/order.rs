@@ -39,7 +39,8 @@ impl Planner {
         }
     }
 
-    /// Whether a backend that waited for an address wants it still: its wish may have changed since it was looked at.
+    /// Returns `true` if a backend that waited for an address wants it still: its desired state may have changed since
+    /// it was looked at.
     pub(super) fn claims(&self, claimant: &Name, address: SocketAddr) -> bool {
         self.backends
             .get(claimant)

@@ -11,7 +11,7 @@ use lb_core::Name;
 use super::{Backend, Planner, Waiting};
 use crate::{observed::is_parked, proto::AdminState};
 
-/// What a replaced worker serves, for as long as it may.
+/// The addresses that an old worker serves, for as long as it may.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Replaced {
     serving: HashMap<SocketAddr, BTreeSet<Name>>,
@@ -19,7 +19,8 @@ pub(super) struct Replaced {
 }
 
 impl Replaced {
-    /// Whether the replaced worker may send somebody to an address, and nobody who asks for what this backend serves.
+    /// Returns `true` if the old worker may send requests to an address, and none of those for what this backend
+    /// serves.
     pub(super) fn serves_another(&self, backend: &Backend, address: SocketAddr) -> bool {
         self.serving
             .get(&address)
@@ -94,7 +95,7 @@ impl Planner {
         }
     }
 
-    /// What a replaced worker still serves, as far as it is waited for at `now`.
+    /// The addresses that an old worker still serves, as far as it is waited for at `now`.
     pub fn served_by_replaced(&self, now: Duration) -> impl Iterator<Item = (SocketAddr, Name)> {
         let waits = now < self.replaced.until;
         let all = self.replaced.serving.iter().filter(move |_| waits);
@@ -128,7 +129,7 @@ impl Planner {
         }
     }
 
-    /// When a backend that waits for these addresses is to be looked at again for a replaced worker's sake.
+    /// The time at which a backend that waits for these addresses is looked at again because of an old worker.
     pub(super) fn replaced_until(&self, waits_for: &BTreeSet<SocketAddr>) -> Option<Duration> {
         waits_for
             .iter()

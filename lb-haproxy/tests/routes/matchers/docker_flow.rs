@@ -3,7 +3,7 @@
 
 use lb_schemes::LabelScheme;
 
-use super::{Rules, routes_of};
+use super::{DOMAINS, PATHS, Rules, routes_of};
 use crate::random::Random;
 
 struct Service {
@@ -56,28 +56,8 @@ pub(crate) fn rules(random: &mut Random) -> Rules {
 
 impl Service {
     fn random(random: &mut Random, service: usize) -> Self {
-        let domain = random.one(&[
-            "",
-            "shop.example",
-            "api.shop.example",
-            "b.example",
-            "a.b.c.d.e.f.g.example",
-            "*.example",
-            "*.shop.example",
-        ]);
-        let path = random.one(&[
-            "/",
-            "/api",
-            "/api/v1",
-            "/ap",
-            "/a/b/c",
-            "/x",
-            "/b/c",
-            "/.well-known/acme-challenge",
-            "/a:b",
-            "/api/",
-            "/b/",
-        ]);
+        let domain = random.one(&DOMAINS);
+        let path = random.one(&PATHS);
         Self {
             domain: (!domain.is_empty()).then_some(domain),
             path,

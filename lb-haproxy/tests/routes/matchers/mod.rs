@@ -9,13 +9,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use lb_core::{Route, Severity, model::leads_to_none};
 use lb_schemes::{LabelScheme, Options, Subject, read};
 
+/// Domains of rules; an empty one stands for none.
+const DOMAINS: [&str; 7] = [
+    "",
+    "shop.example",
+    "api.shop.example",
+    "b.example",
+    "a.b.c.d.e.f.g.example",
+    "*.example",
+    "*.shop.example",
+];
+
+/// Paths of rules.
+const PATHS: [&str; 11] = [
+    "/",
+    "/api",
+    "/api/v1",
+    "/ap",
+    "/a/b/c",
+    "/x",
+    "/b/c",
+    "/.well-known/acme-challenge",
+    "/a:b",
+    "/api/",
+    "/b/",
+];
+
 /// Rules of one program.
 pub(crate) struct Rules {
     /// The routes that they are here.
     pub(crate) routes: Vec<Route>,
     /// As a person writes them.
     pub(crate) written: Vec<String>,
-    /// What the program answers to a host, in lower case without port and dot, and a path: the service, or a status.
+    /// The answer of the program to a host, in lower case without port and dot, and a path: the service, or a status.
     pub(crate) answer: Box<Answer>,
 }
 

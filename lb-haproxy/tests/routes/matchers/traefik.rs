@@ -4,7 +4,7 @@
 
 use lb_schemes::LabelScheme;
 
-use super::{Rules, decode, routes_of};
+use super::{DOMAINS, PATHS, Rules, decode, routes_of};
 use crate::random::Random;
 
 struct Router {
@@ -63,30 +63,8 @@ fn normal(path: &str) -> Option<String> {
 
 impl Router {
     fn random(random: &mut Random, service: usize) -> Self {
-        let host = random.one(&[
-            "",
-            "shop.example",
-            "api.shop.example",
-            "b.example",
-            "a.b.c.d.e.f.g.example",
-            "*.example",
-            "*.shop.example",
-            "*.c.d.e.f.g.example",
-        ]);
-        let path = random.one(&[
-            "",
-            "/",
-            "/api",
-            "/api/v1",
-            "/ap",
-            "/a/b/c",
-            "/x",
-            "/b/c",
-            "/.well-known/acme-challenge",
-            "/a:b",
-            "/api/",
-            "/b/",
-        ]);
+        let host = random.one(&[&DOMAINS[..], &["*.c.d.e.f.g.example"]].concat());
+        let path = random.one(&[&[""], &PATHS[..]].concat());
         let kind = match path.ends_with('/') {
             true => "PathPrefix",
             false => random.one(&["Path", "PathPrefix", "PathPrefix"]),

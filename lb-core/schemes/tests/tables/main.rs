@@ -1,6 +1,6 @@
 //! Every scheme as a table: labels, the services and routes they make, and what is reported.
 //!
-//! A row of a table in `golden/` begins with `##` and what the scheme's own program does, in our words. Then come labels
+//! A row of a table in `tests/golden/` begins with `##` and what the scheme's own program does, in our words. Then come labels
 //! (or variables) as `key = value`, facts of the object and options of the source as `@name value`, and what comes out:
 //!
 //! - `=> service:port wWEIGHT tcp ROUTE…`: a service; `unreachable` has no endpoint here. A route is `host/path@rank!priority`
@@ -11,6 +11,15 @@
 //!
 //! `UPDATE_GOLDEN=1` writes what comes out, to be read by people.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod easyhaproxy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
@@ -18,13 +27,13 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    Compose, EntryPoint, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
-    Unprotected, read,
-};
 use lb_core::{
     Diagnostic, Mode, Severity,
     model::{nowhere, withheld},
+};
+use lb_schemes::{
+    Compose, EntryPoint, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
+    Unprotected, read,
 };
 
 const OBJECT: &str = "container web-1 (abc)";
@@ -92,7 +101,7 @@ fn printed(spec: &ServiceSpec) -> String {
     text
 }
 
-/// What holds for a host in other objects too.
+/// The statement that holds for a host in other objects too.
 fn shared(host: &SharedHost) -> Option<String> {
     let effect = match (host.restricted, host.redirect_https) {
         (true, _) => "503",
@@ -111,7 +120,7 @@ fn reported(diagnostic: &Diagnostic) -> String {
     format!("{mark} {}", diagnostic.field.as_deref().unwrap_or_default())
 }
 
-/// What withholds a route is told apart from what leaves one out.
+/// Asserts that what withholds a route is told apart from what leaves one out.
 fn withheld_is_said(title: &str, found: &Reading) {
     let withheld = withheld();
     let routes = || found.services.iter().flat_map(|spec| &spec.routes);
@@ -143,7 +152,7 @@ impl Row<'_> {
             .any(|(name, _)| *name == "@allow_unprotected")
     }
 
-    /// What the row's object comes to.
+    /// The reading of the row's object.
     pub(crate) fn read(&self, scheme: LabelScheme) -> Reading {
         let mut options = Options::new(&[scheme], &["docker"]);
         let (mut exposed, mut compose) = (BTreeSet::new(), None);

@@ -9,13 +9,11 @@ use std::{
 };
 
 use lb_core::{Mode, Severity, model::withheld};
+use lb_schemes::{LabelScheme, Reading};
 
-use crate::{
-    LabelScheme, Reading,
-    golden::{Row, rows},
-};
+use crate::{Row, rows};
 
-/// What a configuration of the program does.
+/// The frontends and backends that a configuration of the program makes.
 #[derive(Debug, Default)]
 struct Made {
     frontends: Vec<Frontend>,
@@ -39,7 +37,7 @@ struct Frontend {
 struct Backend {
     /// Ports of servers; none for what is no address and port of the container.
     ports: BTreeSet<Option<u16>>,
-    /// What plugins write.
+    /// If `true`, a plugin restricts it.
     restricts: bool,
 }
 
@@ -212,7 +210,7 @@ fn is_told(row: &Row<'_>, found: &Reading, host: &str) -> bool {
     })
 }
 
-/// What differs between the program and this crate and is not reported.
+/// The differences between the program and this crate that are not reported.
 fn differences(row: &Row<'_>, made: &Made, found: &Reading) -> Vec<String> {
     let mut wrong = Vec::new();
     let is_told = |host: &str| is_told(row, found, host);

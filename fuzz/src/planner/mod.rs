@@ -1,5 +1,8 @@
 //! The planner and a small model of HAProxy, driven through any history. It panics where what it states does not hold.
 
+mod checks;
+mod haproxy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -10,31 +13,31 @@ use lb_core::{Endpoint, EndpointState, Name, Snapshot, Weight, model::Changes};
 use lb_haproxy::{
     Scope,
     capability::Capabilities,
-    observed::{Gauges, PARKED, Server, is_parked},
+    observed::{Gauges, Server, is_parked},
     plan::{Plan, Planner, Read},
     policy::{DynamicServers, Policy},
-    proto::{AdminState, Command, Health, ServerRef},
+    proto::{AdminState, Command, ServerRef},
 };
 
 use crate::bytes::Bytes;
 
 /// The first bytes choose version, policy, slots and the backends that are managed; then each operation is a byte and its
-/// arguments: wishes, which service is exclusive, time, sessions, edits by somebody else, restarts of `lb`, reloads of
+/// arguments: desired states, which service is exclusive, time, sessions, edits by somebody else, restarts of `lb`, reloads of
 /// HAProxy, answers that are heard late, and passes that are
 /// whole, cut, refused or late.
 ///
 /// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
-/// of the parking place; none is made ready but where its service wishes it, and nobody is made ready at an address
+/// of the parking place; none is made ready but where its service desires it, and nobody is made ready at an address
 /// that another service has not left, or that a replaced worker serves for another. Nothing is changed in a backend that
 /// is not managed. No endpoint of an exclusive service is made ready while another one can get traffic or has some. When nothing goes wrong any more,
-/// planning ends within a bounded number of rounds, and every ready wish is served or told to be unmet.
+/// planning ends within a bounded number of rounds, and every ready desired state is served or told to be unmet.
 pub fn planner(data: &[u8]) {
     let mut bytes = Bytes(data.get(..MOST_BYTES).unwrap_or(data));
     let mut world = World::new(&mut bytes);
     while !bytes.0.is_empty() {
         let operation = bytes.next();
         match operation % 16 {
-            0..=5 => world.wish(&mut bytes),
+            0..=5 => world.change_endpoint(&mut bytes),
             6 if operation & 16 == 0 => world.partial(),
             6 => world.exclusive(bytes.pick(&SERVICES), operation & 32 == 0),
             7..=9 => world.pass(&mut bytes),
@@ -71,7 +74,7 @@ const STEPS: [Duration; 6] = [
     Duration::from_secs(61),
 ];
 
-/// How long a replaced worker is waited for.
+/// The time for which an old worker is waited for.
 const REPLACED: Duration = Duration::from_secs(5);
 
 /// Places of servers: backend and name.
@@ -87,10 +90,10 @@ struct World {
     /// Addresses that were sent and take effect when time goes on.
     late: Vec<(ServerRef, SocketAddr)>,
     checks_pass: bool,
-    /// What a replaced worker serves: addresses with their services, until a time.
+    /// The addresses that an old worker serves, with their services, until a time.
     replaced: BTreeSet<(SocketAddr, Name)>,
     replaced_until: Duration,
-    wish: Snapshot,
+    desired: Snapshot,
     now: Duration,
 }
 
@@ -134,7 +137,7 @@ impl World {
             checks_pass: true,
             replaced: BTreeSet::new(),
             replaced_until: Duration::ZERO,
-            wish: Snapshot::default(),
+            desired: Snapshot::default(),
             now: Duration::ZERO,
         };
         world.observe();
@@ -142,10 +145,10 @@ impl World {
     }
 
     /// One endpoint is set or removed. Several may have one address, of one service or of several.
-    fn wish(&mut self, bytes: &mut Bytes<'_>) {
+    fn change_endpoint(&mut self, bytes: &mut Bytes<'_>) {
         let (service, id) = (name(bytes.pick(&SERVICES)), bytes.next() % 6);
         let (number, state) = (bytes.next(), bytes.next());
-        let mut edit = self.wish.edit();
+        let mut edit = self.desired.edit();
         let id = name(&format!("e{id}"));
         let ready = Endpoint::new(address(number));
         let mut set = |endpoint| edit.set_endpoint(&service, &id, endpoint);
@@ -168,8 +171,8 @@ impl World {
     }
 
     fn partial(&mut self) {
-        let mut edit = self.wish.edit();
-        edit.set_partial(!self.wish.is_partial());
+        let mut edit = self.desired.edit();
+        edit.set_partial(!self.desired.is_partial());
         if let Some(next) = edit.commit() {
             self.desire(next);
         }
@@ -177,10 +180,10 @@ impl World {
 
     fn exclusive(&mut self, service: &str, exclusive: bool) {
         let service = name(service);
-        let Some(mode) = self.wish.service(&service).map(|known| known.mode()) else {
+        let Some(mode) = self.desired.service(&service).map(|known| known.mode()) else {
             return;
         };
-        let mut edit = self.wish.edit();
+        let mut edit = self.desired.edit();
         edit.set_service(&service, mode);
         edit.set_exclusive(&service, exclusive);
         if let Some(next) = edit.commit() {
@@ -189,14 +192,14 @@ impl World {
     }
 
     fn is_exclusive(&self, service: &Name) -> bool {
-        let known = self.wish.service(service);
+        let known = self.desired.service(service);
         known.is_some_and(|known| known.is_exclusive())
     }
 
     fn desire(&mut self, next: Snapshot) {
-        let changes = next.changes_since(self.wish.generation());
-        self.planner.desire(&self.wish, &next, &changes);
-        self.wish = next;
+        let changes = next.changes_since(self.desired.generation());
+        self.planner.desire(&self.desired, &next, &changes);
+        self.desired = next;
     }
 
     /// `lb` begins anew on the same HAProxy.
@@ -206,7 +209,7 @@ impl World {
             .managing(self.manage.clone());
         let nothing = Snapshot::default();
         self.planner
-            .desire(&nothing, &self.wish, &Changes::Everything);
+            .desire(&nothing, &self.desired, &Changes::Everything);
         self.observe();
         self.planner
             .hold_found_until(self.now + self.policy.adoption_hold);
@@ -299,18 +302,7 @@ impl World {
         self.planner.plan(self.now)
     }
 
-    fn advance(&mut self, by: Duration) {
-        self.now += by;
-        self.settle();
-        for server in self.backends.values_mut().flatten() {
-            if server.admin == AdminState::Ready {
-                server.running = !server.checked || self.checks_pass;
-            }
-        }
-        self.observe();
-    }
-
-    /// What HAProxy showed is heard some time later. Meanwhile what was sent before takes effect.
+    /// Reads some time later what HAProxy showed. Meanwhile what was sent before takes effect.
     fn hear_late(&mut self, by: Duration) {
         let (asked, shown) = (self.now, self.backends.clone());
         self.now += by;
@@ -319,213 +311,6 @@ impl World {
         for (backend, servers) in shown {
             self.planner.observe(&backend, servers, self.now);
         }
-    }
-
-    /// What was sent takes effect.
-    fn settle(&mut self) {
-        for (server, address) in std::mem::take(&mut self.late) {
-            if self.find(&server).is_some() {
-                self.apply(&Command::SetAddr(server, address));
-            }
-        }
-    }
-
-    /// Servers that may get requests have some.
-    fn begin_sessions(&mut self, mask: u8) {
-        for (backend, servers) in &self.backends {
-            for server in servers {
-                let refuses = server.address.is_none_or(is_parked);
-                let serves = server.admin == AdminState::Ready && server.running && !refuses;
-                if serves && server.weight > 0 && mask >> (server.id % 8) & 1 == 1 {
-                    self.sessions.insert((backend.clone(), server.name.clone()));
-                }
-            }
-        }
-    }
-
-    fn end_sessions(&mut self, mask: u8) {
-        let mut count = 0;
-        self.sessions.retain(|_| {
-            count += 1;
-            mask >> (count % 8) & 1 == 0
-        });
-    }
-
-    /// Somebody else changes a server.
-    fn edit(&mut self, bytes: &mut Bytes<'_>) {
-        self.settle();
-        let (service, place, what) = (bytes.pick(&SERVICES), bytes.next(), bytes.next());
-        let new = match bytes.next() {
-            parked if parked & 8 == 0 => PARKED,
-            number => address(number),
-        };
-        let Some(servers) = self.backends.get_mut(service) else {
-            return;
-        };
-        let count = servers.len().max(1);
-        let Some(server) = servers.get_mut(usize::from(place) % count) else {
-            return;
-        };
-        match what % 7 {
-            0 => set_state(server, AdminState::Ready),
-            1 => set_state(server, AdminState::Drain),
-            2 => set_state(server, AdminState::Maint),
-            3 => {
-                // Whoever does that waits until nobody is there any more.
-                let at = (name(service), server.name.clone());
-                if !self.sessions.contains(&at) {
-                    server.address = Some(new);
-                }
-            }
-            4 => server.weight = u16::from(what),
-            5 => server.running = false,
-            _ => server.check_enabled = false,
-        }
-        self.observe();
-    }
-
-    fn find(&mut self, at: &ServerRef) -> Option<&mut Server> {
-        let servers = self.backends.get_mut(&at.backend)?;
-        servers.iter_mut().find(|server| server.name == at.server)
-    }
-
-    fn server(&mut self, at: &ServerRef) -> &mut Server {
-        assert!(self.manage.owns(&at.backend), "{at} is not managed");
-        match self.find(at) {
-            Some(server) => server,
-            None => panic!("there is no server {at}"),
-        }
-    }
-
-    fn is_quiet(&self, at: &ServerRef) -> bool {
-        let at = (at.backend.clone(), at.server.clone());
-        !self.sessions.contains(&at)
-    }
-
-    fn apply(&mut self, command: &Command) {
-        match command {
-            Command::SetAddr(at, new) => {
-                assert!(self.is_quiet(at), "{at} has traffic and goes to {new}");
-                let server = self.server(at);
-                assert_eq!(server.admin, AdminState::Maint, "{at} goes to {new}");
-                let free = server.address.is_none_or(is_parked) || is_parked(*new);
-                assert!(free, "{at} goes from {:?} to {new}", server.address);
-                server.address = Some(*new);
-            }
-            Command::SetState(at, admin) => {
-                set_state(self.server(at), *admin);
-                if *admin == AdminState::Ready {
-                    self.check_admission(at);
-                }
-            }
-            Command::SetHealth(at, health) => {
-                let server = self.server(at);
-                if server.admin != AdminState::Maint {
-                    server.running = *health == Health::Up;
-                }
-            }
-            Command::SetWeight(at, weight) => self.server(at).weight = weight.get(),
-            Command::SetCheckPort(at, port) => self.server(at).check_port = *port,
-            Command::EnableHealth(at) => self.server(at).check_enabled = true,
-            Command::ShutdownSessions(at) => {
-                self.sessions
-                    .remove(&(at.backend.clone(), at.server.clone()));
-                self.planner.cut(at, self.now);
-            }
-            Command::AddServer {
-                server: at,
-                address,
-                options,
-            } => {
-                assert!(self.find(at).is_none(), "there is a server {at}");
-                let Some(servers) = self.backends.get_mut(&at.backend) else {
-                    panic!("there is no backend for {at}");
-                };
-                let id = servers.iter().map(|known| known.id).max().unwrap_or(0) + 1;
-                let mut server = Server::slot(at.server.clone(), id);
-                server.address = Some(*address);
-                server.declared_disabled = false;
-                server.checked = options.check;
-                server.check_enabled = false;
-                servers.push(server);
-            }
-            Command::DelServer(at) => {
-                assert!(self.is_quiet(at), "{at} has traffic and is removed");
-                assert_eq!(self.server(at).admin, AdminState::Maint, "{at} is removed");
-                if let Some(servers) = self.backends.get_mut(&at.backend) {
-                    servers.retain(|known| known.name != at.server);
-                }
-            }
-            other => panic!("no plan holds {other:?}"),
-        }
-    }
-
-    /// A server was made ready: its service wishes that, and no other has still to leave the address.
-    fn check_admission(&mut self, at: &ServerRef) {
-        let Some(address) = self.server(at).address else {
-            panic!("{at} is made ready and has no address");
-        };
-        let wished = self
-            .wishes(&at.backend, address)
-            .any(|(_, endpoint)| endpoint.state.is_ready());
-        assert!(wished, "{at} is made ready at {address}, unwished");
-        let own = self.replaced.contains(&(address, at.backend.clone()));
-        let another = self.replaced.iter().any(|(served, _)| *served == address);
-        assert!(
-            own || !another || self.now >= self.replaced_until,
-            "{at} is made ready at {address}, which a replaced worker serves for another"
-        );
-        if self.is_exclusive(&at.backend) {
-            self.check_exclusive(at, address);
-        }
-        for (backend, servers) in &self.backends {
-            if !self.manage.owns(backend) {
-                // Nothing that its owner does there is known.
-                continue;
-            }
-            let shares = *backend == at.backend || self.wishes(backend, address).next().is_some();
-            let mut there = servers
-                .iter()
-                .filter(|server| server.address == Some(address));
-            let taken = there.any(|server| server.admin == AdminState::Ready);
-            assert!(
-                shares || !taken,
-                "{at} is made ready at {address}, where {backend} is"
-            );
-        }
-    }
-
-    /// A server of an exclusive service was made ready: every other one is out and has no session, also with a worker that
-    /// was replaced.
-    fn check_exclusive(&self, at: &ServerRef, address: SocketAddr) {
-        let servers = self.backends.get(&at.backend).into_iter().flatten();
-        for other in servers.filter(|other| other.address != Some(address)) {
-            let place = (at.backend.clone(), other.name.clone());
-            let parked = other.address.is_none_or(is_parked);
-            let open = other.admin != AdminState::Maint && !parked;
-            assert!(
-                !open && !self.sessions.contains(&place),
-                "{at} is made ready at {address} beside {}",
-                other.name
-            );
-        }
-        let mut replaced = self.replaced.iter();
-        let beside = replaced.any(|(served, service)| *service == at.backend && *served != address);
-        assert!(
-            !beside || self.now >= self.replaced_until,
-            "{at} is made ready at {address} beside a replaced worker"
-        );
-    }
-
-    /// The endpoints that a service has at an address, in any state.
-    fn wishes(
-        &self,
-        service: &Name,
-        address: SocketAddr,
-    ) -> impl Iterator<Item = (&Name, &Endpoint)> {
-        let known = self.wish.service(service);
-        let endpoints = known.into_iter().flat_map(|known| known.endpoints());
-        endpoints.filter(move |(_, endpoint)| endpoint.address == address)
     }
 
     fn observe(&mut self) {
@@ -561,7 +346,7 @@ impl World {
     fn end(mut self) {
         self.checks_pass = true;
         self.sessions.clear();
-        if self.wish.is_partial() {
+        if self.desired.is_partial() {
             self.partial();
         }
         self.advance(STEPS[0]);
@@ -582,54 +367,6 @@ impl World {
         }
         panic!("no end: {}", self.planner.plan(self.now));
     }
-
-    fn check_end(&self, plan: &Plan) {
-        assert!(plan.settled, "{plan}");
-        for service in SERVICES {
-            let service = name(service);
-            let servers = self.backends.get(&service).into_iter().flatten();
-            let ready: BTreeMap<SocketAddr, u16> = servers
-                .filter(|server| server.admin == AdminState::Ready)
-                .filter_map(|server| Some((server.address?, server.weight)))
-                .collect();
-            let known = self.wish.service(&service);
-            let endpoints = || known.into_iter().flat_map(|known| known.endpoints());
-            for (id, endpoint) in endpoints().filter(|(_, wish)| wish.state.is_ready()) {
-                let mut weights = self
-                    .wishes(&service, endpoint.address)
-                    .filter(|(_, wish)| wish.state.is_ready())
-                    .map(|(_, wish)| wish.weight.get());
-                let served = ready.get(&endpoint.address);
-                let served = served.is_some_and(|weight| weights.any(|wished| wished == *weight));
-                let same = |other: &Name| {
-                    let mut here = self.wishes(&service, endpoint.address);
-                    here.any(|(known, _)| known == other)
-                };
-                let mut unmet = plan.unmet.iter().filter(|unmet| unmet.service == service);
-                // One of weight 0 asks for nothing beside another.
-                let weightless = endpoint.weight.get() == 0 && !ready.is_empty();
-                if weightless && self.is_exclusive(&service) {
-                    continue;
-                }
-                let told = unmet.any(|unmet| unmet.endpoint.as_ref().is_none_or(same));
-                assert!(served || told, "{service}/{id} is forgotten: {plan}");
-            }
-            if !self.manage.owns(&service) {
-                continue;
-            }
-            let most = if self.is_exclusive(&service) {
-                1
-            } else {
-                usize::MAX
-            };
-            assert!(ready.len() <= most, "{service} serves at {ready:?}: {plan}");
-            for address in ready.keys() {
-                let wished =
-                    endpoints().any(|(_, wish)| wish.address == *address && wish.state.is_ready());
-                assert!(wished, "{service} still serves at {address}: {plan}");
-            }
-        }
-    }
 }
 
 /// Many more than any end takes.
@@ -637,17 +374,6 @@ const MOST_ROUNDS: usize = 2000;
 
 fn adds(command: &Command) -> bool {
     matches!(command, Command::AddServer { .. })
-}
-
-fn set_state(server: &mut Server, admin: AdminState) {
-    if admin == AdminState::Maint {
-        server.running = false;
-        server.check_paused = true;
-    } else if server.admin == AdminState::Maint {
-        server.running = true;
-        server.check_paused &= !server.check_enabled;
-    }
-    server.admin = admin;
 }
 
 fn address(number: u8) -> SocketAddr {

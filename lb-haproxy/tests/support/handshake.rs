@@ -1,26 +1,29 @@
 //! Connections that begin as a TLS handshake does, and a server that says its name to them.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
-/// The first message of a TLS handshake, as far as it takes to name a server.
-fn client_hello(server_name: &str) -> Vec<u8> {
+/// The most time an answer takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The first message of a TLS handshake, as far as it takes to name a server; an empty name is left out.
+pub(crate) fn client_hello(server_name: &str) -> Vec<u8> {
     let two = |n: usize| u16::try_from(n).unwrap().to_be_bytes();
-    let length = server_name.len();
-    let mut extensions = vec![0, 0];
-    extensions.extend(two(length + 5));
-    extensions.extend(two(length + 3));
-    extensions.push(0);
-    extensions.extend(two(length));
-    extensions.extend(server_name.as_bytes());
+    let mut extensions = Vec::new();
+    if !server_name.is_empty() {
+        let length = server_name.len();
+        extensions.extend([0, 0]);
+        extensions.extend(two(length + 5));
+        extensions.extend(two(length + 3));
+        extensions.push(0);
+        extensions.extend(two(length));
+        extensions.extend(server_name.as_bytes());
+    }
     let mut body = vec![3, 3];
     body.extend([7; 32]);
     body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
@@ -52,16 +55,15 @@ pub(crate) async fn tcp_server(name: &'static str) -> SocketAddr {
     address
 }
 
-/// What answers to a handshake with this server name; empty where the connection is closed.
-pub(crate) fn dial(frontend: SocketAddr, server_name: &str) -> String {
-    let mut stream = TcpStream::connect(frontend).unwrap();
-    let limit = Some(Duration::from_secs(10));
-    stream.set_read_timeout(limit).unwrap();
-    stream.write_all(&client_hello(server_name)).unwrap();
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-        read => drop(read.unwrap()),
-    }
-    String::from_utf8(answer).unwrap()
+/// The answer to the first bytes of a connection; empty where it is closed.
+pub(crate) async fn dial(address: SocketAddr, first: &[u8]) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is as much of a close as an end.
+        let _reset = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    timeout(LIMIT, exchange).await.unwrap()
 }

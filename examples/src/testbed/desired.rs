@@ -1,4 +1,4 @@
-//! What is wished for, and what of it was verified: tells the oracle both.
+//! The desired state, and what of it was verified: tells the oracle both.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,12 +11,12 @@ use lb_core::{Endpoint, FeedClosed, Name, Publisher, Record, RecordKey, WriteErr
 
 use crate::traffic::{Latencies, Oracle, now};
 
-/// The wishes of one program, written to a feed or elsewhere, each followed until it was verified.
+/// The desired states of one program, written to a feed or elsewhere, each followed until it was verified.
 ///
 /// The order is what makes the oracle right: it learns of a new owner before the feed does, and of a departure only
-/// when the control plane has reported it, unless the address was wished for again meanwhile.
+/// when the control plane has reported it, unless the address was desired again meanwhile.
 #[derive(Debug)]
-pub struct Wishes {
+pub struct Desired {
     oracle: Arc<Oracle>,
     state: Mutex<State>,
 }
@@ -44,14 +44,14 @@ struct Write {
     changes: u64,
 }
 
-/// A wish that the oracle knows of and that is not written yet.
+/// A desired state that the oracle knows of and that is not written yet.
 #[derive(Debug)]
 pub struct Announced {
     gone: Vec<(SocketAddr, Name)>,
     changes: u64,
 }
 
-/// How far the wishes are.
+/// The progress of the desired states.
 #[derive(Debug, Clone)]
 pub struct Followed {
     /// Endpoints set or removed.
@@ -62,8 +62,8 @@ pub struct Followed {
     pub latencies: Latencies,
 }
 
-impl Wishes {
-    /// No wishes yet.
+impl Desired {
+    /// No desired states yet.
     #[must_use]
     pub fn new(oracle: Arc<Oracle>) -> Self {
         Self {
@@ -95,10 +95,10 @@ impl Wishes {
         Ok(state.feed)
     }
 
-    /// Wishes for these endpoints, and for those keys no more, at once. Does not wait for anything.
+    /// Desires these endpoints, and for those keys no more, at once. Does not wait for anything.
     ///
     /// # Errors
-    /// [`WriteError::Closed`] when the feed's reading end is gone. The wish is kept for the next feed.
+    /// [`WriteError::Closed`] when the feed's reading end is gone. The desired state is kept for the next feed.
     pub fn change(
         &self,
         set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
@@ -114,11 +114,11 @@ impl Wishes {
         self.change_with(set, remove, write)
     }
 
-    /// The same for wishes that are written elsewhere, where a source of lb reads them: `write` does so, and gives
+    /// The same for desired states that are written elsewhere, where a source of lb reads them: `write` does so, and gives
     /// the revision that the source will tell.
     ///
     /// # Errors
-    /// What `write` fails with. The wish is then never verified.
+    /// The error of `write`. The desired state is then never verified.
     pub fn change_elsewhere<E>(
         &self,
         set: impl IntoIterator<Item = (RecordKey, Endpoint)>,
@@ -128,7 +128,7 @@ impl Wishes {
         self.change_with(set, remove, |_, _, _| write())
     }
 
-    /// The first half of a wish that takes its time to be written: the oracle learns of it. To be followed by
+    /// The first half of a desired state that takes its time to be written: the oracle learns of it. To be followed by
     /// [`written`](Self::written), whatever becomes of it, and by nothing else before.
     #[must_use]
     pub fn announce(
@@ -143,11 +143,11 @@ impl Wishes {
 
     /// The second half: it was written, and the source will tell it at this revision; without one, it is verified by
     /// [`all_verified`](Self::all_verified) alone.
-    pub fn written(&self, wish: Announced, revision: Option<u64>) {
-        self.lock().written(wish, revision.unwrap_or(u64::MAX));
+    pub fn written(&self, announced: Announced, revision: Option<u64>) {
+        self.lock().written(announced, revision.unwrap_or(u64::MAX));
     }
 
-    /// Says that all wishes so far are in effect, and nothing but them.
+    /// Says that all desired states so far are in effect, and nothing but them.
     pub fn all_verified(&self) {
         self.verified(self.feed(), u64::MAX);
     }
@@ -165,11 +165,11 @@ impl Wishes {
         let set: Vec<(RecordKey, Endpoint)> = set.into_iter().collect();
         let remove: Vec<RecordKey> = remove.into_iter().collect();
         let mut state = self.lock();
-        let wish = state.announce(&self.oracle, &set, &remove);
+        let announced = state.announce(&self.oracle, &set, &remove);
         let written = write(state.publisher.as_ref(), set, remove);
-        // A wish that no feed took is verified by the next one's first revision at the earliest.
+        // A desired state that no feed took is verified by the next one's first revision at the earliest.
         let revision = written.as_ref().map_or(u64::MAX, |revision| *revision);
-        state.written(wish, revision);
+        state.written(announced, revision);
         written.map(drop)
     }
 
@@ -210,7 +210,7 @@ impl Wishes {
         self.lock().feed
     }
 
-    /// The endpoints wished for now.
+    /// The endpoints desired now.
     #[must_use]
     pub fn endpoints(&self) -> BTreeMap<RecordKey, Endpoint> {
         self.lock().records.clone()
@@ -222,7 +222,7 @@ impl Wishes {
         self.lock().ready()
     }
 
-    /// How far the wishes are.
+    /// The progress of the desired states.
     #[must_use]
     pub fn followed(&self) -> Followed {
         let state = self.lock();
@@ -265,14 +265,14 @@ impl State {
         }
     }
 
-    fn written(&mut self, wish: Announced, revision: u64) {
-        for gone in wish.gone {
+    fn written(&mut self, announced: Announced, revision: u64) {
+        for gone in announced.gone {
             self.leaving.insert(gone, revision);
         }
         self.open.push_back(Write {
             revision,
             at: now(),
-            changes: wish.changes,
+            changes: announced.changes,
         });
     }
 
