@@ -52,10 +52,19 @@ impl View {
             }
             Subject::Service { service } => {
                 let view = self.services.get(service);
-                if view.is_none_or(|view| view.own.keys.is_empty()) {
+                let Some(view) = view.filter(|view| !view.own.keys.is_empty()) else {
                     return Made::default();
+                };
+                let made = self.service_record(service);
+                if made.is_ok()
+                    && let Some(wrong) = self.misled(view)
+                {
+                    return Made {
+                        wrong: vec![wrong.tolerated()],
+                        ..made.map_or_else(Made::incomplete, Made::record)
+                    };
                 }
-                self.service_record(service)
+                made
             }
         };
         made.map_or_else(Made::incomplete, Made::record)
@@ -155,11 +164,23 @@ impl View {
     }
 
     /// Returns the endpoint that leads the service. Without a key that names one, none does: its lock may have expired.
-    fn leader_of<'v>(&'v self, view: &'v ServiceView) -> Option<&'v Name> {
+    pub(super) fn leader_of<'v>(&'v self, view: &'v ServiceView) -> Option<&'v Name> {
         self.facts_of(&view.own).find_map(|fact| match fact {
             Fact::Leader(leader) => Some(leader),
             _ => None,
         })
+    }
+
+    /// Says that the service's leader is none of its endpoints: the keys of that member say something else.
+    fn misled(&self, view: &ServiceView) -> Option<Complaint> {
+        let leader = self.leader_of(view)?;
+        let known = view.endpoints.get(leader);
+        if known.is_some_and(|entity| !entity.keys.is_empty()) {
+            return None;
+        }
+        Some(Complaint::value(format!(
+            "it names {leader}, which is no endpoint of the service (there is no such member, or it is no primary): no endpoint serves"
+        )))
     }
 
     /// Returns `true` if the endpoint serves only while it leads, and no key names a leader.

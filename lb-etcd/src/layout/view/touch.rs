@@ -115,6 +115,12 @@ impl View {
             let Some(view) = self.services.get(service) else {
                 continue;
             };
+            // Whether it names an endpoint changes with them.
+            if self.leader_of(view).is_some() {
+                more.insert(Subject::Service {
+                    service: service.clone(),
+                });
+            }
             // All endpoints of a service are elected or none is.
             let first = view
                 .endpoints
