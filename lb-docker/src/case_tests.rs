@@ -15,8 +15,9 @@ use crate::{
     book::Book,
     config::{Family, MAX_LABEL_BYTES},
     container::Container,
+    explain::Explanation,
     narrow::Narrow,
-    translate::Rules,
+    translate::{Fate, Rules, translate},
 };
 
 fn networks() -> Networks {
@@ -807,4 +808,54 @@ fn case_h08_two_compose_services_that_make_one_name_do_not_share_it() {
     let (records, diagnostics) = book.snapshot();
     assert_eq!(printed(&records), ["shop-api-web 172.17.0.2:80"]);
     assert_eq!(diagnostics, []);
+}
+
+#[test]
+fn an_explanation_shows_routes_and_why_one_is_withheld() {
+    let book = book(LabelScheme::Traefik, Narrow::default());
+    let asked = labels(&[
+        ("traefik.http.routers.a.rule", "Host(`a.example`)"),
+        (
+            "traefik.http.routers.b.rule",
+            "Host(`b.example`) && PathPrefix(`/x`)",
+        ),
+        ("traefik.http.routers.b.middlewares", "lock"),
+        (
+            "traefik.http.middlewares.lock.basicauth.users",
+            "joe:s3cret",
+        ),
+        ("traefik.http.services.web.loadbalancer.server.port", "80"),
+    ]);
+    let found = container(1, "front", &asked);
+    let reach = Reach {
+        viewpoint: Viewpoint::Host,
+        network: None,
+        node_address: None,
+        family: Family::V4,
+    };
+    let translation = translate(
+        &found,
+        None,
+        Fate::Stays,
+        book.rules(),
+        &networks(),
+        &reach,
+        |_| None,
+    );
+    let explained = Explanation::new(found.object(), "from here".to_owned(), translation);
+    let text = explained.to_string();
+    let routes: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("route"))
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            "route a.example/ to service web",
+            "route b.example/x withheld: answered with 503 (TCP: closed) because of traefik.http.routers.b.middlewares",
+            "route b.example^/x withheld: answered with 503 (TCP: closed) because of traefik.http.routers.b.middlewares",
+        ],
+        "{text}"
+    );
+    assert!(!text.contains("s3cret"), "{text}");
 }

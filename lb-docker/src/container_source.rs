@@ -37,7 +37,7 @@ impl DockerSource {
         }
     }
 
-    /// How the addresses of a container, given by name or id, are chosen, and what is wrong with it.
+    /// The routes of a container, given by name or id, how its addresses are chosen, and what is wrong with it.
     ///
     /// # Errors
     /// [`SourceError::Config`] when there is no such container or no engine is meant; otherwise what the engine
@@ -64,12 +64,8 @@ impl DockerSource {
             &survey.reach,
             |_| None,
         );
-        Ok(Explanation {
-            object: found.object(),
-            reach: survey.reach.viewpoint.to_string(),
-            services: translation.choices,
-            diagnostics: translation.complaints,
-        })
+        let reach = survey.reach.viewpoint.to_string();
+        Ok(Explanation::new(found.object(), reach, translation))
     }
 }
 

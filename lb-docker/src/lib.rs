@@ -143,6 +143,6 @@ pub use config::{
     Spread, SwarmConfig,
 };
 pub use container_source::DockerSource;
-pub use explain::Explanation;
+pub use explain::{ExplainedRoute, Explanation, RouteOutcome};
 pub use self_test::{EndpointOutcome, EndpointTest, self_test};
 pub use swarm_source::SwarmSource;

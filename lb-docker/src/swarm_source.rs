@@ -57,7 +57,7 @@ impl SwarmSource {
         }
     }
 
-    /// How the addresses of a service's tasks are chosen, and what is wrong with it. The service is given by name
+    /// The routes of a service, how the addresses of its tasks are chosen, and what is wrong with it. The service is given by name
     /// or id.
     ///
     /// # Errors
@@ -73,12 +73,7 @@ impl SwarmSource {
                 "service is {service:?}, expected one that the Swarm has"
             )));
         };
-        Ok(Explanation {
-            object,
-            reach,
-            services: translation.choices,
-            diagnostics: translation.complaints,
-        })
+        Ok(Explanation::new(object, reach, translation))
     }
 
     fn manager(&self) -> ConnectionConfig {
