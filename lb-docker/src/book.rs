@@ -16,6 +16,7 @@ use crate::{
     container::{Container, Excess, NetworkMode, Phase, Stop, short},
     contest::{Contest, without},
     names::Names,
+    proportions::{self, Proportions},
     shared_hosts::SharedHosts,
     told::Told,
     translate::{Fate, Rules, Translation, translate},
@@ -62,6 +63,8 @@ pub(crate) struct Book {
     contest: Contest,
     /// What containers that run state of the hosts that they share.
     hosts: SharedHosts,
+    /// The weights of containers that run.
+    proportions: Proportions,
     /// What makes the names of services.
     names: Names,
     /// Which containers have an address of their own on a network, to see when one is used again.
@@ -95,6 +98,7 @@ impl Book {
             said: Told::default(),
             contest: Contest::default(),
             hosts: SharedHosts::default(),
+            proportions: Proportions::default(),
             names: Names::default(),
             addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -252,6 +256,8 @@ impl Book {
             let mut others = self.contest.set(id, std::iter::empty());
             others.extend(self.names.set(id, None));
             others.extend(self.hosts.set(id, std::iter::empty()));
+            let none = proportions::Written::default();
+            others.extend(self.proportions.set(id, std::iter::empty(), &none));
             let resolved = self.said.set(&held.container.object(), Vec::new());
             self.complaints.extend(resolved);
             self.claim_all(others);
@@ -420,6 +426,9 @@ impl Book {
         let runs = held.container.phase != Phase::Stopped && held.fate != Fate::Died;
         let stated = held.translation.hosts.iter().filter(|_| runs);
         others.extend(self.hosts.set(&id, stated));
+        let weighed = held.translation.records.iter().filter(|_| runs);
+        let written = &held.translation.written;
+        others.extend(self.proportions.set(&id, weighed, written));
         let compose = held.container.compose();
         let origin = compose.map(|compose| (compose.project, compose.service));
         others.extend(
@@ -449,14 +458,22 @@ impl Book {
                 }
                 continue;
             }
+            let settled = self.hosts.apply(without(record, &lost), &translation.hosts);
+            let proportion = self.proportions.of(&record.key.service);
             self.claims.entry(record.key.clone()).or_default().insert(
                 id.to_owned(),
-                self.hosts.apply(without(record, &lost), &translation.hosts),
+                proportions::apply(settled, &translation.written, proportion),
             );
             self.touched.insert(record.key.clone());
         }
         found.extend(contradicted);
         found.extend(self.hosts.lost(&object, &translation.hosts));
+        let of_service = |service: &Name| self.proportions.of(service);
+        found.extend(proportions::inexact(
+            &object,
+            &translation.written,
+            of_service,
+        ));
         let told = self.said.set(&object, found);
         self.complaints.extend(told);
     }

@@ -859,3 +859,46 @@ fn an_explanation_shows_routes_and_why_one_is_withheld() {
     );
     assert!(!text.contains("s3cret"), "{text}");
 }
+
+#[test]
+fn case_s06_weights_beyond_the_range_keep_their_proportion_over_containers() {
+    let mut book = book(LabelScheme::Traefik, Narrow::default());
+    let weighted = |weight: &str| {
+        labels(&[
+            ("traefik.http.routers.web.rule", "Host(`a.example`)"),
+            ("traefik.http.services.web.loadbalancer.server.port", "80"),
+            (
+                "traefik.http.services.web.loadbalancer.server.weight",
+                weight,
+            ),
+        ])
+    };
+    let weights = |book: &mut Book| -> Vec<u16> {
+        let (mut records, _) = book.snapshot();
+        records.sort_by_key(|record| record.endpoint.as_ref().map(|found| found.address));
+        let endpoints = records.iter().filter_map(|record| record.endpoint.as_ref());
+        endpoints.map(|found| found.weight.get()).collect()
+    };
+    book.put(container(1, "front", &weighted("10")), None);
+    book.put(container(2, "front", &weighted("3")), None);
+    assert_eq!(weights(&mut book), [10, 3]);
+    book.forget(&format!("{:064x}", 2));
+    book.put(container(3, "front", &weighted("990")), None);
+    assert_eq!(weights(&mut book), [2, 198]);
+    assert_eq!(book.snapshot().1, [], "the proportion is kept");
+
+    // One that cannot be expressed is told of the object that asks for it.
+    book.put(container(4, "front", &weighted("99000")), None);
+    let diagnostics = book.snapshot().1;
+    assert!(!diagnostics.is_empty());
+    assert!(
+        diagnostics.iter().all(
+            |one| one.severity == Severity::Warning && one.message.contains("from 10 to 99000")
+        ),
+        "{diagnostics:?}"
+    );
+    book.forget(&format!("{:064x}", 4));
+    book.forget(&format!("{:064x}", 3));
+    assert_eq!(weights(&mut book), [10]);
+    assert_eq!(book.snapshot().1, []);
+}

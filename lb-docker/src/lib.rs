@@ -125,6 +125,7 @@ mod moment;
 mod names;
 mod narrow;
 mod pieces;
+mod proportions;
 mod readings;
 mod refresh;
 mod self_test;

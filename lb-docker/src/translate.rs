@@ -12,6 +12,7 @@ use crate::{
     config::ComposeService,
     container::{Container, Phase, short},
     narrow::Narrow,
+    proportions::{self, Written},
 };
 
 /// What a source is configured to take from containers.
@@ -52,6 +53,8 @@ pub(crate) struct Translation {
     pub(crate) definitions: Vec<Definition>,
     /// What it states of hosts that it shares with other containers.
     pub(crate) hosts: Vec<SharedHost>,
+    /// Weights beyond the range, which count among those of other containers.
+    pub(crate) written: Written,
 }
 
 /// The schemes whose labels have a prefix.
@@ -202,6 +205,7 @@ pub(crate) fn translate(
         complaints,
         definitions,
         hosts,
+        written: proportions::written(&wishes),
         ..Translation::default()
     };
     if let Some(excess) = container.excess {

@@ -26,6 +26,7 @@ mod options;
 mod own;
 #[cfg(test)]
 mod page;
+mod proportion;
 mod restricting;
 mod scheme;
 mod spec;
@@ -38,6 +39,9 @@ pub use diagnostics::Diagnostics;
 pub use keys::{Effect, Key, Row, markdown};
 pub use options::{EntryPoint, EntryPoints, Options, Unprotected};
 pub use own::{ParsedRoute, parse_routes};
+pub use proportion::Proportion;
 pub use restricting::{plain_name, restricts};
 pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read};
-pub use spec::{Compose, Definition, Reading, ServiceSpec, SharedHost, Spread, Subject};
+pub use spec::{
+    Compose, Definition, Reading, ServiceSpec, SharedHost, Spread, Subject, WrittenWeight,
+};

@@ -68,6 +68,9 @@ pub struct ServiceSpec {
     pub port: Option<u16>,
     /// The weight of its endpoints.
     pub weight: Weight,
+    /// Where its scheme knows greater weights than there are here, what it says. [`Proportion`](crate::Proportion) says
+    /// what that is among all servers of the service; `weight` is what it is alone.
+    pub written_weight: Option<WrittenWeight>,
     /// The network to use.
     pub network: Option<String>,
     /// The port of the target's own health check.
@@ -83,6 +86,15 @@ pub struct ServiceSpec {
     /// If `true`, the object is no endpoint of it: what it asks for cannot be served here. Its routes are kept, and
     /// answered as unavailable.
     pub without_endpoint: bool,
+}
+
+/// A weight beyond those that there are here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenWeight {
+    /// The whole key.
+    pub key: String,
+    /// The weight, more than 256.
+    pub weight: u64,
 }
 
 /// A named definition that several objects may make, such as a router of Traefik.
@@ -136,6 +148,7 @@ impl ServiceSpec {
             routes: Vec::new(),
             port: None,
             weight: Weight::default(),
+            written_weight: None,
             network: None,
             check_port: None,
             drain: None,

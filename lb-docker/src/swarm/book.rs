@@ -5,8 +5,8 @@ use std::{
     net::SocketAddr,
 };
 
-use lb_core::{Diagnostic, EndpointState, Record, RecordKey};
-use lb_schemes::Reading;
+use lb_core::{Diagnostic, EndpointState, Name, Record, RecordKey};
+use lb_schemes::{Proportion, Reading};
 
 use super::{
     cluster::{Cluster, TASK_LABEL},
@@ -17,6 +17,7 @@ use crate::{
     book::Changes,
     container::Attached,
     contest::{Contest, without},
+    proportions,
     refresh::{Event, Step},
     told::Told,
     translate::{Fate, Translation},
@@ -202,6 +203,16 @@ impl SwarmBook {
                 contest.set(id, good.definitions.iter());
             }
         }
+        let mut weights: BTreeMap<&Name, Vec<u64>> = BTreeMap::new();
+        for spec in self.good.values().flat_map(|good| &good.services) {
+            let written = spec.written_weight.as_ref();
+            let weight = written.map_or(u64::from(spec.weight.get()), |written| written.weight);
+            weights.entry(&spec.service).or_default().push(weight);
+        }
+        let of_service = |service: &Name| {
+            let weights = weights.get(service).into_iter().flatten().copied();
+            Proportion::of(weights)
+        };
         let mut records: Vec<Record> = Vec::new();
         for (id, known) in services {
             let Some(good) = self.good.get(id) else {
@@ -219,12 +230,12 @@ impl SwarmBook {
                 &self.reach,
             );
             complaints.extend(translation.complaints);
-            records.extend(
-                translation
-                    .records
-                    .iter()
-                    .map(|record| without(record, &lost)),
-            );
+            let written = proportions::written(&good.services);
+            complaints.extend(proportions::inexact(&object, &written, of_service));
+            records.extend(translation.records.iter().map(|record| {
+                let proportion = of_service(&record.key.service);
+                proportions::apply(without(record, &lost), &written, proportion)
+            }));
         }
         self.settle_addresses(&mut records);
         let mut wanted: BTreeMap<RecordKey, Record> = BTreeMap::new();

@@ -64,7 +64,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "http.services.*.loadbalancer.server.weight",
-        "0 to 256; a server without weight has 1. More counts as 256, which does not keep the proportion, and less as 0; both are reported",
+        "a server without weight has 1. Where a server of a service has more than 256, all of its weights are scaled, so that their proportion is kept; where 0 to 256 cannot express it within 5 %, that is reported. Less than 0 counts as 0, which is reported",
     ),
     Key::honoured(
         "http.services.*.loadbalancer.server.scheme",

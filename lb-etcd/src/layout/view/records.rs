@@ -1,9 +1,9 @@
 //! What the facts about one subject come to as a record.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use lb_core::{
-    Endpoint, EndpointState, Mode, Name, PathMatch, Record, RecordKey, Route, RouteHost, Weight,
+    Endpoint, EndpointState, Mode, Name, PathMatch, Record, RecordKey, Route, RouteHost,
     model::withheld,
 };
 use lb_schemes::traefik::{DEFAULT_WEIGHT, rank};
@@ -14,7 +14,7 @@ use super::{
         rules::Subject,
         scalar::usable,
     },
-    Made, ServiceView, View,
+    Entity, Made, ServiceView, View,
 };
 
 impl View {
@@ -30,6 +30,16 @@ impl View {
                     return Made::default();
                 }
                 let made = self.endpoint_record(service, id);
+                if made.is_ok()
+                    && self.is_beyond(entity)
+                    && let Some(message) = view.and_then(|view| view.proportion.inexact())
+                {
+                    return Made {
+                        wrong: vec![Complaint::value(message).tolerated()],
+                        object: self.key_of_weight(entity),
+                        ..made.map_or_else(Made::incomplete, Made::record)
+                    };
+                }
                 if made.is_ok() && self.lacks_leader(service, id) {
                     let message = "no key names a leader of the service, so the endpoint is down";
                     return Made {
@@ -108,7 +118,8 @@ impl View {
                 | Fact::Router(_)
                 | Fact::RuleUnusable
                 | Fact::TreeKey(_)
-                | Fact::Withheld => {}
+                | Fact::Withheld
+                | Fact::WrittenWeight(_) => {}
             }
         }
         if unusable {
@@ -137,9 +148,12 @@ impl View {
         if elected && self.leader_of(view) != Some(id) {
             state = EndpointState::Down;
         }
-        let default_weight = Weight::new(DEFAULT_WEIGHT).ok().filter(|_| tree_server);
+        let weight = match self.written_weight(entity) {
+            Some(written) => view.proportion.weight(written),
+            None => weight.unwrap_or_default(),
+        };
         let endpoint = Endpoint::new(address)
-            .with_weight(weight.or(default_weight).unwrap_or_default())
+            .with_weight(weight)
             .with_state(state)
             .with_check_port(check_port);
         let name = if tree_server {
@@ -169,6 +183,31 @@ impl View {
             Fact::Leader(leader) => Some(leader),
             _ => None,
         })
+    }
+
+    /// The key that says a weight beyond the range.
+    fn key_of_weight(&self, entity: &Entity) -> Option<String> {
+        let says = |key: &&Arc<[u8]>| {
+            let meaning = self.keys.get(*key);
+            let is_written = |fact: &Fact| matches!(fact, Fact::WrittenWeight(_));
+            meaning.is_some_and(|meaning| meaning.facts.iter().any(is_written))
+        };
+        let key = entity.keys.iter().find(says)?;
+        Some(String::from_utf8_lossy(key).into_owned())
+    }
+
+    /// The weight of a server of a tree of Traefik, as it is written.
+    pub(super) fn written_weight(&self, entity: &Entity) -> Option<u64> {
+        let (mut written, mut tree_server) = (None, false);
+        for fact in self.facts_of(entity) {
+            match fact {
+                Fact::TreeServer => tree_server = true,
+                Fact::Weight(weight) => written = written.or(Some(u64::from(weight.get()))),
+                Fact::WrittenWeight(weight) => written = written.or(Some(*weight)),
+                _ => {}
+            }
+        }
+        tree_server.then(|| written.unwrap_or(u64::from(DEFAULT_WEIGHT)))
     }
 
     /// Says that the service's leader is none of its endpoints: the keys of that member say something else.
@@ -338,7 +377,8 @@ impl View {
                 | Fact::TreeKey(_)
                 | Fact::TreeServer
                 | Fact::Unusable
-                | Fact::Weight(_) => {}
+                | Fact::Weight(_)
+                | Fact::WrittenWeight(_) => {}
             }
         }
         // A route that is withheld needs no service: it leads to none.
