@@ -15,6 +15,7 @@ use crate::{
     budget::{Budget, Labelled as _},
     container::{Container, Excess, NetworkMode, Phase, Stop, short},
     contest::{Contest, without},
+    middlewares::NamedMiddlewares,
     names::Names,
     proportions::{self, Proportions},
     shared_hosts::SharedHosts,
@@ -63,6 +64,8 @@ pub(crate) struct Book {
     contest: Contest,
     /// What containers that run state of the hosts that they share.
     hosts: SharedHosts,
+    /// The middlewares of containers that run.
+    middlewares: NamedMiddlewares,
     /// The weights of containers that run.
     proportions: Proportions,
     /// What makes the names of services.
@@ -98,6 +101,7 @@ impl Book {
             said: Told::default(),
             contest: Contest::default(),
             hosts: SharedHosts::default(),
+            middlewares: NamedMiddlewares::default(),
             proportions: Proportions::default(),
             names: Names::default(),
             addresses: BTreeMap::new(),
@@ -261,6 +265,9 @@ impl Book {
             let resolved = self.said.set(&held.container.object(), Vec::new());
             self.complaints.extend(resolved);
             self.claim_all(others);
+            self.middlewares.ask(id, BTreeSet::new());
+            let users = self.middlewares.define(id, &[]);
+            self.read_again(users);
             self.release_owners();
         }
     }
@@ -399,15 +406,21 @@ impl Book {
             let resolved = self.said.set(&old.container.object(), Vec::new());
             self.complaints.extend(resolved);
         }
-        held.translation = translate(
-            &held.container,
-            held.through.as_ref(),
-            held.fate,
-            &self.rules,
-            &self.networks,
-            &self.reach,
-            |index| self.owners.get(&index).cloned(),
-        );
+        held.translation = self.translated(&held);
+        // One that leaves does not contradict the one that takes its place.
+        let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
+        let asked = std::mem::take(&mut held.translation.asked);
+        self.middlewares.ask(&id, asked);
+        let defined = match counts {
+            true => std::mem::take(&mut held.translation.middlewares),
+            false => Vec::new(),
+        };
+        let mut users = self.middlewares.define(&id, &defined);
+        if users.remove(&id) {
+            held.translation = self.translated(&held);
+            let asked = std::mem::take(&mut held.translation.asked);
+            self.middlewares.ask(&id, asked);
+        }
         let own_network = held.container.mode == NetworkMode::Own;
         if own_network && held.container.phase != Phase::Stopped && held.fate != Fate::Died {
             for (_, choice) in &held.translation.choices {
@@ -419,8 +432,6 @@ impl Book {
                 }
             }
         }
-        // One that leaves does not contradict the one that takes its place.
-        let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
         let definitions = held.translation.definitions.iter().filter(|_| counts);
         let mut others = self.contest.set(&id, definitions);
         let runs = held.container.phase != Phase::Stopped && held.fate != Fate::Died;
@@ -438,6 +449,29 @@ impl Book {
         self.held.insert(id.clone(), held);
         self.claim(&id);
         self.claim_all(others);
+        self.read_again(users);
+    }
+
+    fn translated(&self, held: &Held) -> Translation {
+        translate(
+            &held.container,
+            held.through.as_ref(),
+            held.fate,
+            &self.rules,
+            &self.networks,
+            &self.reach,
+            Some(self.middlewares.shared()),
+            |index| self.owners.get(&index).cloned(),
+        )
+    }
+
+    /// Reads containers again whose routers name middlewares that mean something else now.
+    fn read_again(&mut self, ids: BTreeSet<String>) {
+        for id in ids {
+            if let Some(held) = self.take(&id) {
+                self.hold(held);
+            }
+        }
     }
 
     /// Claims the records of a container, without what other containers contradict, and says what is wrong with it.

@@ -840,6 +840,7 @@ fn an_explanation_shows_routes_and_why_one_is_withheld() {
         book.rules(),
         &networks(),
         &reach,
+        None,
         |_| None,
     );
     let explained = Explanation::new(found.object(), "from here".to_owned(), translation);
@@ -901,4 +902,92 @@ fn case_s06_weights_beyond_the_range_keep_their_proportion_over_containers() {
     book.forget(&format!("{:064x}", 3));
     assert_eq!(weights(&mut book), [10]);
     assert_eq!(book.snapshot().1, []);
+}
+
+#[test]
+fn case_s04_a_middleware_of_another_container_counts_for_all() {
+    let mut book = book(LabelScheme::Traefik, Narrow::default());
+    let named = |name: &str| {
+        labels(&[
+            (
+                "traefik.http.routers.web.rule",
+                "Host(`a.example`) && PathPrefix(`/api`)",
+            ),
+            ("traefik.http.routers.web.middlewares", name),
+            ("traefik.http.services.web.loadbalancer.server.port", "80"),
+        ])
+    };
+    let defining = |kind: &str, value: &str| {
+        let key = format!("traefik.http.middlewares.shared.{kind}");
+        labels(&[
+            ("traefik.http.services.other.loadbalancer.server.port", "80"),
+            (&key, value),
+        ])
+    };
+    let withheld = [
+        "other 172.17.0.2:80",
+        "web 172.17.0.1:80 503:a.example/api 503:a.example^/api",
+    ];
+    // Not defined by anyone: withheld, and it is said what helps.
+    book.put(container(1, "front", &named("shared@docker")), None);
+    let (records, told) = book.snapshot();
+    assert_eq!(printed(&records), withheld[1..]);
+    assert!(
+        told[0].message.contains("no container or service defines"),
+        "{told:?}"
+    );
+
+    // Defined by another one: its routers are honoured, with and without the suffix, until it goes.
+    book.put(
+        container(2, "front", &defining("stripprefix.prefixes", "/api")),
+        None,
+    );
+    let stripped = [
+        "other 172.17.0.2:80",
+        "web 172.17.0.1:80 a.example/api 503:a.example^/api",
+    ];
+    assert_eq!(printed(&book.snapshot().0), stripped);
+    book.put(container(1, "front", &named("shared")), None);
+    let (records, _) = book.snapshot();
+    assert_eq!(printed(&records), stripped);
+    assert!(
+        records
+            .iter()
+            .flat_map(|record| record.routes.iter())
+            .any(|route| route.strip_prefix)
+    );
+
+    // One that restricts withholds, as before, and so do two that differ.
+    book.put(
+        container(2, "front", &defining("basicauth.users", "joe:s3cret")),
+        None,
+    );
+    let (records, told) = book.snapshot();
+    assert_eq!(printed(&records), withheld);
+    assert!(
+        told.iter().any(|one| one.message.contains("basicauth")),
+        "{told:?}"
+    );
+    book.put(
+        container(2, "front", &defining("redirectscheme.scheme", "https")),
+        None,
+    );
+    let redirected = ["other 172.17.0.2:80", "web 172.17.0.1:80 a.example^/api"];
+    assert_eq!(printed(&book.snapshot().0), redirected);
+    book.put(
+        container(3, "front", &defining("redirectscheme.scheme", "http")),
+        None,
+    );
+    let (records, told) = book.snapshot();
+    assert_eq!(printed(&records).last().unwrap(), withheld[1]);
+    assert!(
+        told.iter()
+            .any(|one| one.message.contains("define differently")),
+        "{told:?}"
+    );
+    assert!(!format!("{told:?}").contains("s3cret"));
+    book.forget(&format!("{:064x}", 3));
+    assert_eq!(printed(&book.snapshot().0), redirected);
+    book.forget(&format!("{:064x}", 2));
+    assert_eq!(printed(&book.snapshot().0), withheld[1..]);
 }

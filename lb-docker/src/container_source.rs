@@ -62,6 +62,7 @@ impl DockerSource {
             &rules,
             &survey.networks,
             &survey.reach,
+            None,
             |_| None,
         );
         let reach = survey.reach.viewpoint.to_string();

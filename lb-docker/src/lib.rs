@@ -121,6 +121,7 @@ pub mod fuzzing;
 mod golden;
 mod labels;
 mod liveness;
+mod middlewares;
 mod moment;
 mod names;
 mod narrow;

@@ -1,10 +1,11 @@
 //! One container's facts, and the records that they make.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lb_core::{Diagnostic, Endpoint, EndpointState, Mode, Name, Record, RecordKey};
 use lb_schemes::{
     Definition, Diagnostics, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
+    traefik::{MiddlewareDefinition, SharedMiddlewares},
 };
 
 use crate::{
@@ -53,6 +54,9 @@ pub(crate) struct Translation {
     pub(crate) definitions: Vec<Definition>,
     /// What it states of hosts that it shares with other containers.
     pub(crate) hosts: Vec<SharedHost>,
+    /// The middlewares of Traefik that it defines, and the names of those that its routers need.
+    pub(crate) middlewares: Vec<MiddlewareDefinition>,
+    pub(crate) asked: BTreeSet<String>,
     /// Weights beyond the range, which count among those of other containers.
     pub(crate) written: Written,
 }
@@ -150,6 +154,7 @@ pub(crate) fn translate(
     rules: &Rules,
     networks: &Networks,
     reach: &Reach,
+    middlewares: Option<&SharedMiddlewares>,
     owner: impl Fn(usize) -> Option<String>,
 ) -> Translation {
     let compose = container.compose();
@@ -172,9 +177,11 @@ pub(crate) fn translate(
         definitions,
         hosts,
         diagnostics: mut complaints,
+        middlewares,
+        asked,
         malformed: _,
     } = match is_read(container, rules, networks) {
-        true => lb_schemes::read(&rules.options, &subject),
+        true => lb_schemes::read_among(&rules.options, &subject, middlewares),
         false => Reading::default(),
     };
     for (index, chosen) in rules.chosen(container) {
@@ -205,6 +212,8 @@ pub(crate) fn translate(
         complaints,
         definitions,
         hosts,
+        middlewares,
+        asked,
         written: proportions::written(&wishes),
         ..Translation::default()
     };

@@ -41,7 +41,7 @@ pub use options::{EntryPoint, EntryPoints, Options, Unprotected};
 pub use own::{ParsedRoute, parse_routes};
 pub use proportion::Proportion;
 pub use restricting::{plain_name, restricts};
-pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read};
+pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read, read_among};
 pub use spec::{
     Compose, Definition, Reading, ServiceSpec, SharedHost, Spread, Subject, WrittenWeight,
 };

@@ -11,6 +11,8 @@ use lb_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::traefik::MiddlewareDefinition;
+
 /// The object whose labels are read, with the facts that its engine knows of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -132,6 +134,10 @@ pub struct Reading {
     pub definitions: Vec<Definition>,
     /// What it states of hosts that it shares with other objects, also of those that it has no service for.
     pub hosts: Vec<SharedHost>,
+    /// The middlewares of Traefik that it defines, for all objects of its source.
+    pub middlewares: Vec<MiddlewareDefinition>,
+    /// The names of middlewares that its routers need, in lower case, whoever defines them.
+    pub asked: BTreeSet<String>,
     /// If `true`, something is left out only because a value is none that its key can have. What the object said before
     /// may then be kept.
     pub malformed: bool,

@@ -6,10 +6,10 @@ use std::{
 };
 
 use lb_core::{Diagnostic, EndpointState, Name, Record, RecordKey};
-use lb_schemes::{Proportion, Reading};
+use lb_schemes::{Proportion, Reading, traefik::SharedMiddlewares};
 
 use super::{
-    cluster::{Cluster, TASK_LABEL},
+    cluster::{Cluster, KnownService, TASK_LABEL},
     records::{SwarmRules, attachments, translate, virtual_networks},
 };
 use crate::{
@@ -178,6 +178,8 @@ impl SwarmBook {
         let services = &self.cluster.services;
         self.good.retain(|id, _| services.contains_key(id));
         let mut contest = Contest::default();
+        let mut middlewares = SharedMiddlewares::default();
+        let mut all: Vec<(&String, &KnownService, Vec<Attached>, Reading)> = Vec::new();
         for (id, known) in services {
             let on: Vec<Attached> = match self.rules.narrow.networks.is_empty() {
                 true => Vec::new(),
@@ -188,7 +190,20 @@ impl SwarmBook {
                     .chain(virtual_networks(&known.listed, &self.networks))
                     .collect(),
             };
-            let mut found = self.rules.wishes(&known.listed, &on, &self.networks);
+            let found = self.rules.wishes(&known.listed, &on, &self.networks, None);
+            if !known.removed {
+                middlewares.set(id, &found.middlewares);
+            }
+            all.push((id, known, on, found));
+        }
+        for (id, known, on, mut found) in all {
+            // What its routers name, another service may define.
+            if !found.asked.is_empty() {
+                let others = Some(&middlewares);
+                found = self
+                    .rules
+                    .wishes(&known.listed, &on, &self.networks, others);
+            }
             complaints.append(&mut found.diagnostics);
             // A label that was broken by hand must not take away what served before; one that restricts must.
             if !found.malformed || !self.good.contains_key(id) {

@@ -37,7 +37,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::withheld(
         "http.routers.*.middlewares",
-        "honoured: `stripPrefix` of the router's own prefix, `redirectScheme` to https, for good (301, 308), which is reported where it is not `permanent`; reported: the middlewares that change nothing about who is served what, also `buffering` without `maxRequestBodyBytes`; an empty item of the list is a middleware that there is not",
+        "honoured: `stripPrefix` of the router's own prefix, `redirectScheme` to https, for good (301, 308), which is reported where it is not `permanent`; reported: the middlewares that change nothing about who is served what, also `buffering` without `maxRequestBodyBytes`; one that another container or service of the source defines counts as its own, and one that several define differently is none; an empty item of the list is a middleware that there is not",
     ),
     Key::withheld(
         "http.routers.*.tls.options",
