@@ -35,7 +35,10 @@ pub(crate) fn written<'a>(specs: impl IntoIterator<Item = &'a ServiceSpec>) -> W
 pub(crate) fn weight_of(record: &Record, written: &Written) -> Option<u64> {
     let endpoint = record.endpoint.as_ref()?;
     let beyond = written.get(&record.key.service);
-    Some(beyond.map_or(u64::from(endpoint.weight.get()), |written| written.weight))
+    Some(beyond.map_or_else(
+        || u64::from(endpoint.weight.get()),
+        |written| written.weight,
+    ))
 }
 
 /// The record with its weight among the others of its service.

@@ -147,6 +147,10 @@ pub(crate) fn reads<'a>(
 
 /// The records of `container`. `through` is the container whose network it uses, where that is another's;
 /// `owner` tells the project that owns a configured service.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the facts of one container and of what is around it"
+)]
 pub(crate) fn translate(
     container: &Container,
     through: Option<&Container>,

@@ -221,7 +221,8 @@ impl SwarmBook {
         let mut weights: BTreeMap<&Name, Vec<u64>> = BTreeMap::new();
         for spec in self.good.values().flat_map(|good| &good.services) {
             let written = spec.written_weight.as_ref();
-            let weight = written.map_or(u64::from(spec.weight.get()), |written| written.weight);
+            let weight =
+                written.map_or_else(|| u64::from(spec.weight.get()), |written| written.weight);
             weights.entry(&spec.service).or_default().push(weight);
         }
         let of_service = |service: &Name| {

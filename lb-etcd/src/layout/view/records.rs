@@ -202,12 +202,12 @@ impl View {
         for fact in self.facts_of(entity) {
             match fact {
                 Fact::TreeServer => tree_server = true,
-                Fact::Weight(weight) => written = written.or(Some(u64::from(weight.get()))),
+                Fact::Weight(weight) => written = written.or_else(|| Some(u64::from(weight.get()))),
                 Fact::WrittenWeight(weight) => written = written.or(Some(*weight)),
                 _ => {}
             }
         }
-        tree_server.then(|| written.unwrap_or(u64::from(DEFAULT_WEIGHT)))
+        tree_server.then(|| written.unwrap_or_else(|| u64::from(DEFAULT_WEIGHT)))
     }
 
     /// Says that the service's leader is none of its endpoints: the keys of that member say something else.
