@@ -15,7 +15,9 @@ use crate::{
     budget::{Budget, Labelled as _},
     container::{Container, Excess, NetworkMode, Phase, Stop, short},
     contest::{Contest, without},
+    middlewares::NamedMiddlewares,
     names::Names,
+    proportions::{self, Proportions},
     shared_hosts::SharedHosts,
     told::Told,
     translate::{Fate, Rules, Translation, translate},
@@ -62,6 +64,10 @@ pub(crate) struct Book {
     contest: Contest,
     /// The statements of running containers about the hosts that they share.
     hosts: SharedHosts,
+    /// The middlewares of containers that run.
+    middlewares: NamedMiddlewares,
+    /// The weights of containers that run.
+    proportions: Proportions,
     /// The names of services, and what makes them.
     names: Names,
     /// The containers that have an address of their own on a network, to see when one is used again.
@@ -95,6 +101,8 @@ impl Book {
             said: Told::default(),
             contest: Contest::default(),
             hosts: SharedHosts::default(),
+            middlewares: NamedMiddlewares::default(),
+            proportions: Proportions::default(),
             names: Names::default(),
             addresses: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -252,9 +260,14 @@ impl Book {
             let mut others = self.contest.set(id, std::iter::empty());
             others.extend(self.names.set(id, None));
             others.extend(self.hosts.set(id, std::iter::empty()));
+            let none = proportions::Written::default();
+            others.extend(self.proportions.set(id, std::iter::empty(), &none));
             let resolved = self.said.set(&held.container.object(), Vec::new());
             self.complaints.extend(resolved);
             self.claim_all(others);
+            self.middlewares.ask(id, BTreeSet::new());
+            let users = self.middlewares.define(id, &[]);
+            self.read_again(users);
             self.release_owners();
         }
     }
@@ -393,15 +406,21 @@ impl Book {
             let resolved = self.said.set(&old.container.object(), Vec::new());
             self.complaints.extend(resolved);
         }
-        held.translation = translate(
-            &held.container,
-            held.through.as_ref(),
-            held.fate,
-            &self.rules,
-            &self.networks,
-            &self.reach,
-            |index| self.owners.get(&index).cloned(),
-        );
+        held.translation = self.translated(&held);
+        // One that leaves does not contradict the one that takes its place.
+        let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
+        let asked = std::mem::take(&mut held.translation.asked);
+        self.middlewares.ask(&id, asked);
+        let defined = match counts {
+            true => std::mem::take(&mut held.translation.middlewares),
+            false => Vec::new(),
+        };
+        let mut users = self.middlewares.define(&id, &defined);
+        if users.remove(&id) {
+            held.translation = self.translated(&held);
+            let asked = std::mem::take(&mut held.translation.asked);
+            self.middlewares.ask(&id, asked);
+        }
         let own_network = held.container.mode == NetworkMode::Own;
         if own_network && held.container.phase != Phase::Stopped && held.fate != Fate::Died {
             for (_, choice) in &held.translation.choices {
@@ -413,13 +432,14 @@ impl Book {
                 }
             }
         }
-        // One that leaves does not contradict the one that takes its place.
-        let counts = held.container.phase != Phase::Stopped && held.fate == Fate::Stays;
         let definitions = held.translation.definitions.iter().filter(|_| counts);
         let mut others = self.contest.set(&id, definitions);
         let runs = held.container.phase != Phase::Stopped && held.fate != Fate::Died;
         let stated = held.translation.hosts.iter().filter(|_| runs);
         others.extend(self.hosts.set(&id, stated));
+        let weighed = held.translation.records.iter().filter(|_| runs);
+        let written = &held.translation.written;
+        others.extend(self.proportions.set(&id, weighed, written));
         let compose = held.container.compose();
         let origin = compose.map(|compose| (compose.project, compose.service));
         others.extend(
@@ -429,6 +449,29 @@ impl Book {
         self.held.insert(id.clone(), held);
         self.claim(&id);
         self.claim_all(others);
+        self.read_again(users);
+    }
+
+    fn translated(&self, held: &Held) -> Translation {
+        translate(
+            &held.container,
+            held.through.as_ref(),
+            held.fate,
+            &self.rules,
+            &self.networks,
+            &self.reach,
+            Some(self.middlewares.shared()),
+            |index| self.owners.get(&index).cloned(),
+        )
+    }
+
+    /// Reads containers again whose routers name middlewares that mean something else now.
+    fn read_again(&mut self, ids: BTreeSet<String>) {
+        for id in ids {
+            if let Some(held) = self.take(&id) {
+                self.hold(held);
+            }
+        }
     }
 
     /// Claims the records of a container, without what other containers contradict, and says what is wrong with it.
@@ -449,14 +492,22 @@ impl Book {
                 }
                 continue;
             }
+            let settled = self.hosts.apply(without(record, &lost), &translation.hosts);
+            let proportion = self.proportions.of(&record.key.service);
             self.claims.entry(record.key.clone()).or_default().insert(
                 id.to_owned(),
-                self.hosts.apply(without(record, &lost), &translation.hosts),
+                proportions::apply(settled, &translation.written, proportion),
             );
             self.touched.insert(record.key.clone());
         }
         found.extend(contradicted);
         found.extend(self.hosts.lost(&object, &translation.hosts));
+        let of_service = |service: &Name| self.proportions.of(service);
+        found.extend(proportions::inexact(
+            &object,
+            &translation.written,
+            of_service,
+        ));
         let told = self.said.set(&object, found);
         self.complaints.extend(told);
     }

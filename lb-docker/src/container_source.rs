@@ -37,7 +37,7 @@ impl DockerSource {
         }
     }
 
-    /// Explains the choice of addresses of a container, given by name or id, and what is wrong with it.
+    /// The routes of a container, given by name or id, how its addresses are chosen, and what is wrong with it.
     ///
     /// # Errors
     /// [`SourceError::Config`] when there is no such container or no engine is meant; otherwise what the engine
@@ -62,14 +62,11 @@ impl DockerSource {
             &rules,
             &survey.networks,
             &survey.reach,
+            None,
             |_| None,
         );
-        Ok(Explanation {
-            object: found.object(),
-            reach: survey.reach.viewpoint.to_string(),
-            services: translation.choices,
-            diagnostics: translation.complaints,
-        })
+        let reach = survey.reach.viewpoint.to_string();
+        Ok(Explanation::new(found.object(), reach, translation))
     }
 }
 

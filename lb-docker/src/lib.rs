@@ -121,10 +121,12 @@ pub mod fuzzing;
 mod golden;
 mod labels;
 mod liveness;
+mod middlewares;
 mod moment;
 mod names;
 mod narrow;
 mod pieces;
+mod proportions;
 mod readings;
 mod refresh;
 mod self_test;
@@ -144,6 +146,6 @@ pub use config::{
     Spread, SwarmConfig,
 };
 pub use container_source::DockerSource;
-pub use explain::Explanation;
+pub use explain::{ExplainedRoute, Explanation, RouteOutcome};
 pub use self_test::{EndpointOutcome, EndpointTest, self_test};
 pub use swarm_source::SwarmSource;

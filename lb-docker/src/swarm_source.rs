@@ -58,8 +58,8 @@ impl SwarmSource {
         }
     }
 
-    /// Explains the choice of addresses of a service's tasks, and what is wrong with it. The service is given by name
-    /// or id.
+    /// The routes of a service, how the addresses of its tasks are chosen, and what is wrong with it. The service is given
+    /// by name or id.
     ///
     /// # Errors
     /// [`SourceError::Config`] when there is no such service or no manager is meant; otherwise what the manager
@@ -74,12 +74,7 @@ impl SwarmSource {
                 "service is {service:?}, expected one that the Swarm has"
             )));
         };
-        Ok(Explanation {
-            object,
-            reach,
-            services: translation.choices,
-            diagnostics: translation.complaints,
-        })
+        Ok(Explanation::new(object, reach, translation))
     }
 
     fn manager(&self) -> ConnectionConfig {

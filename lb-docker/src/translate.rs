@@ -1,10 +1,11 @@
 //! One container's facts, and the records that they make.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lb_core::{Diagnostic, Endpoint, EndpointState, Mode, Name, Record, RecordKey};
 use lb_schemes::{
     Definition, Diagnostics, LabelScheme, Options, Reading, ServiceSpec, SharedHost, Subject,
+    traefik::{MiddlewareDefinition, SharedMiddlewares},
 };
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     config::ComposeService,
     container::{Container, Phase, short},
     narrow::Narrow,
+    proportions::{self, Written},
 };
 
 /// The rules by which a source takes containers.
@@ -52,6 +54,11 @@ pub(crate) struct Translation {
     pub(crate) definitions: Vec<Definition>,
     /// The statements about hosts that it shares with other containers.
     pub(crate) hosts: Vec<SharedHost>,
+    /// The middlewares of Traefik that it defines, and the names of those that its routers need.
+    pub(crate) middlewares: Vec<MiddlewareDefinition>,
+    pub(crate) asked: BTreeSet<String>,
+    /// Weights beyond the range, which count among those of other containers.
+    pub(crate) written: Written,
 }
 
 /// The schemes whose labels have a prefix.
@@ -140,6 +147,10 @@ pub(crate) fn reads<'a>(
 
 /// The records of `container`. `through` is the container whose network it uses, where that is another's;
 /// `owner` tells the project that owns a configured service.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the facts of one container and of what is around it"
+)]
 pub(crate) fn translate(
     container: &Container,
     through: Option<&Container>,
@@ -147,6 +158,7 @@ pub(crate) fn translate(
     rules: &Rules,
     networks: &Networks,
     reach: &Reach,
+    middlewares: Option<&SharedMiddlewares>,
     owner: impl Fn(usize) -> Option<String>,
 ) -> Translation {
     let compose = container.compose();
@@ -169,9 +181,11 @@ pub(crate) fn translate(
         definitions,
         hosts,
         diagnostics: mut complaints,
+        middlewares,
+        asked,
         malformed: _,
     } = match is_read(container, rules, networks) {
-        true => lb_schemes::read(&rules.options, &subject),
+        true => lb_schemes::read_among(&rules.options, &subject, middlewares),
         false => Reading::default(),
     };
     for (index, chosen) in rules.chosen(container) {
@@ -202,6 +216,9 @@ pub(crate) fn translate(
         complaints,
         definitions,
         hosts,
+        middlewares,
+        asked,
+        written: proportions::written(&specs),
         ..Translation::default()
     };
     if let Some(excess) = container.excess {

@@ -173,6 +173,19 @@ async fn a_hangup_changes_what_is_written_differently_and_nothing_else() {
     assert_eq!(now["sources"][0]["attempts"], 1);
     assert_eq!(now["endpoints"], 2);
 
+    // Their order decides which of two counts that disagree; it is kept, and that is said until they are as written.
+    let (head, first) = config.split_once("[[sources]]").unwrap();
+    let swapped = format!("{head}{second}[[sources]]{first}");
+    world.write("agent.toml", &swapped);
+    let said = "the order of the sources: second, file in the file, file, second in effect";
+    for _ in 0..2 {
+        agent.signal("HUP");
+        agent.until_logged(said);
+        eventually("the order that waits is a condition", || {
+            status(&world).is_some_and(|status| status["conditions"].to_string().contains(said))
+        });
+    }
+
     // The first is changed: another file, whose endpoint takes over without a gap.
     world.write_endpoints("moved.toml", &[&b]);
     let moved = config.replace("services.toml", "moved.toml");

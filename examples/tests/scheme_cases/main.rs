@@ -290,3 +290,57 @@ async fn case_s09_default_rules_and_patterns_answer_as_traefik_does() {
         }
     }
 }
+
+/// A protected router of any host and path goes before the routers that Traefik would have it go before: none of these is
+/// a way around it, in the same scheme or in another, and those before it are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_s04_a_protected_router_of_any_host_and_path_has_no_fallback() {
+    let protected = [
+        ("traefik.http.routers.all.rule", "PathPrefix(`/`)"),
+        ("traefik.http.routers.all.priority", "5"),
+        ("traefik.http.routers.all.middlewares", "lock"),
+        ("traefik.http.middlewares.lock.basicauth.users", "joe:x"),
+        ("traefik.http.services.all.loadbalancer.server.port", "80"),
+    ];
+    let before = [
+        ("traefik.http.routers.own.rule", "Host(`own.example`)"),
+        ("traefik.http.services.own.loadbalancer.server.port", "81"),
+    ];
+    let after = [
+        ("traefik.http.routers.low.rule", "PathPrefix(`/`)"),
+        ("traefik.http.routers.low.priority", "1"),
+        ("traefik.http.services.low.loadbalancer.server.port", "82"),
+    ];
+    let other = [
+        ("com.df.notify", "true"),
+        ("com.df.serviceName", "flow"),
+        ("com.df.isDefaultBackend", "true"),
+        ("com.df.serviceDomain", "flow.example"),
+        ("com.df.port", "83"),
+    ];
+    for executable in executables() {
+        let version = executable.version().await.unwrap();
+        let mut edge = Edge::start(executable).await;
+        let mut servers = Servers::default();
+        let mut records = Vec::new();
+        for (container, scheme, pairs) in [
+            ("protected", LabelScheme::Traefik, protected.as_slice()),
+            ("before", LabelScheme::Traefik, &before),
+            ("after", LabelScheme::Traefik, &after),
+            ("other", LabelScheme::DockerFlow, &other),
+        ] {
+            let found = reading(scheme, &[80], pairs);
+            records.extend(servers.records(container, None, found).await);
+        }
+        edge.show(records).await;
+        for (host, path, expected) in [
+            ("own.example", "/x", Ok(("before", 81))),
+            ("flow.example", "/", Ok(("other", 83))),
+            ("any.example", "/", Err(503)),
+            ("any.example", "/admin", Err(503)),
+        ] {
+            let answer = tokio::task::block_in_place(|| get(edge.http, host, path));
+            assert_eq!(servers.named(answer), expected, "{version}: {host}{path}");
+        }
+    }
+}

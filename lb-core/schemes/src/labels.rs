@@ -93,17 +93,26 @@ pub(crate) fn misspelt_prefixes(
     prefix: &str,
     diagnostics: &mut Diagnostics<'_>,
 ) {
-    for key in labels.keys() {
-        let start = key.get(..prefix.len());
-        if start.is_some_and(|start| start != prefix && start.eq_ignore_ascii_case(prefix)) {
-            diagnostics.warn_masked(
-                key,
-                format!(
-                    "unknown label, expected one that begins with {prefix}: letter case counts"
-                ),
-            );
-        }
+    for (key, _) in with_misspelt_prefix(labels, prefix) {
+        diagnostics.warn_masked(key, misspelt_prefix(prefix));
     }
+}
+
+/// The labels whose prefix is `prefix` but for its letter case, each with what follows the prefix.
+pub(crate) fn with_misspelt_prefix<'a>(
+    labels: &'a BTreeMap<String, String>,
+    prefix: &str,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    labels.keys().filter_map(move |key| {
+        let (start, rest) = key.split_at_checked(prefix.len())?;
+        let is_misspelt = start != prefix && start.eq_ignore_ascii_case(prefix);
+        is_misspelt.then_some((key.as_str(), rest))
+    })
+}
+
+/// What is said of a label whose prefix is `prefix` but for its letter case.
+pub(crate) fn misspelt_prefix(prefix: &str) -> String {
+    format!("unknown label, expected one that begins with {prefix}: letter case counts")
 }
 
 /// A label that is a port.

@@ -22,6 +22,7 @@ mod options;
 mod own;
 #[cfg(test)]
 mod page;
+mod proportion;
 mod restricting;
 mod scheme;
 mod spec;
@@ -34,6 +35,9 @@ pub use diagnostics::Diagnostics;
 pub use keys::{Effect, Key, Row, markdown};
 pub use options::{EntryPoint, EntryPoints, Options, Unprotected};
 pub use own::{ParsedRoute, parse_routes};
+pub use proportion::Proportion;
 pub use restricting::{plain_name, restricts};
-pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read};
-pub use spec::{Compose, Definition, Reading, ServiceSpec, SharedHost, Spread, Subject};
+pub use scheme::{LabelScheme, MAX_BYTES, MAX_LABELS, MAX_ROUTES, claims, read, read_among};
+pub use spec::{
+    Compose, Definition, Reading, ServiceSpec, SharedHost, Spread, Subject, WrittenWeight,
+};

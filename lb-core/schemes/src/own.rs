@@ -7,7 +7,7 @@ use lb_core::{Mode, Name, OnDown, PathMatch, RouteHost, model};
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Subject,
     keys::Key,
-    labels::{Port, Reader, flag, misspelt_prefixes},
+    labels::{Port, Reader, flag, misspelt_prefix, with_misspelt_prefix},
     restricting::{plain_name, restricts},
     widen,
 };
@@ -20,7 +20,6 @@ pub(crate) const PREFIX: &str = "lb.";
 pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     let mut labels = Reader::new(subject.labels, PREFIX);
-    misspelt_prefixes(subject.labels, PREFIX, &mut diagnostics);
     if let Some(text) = labels.take("enable") {
         match flag(text) {
             Some(true) => {}
@@ -42,7 +41,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         .into_iter()
         .map(|group| spec(subject, &mut labels, group, &mut diagnostics))
         .collect();
-    withhold(options, &mut labels, &mut found, &mut diagnostics);
+    withhold(options, subject, &mut labels, &mut found, &mut diagnostics);
     let services = found.into_iter().filter_map(Found::used).collect();
     labels.finish(&mut diagnostics, |_| {
         "unknown label, expected lb.KEY or lb.NUMBER.KEY with KEY service, port, routes, weight, network, check, drain, tcp, exclusive, on_down, strip, redirect_https or spread"
@@ -111,20 +110,39 @@ fn may_match(route: &str) -> Vec<(RouteHost, PathMatch)> {
 /// Withholds what unknown labels seem to restrict: the service of their number, else all.
 fn withhold(
     options: &Options,
+    subject: &Subject<'_>,
     labels: &mut Reader<'_>,
     services: &mut [Found],
     diagnostics: &mut Diagnostics<'_>,
 ) {
-    for key in labels.keys() {
+    let own = labels.keys().into_iter().map(|key| (key, None));
+    // Letter case of a prefix counts; one that was to restrict must not be lost by it.
+    let misspelt = with_misspelt_prefix(subject.labels, PREFIX);
+    let all: Vec<(&str, Option<&str>)> = own
+        .chain(misspelt.map(|(full, key)| (key, Some(full))))
+        .collect();
+    for (key, misspelt) in all {
         let numbered = key
             .split_once('.')
             .filter(|(number, _)| number.parse::<u8>().is_ok());
         let name = numbered.map_or(key, |(_, rest)| rest);
-        if !name.split('.').chain([name]).any(may_narrow) {
+        let narrows = |part: &str| match misspelt {
+            Some(_) => may_narrow(part) || NARROWING.contains(&plain_name(part).as_str()),
+            None => may_narrow(part),
+        };
+        if !name.split('.').chain([name]).any(narrows) {
+            if let Some(full) = misspelt {
+                diagnostics.warn_masked(full, misspelt_prefix(PREFIX));
+            }
             continue;
         }
-        labels.take(key);
-        let full = labels.full(key);
+        let full = match misspelt {
+            Some(full) => full.to_owned(),
+            None => {
+                labels.take(key);
+                labels.full(key)
+            }
+        };
         if options.allow_unprotected.allows(&[name, key, &full]) {
             diagnostics.warn_masked(
                 &full,

@@ -112,7 +112,7 @@ fn page() -> String {
         "lb",
         &format!(
             "Labels `lb.*`, or `lb.NUMBER.*` for a container that serves several services. An unknown label is reported. One \
-             whose name restricts withholds the routes of its number, or of the object, and leaves a service of TCP or without routes without \
+             whose name restricts, whatever the letter case of its prefix (`LB.auth`), withholds the routes of its number, or of the object, and leaves a service of TCP or without routes without \
              an endpoint, also where another value cannot be read. Of a route that cannot be read, the beginning of the path and the domain count then. \
              Names that restrict have {} in them, or begin or end with {}. So do names that may say what a route matches, which have {} in them \
              (`strip_prefix` is reported only), those that begin with `disable`, and those that are but for one letter or for separators one of {}.",

@@ -1,13 +1,16 @@
 //! The schemes, and which of them an object uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::{Mode, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Diagnostics, Options, Reading, ServiceSpec, Subject, docker_flow, easy_haproxy, labels::flag,
-    own, traefik, virtual_host,
+    Diagnostics, Options, Reading, ServiceSpec, Subject, docker_flow, easy_haproxy,
+    labels::flag,
+    own,
+    traefik::{self, SharedMiddlewares},
+    virtual_host,
 };
 
 /// A scheme of labels: who invented it and which keys it claims.
@@ -41,6 +44,16 @@ pub const MAX_ROUTES: usize = 1024;
 /// whole with one diagnostic: of a part, what protects a route could be missing.
 #[must_use]
 pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
+    read_among(options, subject, None)
+}
+
+/// The same for an object among others of its source, whose middlewares of Traefik count for it too.
+#[must_use]
+pub fn read_among(
+    options: &Options,
+    subject: &Subject<'_>,
+    others: Option<&SharedMiddlewares>,
+) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
     if let Some(excess) = excess(options, subject) {
         diagnostics.refuse("labels", "", excess);
@@ -67,16 +80,19 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         };
     }
     let (mut found, mut malformed) = (Reading::default(), false);
+    let (mut middlewares, mut asked) = (Vec::new(), BTreeSet::new());
     for scheme in &options.schemes {
         let mut reading = match scheme {
             LabelScheme::Lb => own::read(options, subject),
             LabelScheme::DockerFlow => docker_flow::read(options, subject),
-            LabelScheme::Traefik => traefik::read(options, subject),
+            LabelScheme::Traefik => traefik::read(options, subject, others),
             LabelScheme::EasyHaproxy => easy_haproxy::read(options, subject),
             LabelScheme::VirtualHost => virtual_host::read(options, subject),
         };
         diagnostics.extend(std::mem::take(&mut reading.diagnostics));
         malformed |= reading.malformed;
+        middlewares.append(&mut reading.middlewares);
+        asked.append(&mut reading.asked);
         if !reading.services.is_empty() || !reading.hosts.is_empty() {
             found = reading;
             break;
@@ -97,6 +113,8 @@ pub fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         found = Reading::default();
     }
     found.malformed = malformed;
+    found.middlewares = middlewares;
+    found.asked = asked;
     found.diagnostics = diagnostics.into_inner();
     found
 }

@@ -11,6 +11,8 @@ use lb_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::traefik::MiddlewareDefinition;
+
 /// The object whose labels are read, with the facts that its engine knows of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -68,6 +70,9 @@ pub struct ServiceSpec {
     pub port: Option<u16>,
     /// The weight of its endpoints.
     pub weight: Weight,
+    /// Where its scheme knows greater weights than there are here, what it says. [`Proportion`](crate::Proportion) says
+    /// what that is among all servers of the service; `weight` is what it is alone.
+    pub written_weight: Option<WrittenWeight>,
     /// The network to use.
     pub network: Option<String>,
     /// The port of the target's own health check.
@@ -83,6 +88,15 @@ pub struct ServiceSpec {
     /// If `true`, the object is no endpoint of it: what it asks for cannot be served here. Its routes are kept, and
     /// answered as unavailable.
     pub without_endpoint: bool,
+}
+
+/// A weight beyond those that there are here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenWeight {
+    /// The whole key.
+    pub key: String,
+    /// The weight, more than 256.
+    pub weight: u64,
 }
 
 /// A named definition that several objects may make, such as a router of Traefik.
@@ -121,6 +135,10 @@ pub struct Reading {
     pub definitions: Vec<Definition>,
     /// The statements about hosts that it shares with other objects, also of those that it has no service for.
     pub hosts: Vec<SharedHost>,
+    /// The middlewares of Traefik that it defines, for all objects of its source.
+    pub middlewares: Vec<MiddlewareDefinition>,
+    /// The names of middlewares that its routers need, in lower case, whoever defines them.
+    pub asked: BTreeSet<String>,
     /// If `true`, something is left out only because a value is none that its key can have. What the object said before
     /// may then be kept.
     pub malformed: bool,
@@ -137,6 +155,7 @@ impl ServiceSpec {
             routes: Vec::new(),
             port: None,
             weight: Weight::default(),
+            written_weight: None,
             network: None,
             check_port: None,
             drain: None,

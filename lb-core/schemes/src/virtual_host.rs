@@ -7,7 +7,7 @@ use lb_core::{
     Name, PathMatch, Route, RouteHost,
     model::{Rank, nowhere, withheld},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, SharedHost, Subject,
@@ -15,6 +15,7 @@ use crate::{
     restricting::restricts,
     spec::{Rewrite, routes_of_place},
     traefik::regexp_hosts,
+    widen,
 };
 
 /// The variables, and the labels below `com.github.nginx-proxy.nginx-proxy`.
@@ -29,11 +30,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "VIRTUAL_PORT",
-        "without it, the only port that the container exposes, else 80",
+        "without it, the only port that the container exposes, else 80; with one that is none, the container is no endpoint here and its host stays known",
     ),
     Key::honoured(
         "VIRTUAL_PATH",
-        "a path prefix, or `=/path` for one path; an expression is left out",
+        "a path prefix, or `=/path` for one path; of an expression, or what is none, requests are refused (what begins as the expression does with 503, what no other path of the host matches with 404) and go to no wider host",
     ),
     Key::honoured(
         "VIRTUAL_DEST",
@@ -98,8 +99,17 @@ type Paths = Option<BTreeMap<String, Option<Destination>>>;
 
 #[derive(Debug, Default, Deserialize)]
 struct Destination {
-    port: Option<u16>,
+    port: Option<Port>,
     dest: Option<String>,
+}
+
+/// A port as it is written: one that is none must not hide the host.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Port {
+    Number(i64),
+    Text(String),
+    Other(IgnoredAny),
 }
 
 /// One place that a container asks for.
@@ -107,6 +117,8 @@ struct Place {
     host: String,
     path: String,
     port: Option<u16>,
+    /// If `true`, the port is none: the container is no endpoint of the place.
+    closed: bool,
     dest: String,
     key: &'static str,
 }
@@ -171,15 +183,28 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
     });
     let shared = shared.collect();
     let mut services: Vec<ServiceSpec> = Vec::new();
+    let mut unread: Vec<ServiceSpec> = Vec::new();
     for place in places {
-        for spec in scheme.place(&place, &mut diagnostics) {
-            match services
+        match scheme.place(&place, &mut diagnostics) {
+            None => {}
+            Some(Served::Not(spec)) => unread.push(spec),
+            Some(Served::Here(spec)) => match services
                 .iter_mut()
                 .find(|known| known.service == spec.service)
             {
                 Some(known) => known.keep_withheld(spec),
                 None => services.push(spec),
-            }
+            },
+        }
+    }
+    // What leads to no service may be stated by one that is served.
+    for spec in unread {
+        let known = services
+            .iter_mut()
+            .find(|known| known.service == spec.service);
+        match known {
+            Some(known) => known.routes.extend(spec.routes),
+            None => services.push(spec),
         }
     }
     Reading {
@@ -275,25 +300,29 @@ fn plain<'a>(
     get: &impl Fn(&str) -> Option<&'a str>,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<Place> {
-    let port = match get("VIRTUAL_PORT") {
-        None => None,
-        Some(text) => match text.trim().parse::<u16>() {
-            Ok(port) if port != 0 => Some(port),
-            _ => {
-                diagnostics.invalid("VIRTUAL_PORT", text, "expected a port from 1 to 65535");
-                return Vec::new();
-            }
-        },
-    };
+    let written = get("VIRTUAL_PORT");
+    let port = written.and_then(port);
+    let closed = written.is_some() && port.is_none();
+    if closed {
+        diagnostics.invalid("VIRTUAL_PORT", written.unwrap_or_default(), NO_PORT);
+    }
     listed(get("VIRTUAL_HOST").unwrap_or_default())
         .map(|host| Place {
             host: host.to_owned(),
             path: get("VIRTUAL_PATH").unwrap_or("/").to_owned(),
             port,
+            closed,
             dest: get("VIRTUAL_DEST").unwrap_or_default().to_owned(),
             key: "VIRTUAL_HOST",
         })
         .collect()
+}
+
+/// What is said of a port that is none.
+const NO_PORT: &str = "expected a port from 1 to 65535: the container is no endpoint here";
+
+fn port(text: &str) -> Option<u16> {
+    text.trim().parse().ok().filter(|port| *port != 0)
 }
 
 /// The places of `VIRTUAL_HOST_MULTIPORTS`.
@@ -304,7 +333,7 @@ fn multiports(text: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<Place> {
         Err(_) => {
             diagnostics.invalid_masked(
                 KEY,
-                "expected YAML or JSON: hosts, below them paths, below these port (1 to 65535) and dest",
+                "expected YAML or JSON: hosts, below them paths, below these port (1 to 65535) and dest; its hosts are not known, so wider routes may have their requests",
             );
             return Vec::new();
         }
@@ -317,10 +346,21 @@ fn multiports(text: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<Place> {
         }
         for (path, destination) in paths {
             let destination = destination.unwrap_or_default();
+            let written = destination.port.map(|port| match port {
+                Port::Number(number) => number.to_string(),
+                Port::Text(text) => text,
+                Port::Other(_) => String::new(),
+            });
+            let port = written.as_deref().and_then(port);
+            let closed = written.is_some() && port.is_none();
+            if closed {
+                diagnostics.invalid(KEY, &written.unwrap_or_default(), NO_PORT);
+            }
             places.push(Place {
                 host: host.trim().to_owned(),
                 path,
-                port: destination.port.filter(|port| *port != 0),
+                port,
+                closed,
                 dest: destination.dest.unwrap_or_default(),
                 key: KEY,
             });
@@ -338,24 +378,19 @@ struct Scheme<'a> {
 }
 
 impl Scheme<'_> {
-    /// The services of one place: more than one where a host stands for several.
-    fn place(&self, place: &Place, diagnostics: &mut Diagnostics<'_>) -> Vec<ServiceSpec> {
-        let path = match path(&place.path) {
-            Ok(path) => path,
-            Err(error) => {
-                let key = match place.key {
-                    "VIRTUAL_HOST" => "VIRTUAL_PATH",
-                    other => other,
-                };
-                diagnostics.invalid(key, &place.path, error);
-                return Vec::new();
-            }
-        };
+    /// The service of one place. None: its host cannot be read.
+    fn place(&self, place: &Place, diagnostics: &mut Diagnostics<'_>) -> Option<Served> {
         let hosts = match hosts(&place.host) {
             Ok(hosts) => hosts,
             Err(error) => {
                 diagnostics.invalid(place.key, &place.host, error);
-                return Vec::new();
+                return None;
+            }
+        };
+        let path = match path(&place.path) {
+            Ok(path) => path,
+            Err(error) => {
+                return Some(Served::Not(self.unread(place, &hosts, &error, diagnostics)));
             }
         };
         let (strip, rewritten) = self.destination(place, &path, diagnostics);
@@ -368,7 +403,7 @@ impl Scheme<'_> {
                 path.clone().by_segments()
             ),
         }));
-        spec.without_endpoint = !self.reachable;
+        spec.without_endpoint = !self.reachable || place.closed;
         let exposed = self.subject.exposed;
         spec.port = place.port.or_else(|| match exposed.len() {
             1 => exposed.first().copied(),
@@ -387,12 +422,53 @@ impl Scheme<'_> {
                     .with_redirect_https(https)
                     .with_rank(rank(host, "location"))
             }));
-            // It takes what would go to a wider host, and nothing of other programs' routes.
-            let rest = Route::new(host.clone(), PathMatch::any(), nowhere());
-            spec.routes
-                .push(rest.with_priority(i32::MIN).with_rank(rank(host, "none")));
+            spec.routes.push(rest(host));
         }
-        vec![spec]
+        Some(Served::Here(spec))
+    }
+
+    /// The routes of a place whose path cannot be read: its host is one server there, so no wider host has its requests.
+    /// What begins as an expression does is refused, whichever container has a path for it: expressions go first there.
+    fn unread(
+        &self,
+        place: &Place,
+        hosts: &[RouteHost],
+        error: &str,
+        diagnostics: &mut Diagnostics<'_>,
+    ) -> ServiceSpec {
+        const REST: &str = "what no other path of the host matches is answered with 404";
+        let key = match place.key {
+            "VIRTUAL_HOST" => "VIRTUAL_PATH",
+            other => other,
+        };
+        // That of an expression without letter case (`~*`) is not known.
+        let pattern = place.path.trim().strip_prefix('~');
+        let begin = pattern.and_then(|pattern| widen::path_of_pattern(pattern.trim_start()));
+        match (&begin, self.protected) {
+            (None, false) => {
+                diagnostics.invalid(key, &place.path, format!("{error}: {REST}"));
+            }
+            (None, true) => diagnostics.invalid(key, &place.path, error),
+            (Some(_), _) => diagnostics.withhold(
+                key,
+                format!("{error}: requests that begin as it does are answered with 503, as no other container may have them; {REST}"),
+            ),
+        }
+        let mut spec = ServiceSpec::new(Name::from_text(&place.host.to_ascii_lowercase()));
+        spec.without_endpoint = true;
+        let closed = match self.protected {
+            true => Some(PathMatch::any()),
+            false => begin,
+        };
+        for host in hosts {
+            let routes = closed
+                .iter()
+                .flat_map(|path| routes_of_place(host, path, None, Rewrite::Keep));
+            let first = routes.map(|route| route.with_rank(rank(host, "expression")));
+            spec.routes.extend(first);
+            spec.routes.push(rest(host));
+        }
+        spec
     }
 
     /// The rewrite of the path: whether it is taken off, and whether another one is asked for that is not given up.
@@ -434,6 +510,22 @@ impl Scheme<'_> {
             }
         }
     }
+}
+
+/// What a container is of a place.
+enum Served {
+    /// An endpoint of this service, or one that states its routes.
+    Here(ServiceSpec),
+    /// None: the path cannot be read. The service states the routes that refuse.
+    Not(ServiceSpec),
+}
+
+/// The route of what a host has no location for: it takes what would go to a wider host, and nothing of other programs'
+/// routes.
+fn rest(host: &RouteHost) -> Route {
+    Route::new(host.clone(), PathMatch::any(), nowhere())
+        .with_priority(i32::MIN)
+        .with_rank(rank(host, "none"))
 }
 
 /// The place of a location among all: those of the server that nginx chooses for a host go before those of wider ones, and

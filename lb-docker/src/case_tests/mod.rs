@@ -1,5 +1,6 @@
 //! Cases of containers together: what one does never disturbs another.
 
+mod explained;
 mod labels;
 mod narrowed;
 mod reported;

@@ -1,10 +1,10 @@
-//! Containers that share a router, a host or a name.
+//! Containers that share a router, a middleware, a service's weights, a host or a name.
 
 use lb_core::{Record, Severity, Update, model::nowhere};
 use lb_schemes::LabelScheme;
 
 use super::{book, container, labels, printed, with_variables};
-use crate::narrow::Narrow;
+use crate::{book::Book, narrow::Narrow};
 
 #[test]
 fn case_s09_two_containers_that_define_one_router_differently() {
@@ -170,4 +170,135 @@ fn case_h08_two_compose_services_that_make_one_name_do_not_share_it() {
     let (records, diagnostics) = book.snapshot();
     assert_eq!(printed(&records), ["shop-api-web 172.17.0.2:80"]);
     assert_eq!(diagnostics, []);
+}
+
+#[test]
+fn case_s06_weights_beyond_the_range_keep_their_proportion_over_containers() {
+    let mut book = book(LabelScheme::Traefik, Narrow::default());
+    let weighted = |weight: &str| {
+        labels(&[
+            ("traefik.http.routers.web.rule", "Host(`a.example`)"),
+            ("traefik.http.services.web.loadbalancer.server.port", "80"),
+            (
+                "traefik.http.services.web.loadbalancer.server.weight",
+                weight,
+            ),
+        ])
+    };
+    let weights = |book: &mut Book| -> Vec<u16> {
+        let (mut records, _) = book.snapshot();
+        records.sort_by_key(|record| record.endpoint.as_ref().map(|found| found.address));
+        let endpoints = records.iter().filter_map(|record| record.endpoint.as_ref());
+        endpoints.map(|found| found.weight.get()).collect()
+    };
+    book.put(container(1, "front", &weighted("10")), None);
+    book.put(container(2, "front", &weighted("3")), None);
+    assert_eq!(weights(&mut book), [10, 3]);
+    book.forget(&format!("{:064x}", 2));
+    book.put(container(3, "front", &weighted("990")), None);
+    assert_eq!(weights(&mut book), [2, 198]);
+    assert_eq!(book.snapshot().1, [], "the proportion is kept");
+
+    // One that cannot be expressed is told of the object that asks for it.
+    book.put(container(4, "front", &weighted("99000")), None);
+    let diagnostics = book.snapshot().1;
+    assert!(!diagnostics.is_empty());
+    assert!(
+        diagnostics.iter().all(
+            |one| one.severity == Severity::Warning && one.message.contains("from 10 to 99000")
+        ),
+        "{diagnostics:?}"
+    );
+    book.forget(&format!("{:064x}", 4));
+    book.forget(&format!("{:064x}", 3));
+    assert_eq!(weights(&mut book), [10]);
+    assert_eq!(book.snapshot().1, []);
+}
+
+#[test]
+fn case_s04_a_middleware_of_another_container_counts_for_all() {
+    let mut book = book(LabelScheme::Traefik, Narrow::default());
+    let named = |name: &str| {
+        labels(&[
+            (
+                "traefik.http.routers.web.rule",
+                "Host(`a.example`) && PathPrefix(`/api`)",
+            ),
+            ("traefik.http.routers.web.middlewares", name),
+            ("traefik.http.services.web.loadbalancer.server.port", "80"),
+        ])
+    };
+    let defining = |kind: &str, value: &str| {
+        let key = format!("traefik.http.middlewares.shared.{kind}");
+        labels(&[
+            ("traefik.http.services.other.loadbalancer.server.port", "80"),
+            (&key, value),
+        ])
+    };
+    let withheld = [
+        "other 172.17.0.2:80",
+        "web 172.17.0.1:80 503:a.example/api 503:a.example^/api",
+    ];
+    // Not defined by anyone: withheld, and it is said what helps.
+    book.put(container(1, "front", &named("shared@docker")), None);
+    let (records, told) = book.snapshot();
+    assert_eq!(printed(&records), withheld[1..]);
+    assert!(
+        told[0].message.contains("no container or service defines"),
+        "{told:?}"
+    );
+
+    // Defined by another one: its routers are honoured, with and without the suffix, until it goes.
+    book.put(
+        container(2, "front", &defining("stripprefix.prefixes", "/api")),
+        None,
+    );
+    let stripped = [
+        "other 172.17.0.2:80",
+        "web 172.17.0.1:80 a.example/api 503:a.example^/api",
+    ];
+    assert_eq!(printed(&book.snapshot().0), stripped);
+    book.put(container(1, "front", &named("shared")), None);
+    let (records, _) = book.snapshot();
+    assert_eq!(printed(&records), stripped);
+    assert!(
+        records
+            .iter()
+            .flat_map(|record| record.routes.iter())
+            .any(|route| route.strip_prefix)
+    );
+
+    // One that restricts withholds, as before, and so do two that differ.
+    book.put(
+        container(2, "front", &defining("basicauth.users", "joe:s3cret")),
+        None,
+    );
+    let (records, told) = book.snapshot();
+    assert_eq!(printed(&records), withheld);
+    assert!(
+        told.iter().any(|one| one.message.contains("basicauth")),
+        "{told:?}"
+    );
+    book.put(
+        container(2, "front", &defining("redirectscheme.scheme", "https")),
+        None,
+    );
+    let redirected = ["other 172.17.0.2:80", "web 172.17.0.1:80 a.example^/api"];
+    assert_eq!(printed(&book.snapshot().0), redirected);
+    book.put(
+        container(3, "front", &defining("redirectscheme.scheme", "http")),
+        None,
+    );
+    let (records, told) = book.snapshot();
+    assert_eq!(printed(&records).last().unwrap(), withheld[1]);
+    assert!(
+        told.iter()
+            .any(|one| one.message.contains("define differently")),
+        "{told:?}"
+    );
+    assert!(!format!("{told:?}").contains("s3cret"));
+    book.forget(&format!("{:064x}", 3));
+    assert_eq!(printed(&book.snapshot().0), redirected);
+    book.forget(&format!("{:064x}", 2));
+    assert_eq!(printed(&book.snapshot().0), withheld[1..]);
 }

@@ -5,11 +5,11 @@ use std::{
     net::SocketAddr,
 };
 
-use lb_core::{Diagnostic, EndpointState, Record, RecordKey};
-use lb_schemes::Reading;
+use lb_core::{Diagnostic, EndpointState, Name, Record, RecordKey};
+use lb_schemes::{Proportion, Reading, traefik::SharedMiddlewares};
 
 use super::{
-    cluster::{Cluster, TASK_LABEL},
+    cluster::{Cluster, KnownService, TASK_LABEL},
     records::{SwarmRules, attachments, translate, virtual_networks},
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     book::Changes,
     container::Attached,
     contest::{Contest, without},
+    proportions,
     refresh::{Event, Step},
     told::Told,
     translate::{Fate, Translation},
@@ -177,6 +178,8 @@ impl SwarmBook {
         let services = &self.cluster.services;
         self.good.retain(|id, _| services.contains_key(id));
         let mut contest = Contest::default();
+        let mut middlewares = SharedMiddlewares::default();
+        let mut all: Vec<(&String, &KnownService, Vec<Attached>, Reading)> = Vec::new();
         for (id, known) in services {
             let on: Vec<Attached> = match self.rules.narrow.networks.is_empty() {
                 true => Vec::new(),
@@ -187,7 +190,18 @@ impl SwarmBook {
                     .chain(virtual_networks(&known.listed, &self.networks))
                     .collect(),
             };
-            let mut found = self.rules.specs(&known.listed, &on, &self.networks);
+            let found = self.rules.specs(&known.listed, &on, &self.networks, None);
+            if !known.removed {
+                middlewares.set(id, &found.middlewares);
+            }
+            all.push((id, known, on, found));
+        }
+        for (id, known, on, mut found) in all {
+            // What its routers name, another service may define.
+            if !found.asked.is_empty() {
+                let others = Some(&middlewares);
+                found = self.rules.specs(&known.listed, &on, &self.networks, others);
+            }
             complaints.append(&mut found.diagnostics);
             // A label that was broken by hand must not take away what served before; one that restricts must.
             if !found.malformed || !self.good.contains_key(id) {
@@ -202,6 +216,17 @@ impl SwarmBook {
                 contest.set(id, good.definitions.iter());
             }
         }
+        let mut weights: BTreeMap<&Name, Vec<u64>> = BTreeMap::new();
+        for spec in self.good.values().flat_map(|good| &good.services) {
+            let written = spec.written_weight.as_ref();
+            let weight =
+                written.map_or_else(|| u64::from(spec.weight.get()), |written| written.weight);
+            weights.entry(&spec.service).or_default().push(weight);
+        }
+        let of_service = |service: &Name| {
+            let weights = weights.get(service).into_iter().flatten().copied();
+            Proportion::of(weights)
+        };
         let mut records: Vec<Record> = Vec::new();
         for (id, known) in services {
             let Some(good) = self.good.get(id) else {
@@ -219,12 +244,12 @@ impl SwarmBook {
                 &self.reach,
             );
             complaints.extend(translation.complaints);
-            records.extend(
-                translation
-                    .records
-                    .iter()
-                    .map(|record| without(record, &lost)),
-            );
+            let written = proportions::written(&good.services);
+            complaints.extend(proportions::inexact(&object, &written, of_service));
+            records.extend(translation.records.iter().map(|record| {
+                let proportion = of_service(&record.key.service);
+                proportions::apply(without(record, &lost), &written, proportion)
+            }));
         }
         self.settle_addresses(&mut records);
         let mut wanted: BTreeMap<RecordKey, Record> = BTreeMap::new();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
 use lb_core::{Endpoint, EndpointState, Name, Record, RecordKey};
-use lb_schemes::{Diagnostics, Options, Reading, ServiceSpec, Subject};
+use lb_schemes::{Diagnostics, Options, Reading, ServiceSpec, Subject, traefik::SharedMiddlewares};
 
 use super::{
     api::{ListedService, ListedTask},
@@ -45,6 +45,7 @@ impl SwarmRules {
         service: &ListedService,
         attachments: &[Attached],
         networks: &Networks,
+        middlewares: Option<&SharedMiddlewares>,
     ) -> Reading {
         let object = object(service);
         if let Some(excess) = service.excess {
@@ -62,7 +63,7 @@ impl SwarmRules {
             return Reading::default();
         }
         let exposed = target_ports(service);
-        lb_schemes::read(
+        lb_schemes::read_among(
             &self.options,
             &Subject {
                 object: &object,
@@ -73,6 +74,7 @@ impl SwarmRules {
                 stack,
                 exposed: &exposed,
             },
+            middlewares,
         )
     }
 }

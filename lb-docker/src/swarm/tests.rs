@@ -385,7 +385,7 @@ fn case_h04_the_labels_of_all_services_are_bounded_together() {
     let kept: Vec<bool> = gathered
         .into_objects()
         .map(|service| {
-            let reading = rules.specs(&service, &[], &Networks::new());
+            let reading = rules.specs(&service, &[], &Networks::new(), None);
             let named = |one: &lb_core::Diagnostic| {
                 one.object == format!("Swarm service {}", service.spec.name)
                     && one.field.as_deref() == Some("labels")

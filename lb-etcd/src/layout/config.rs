@@ -40,10 +40,10 @@ pub enum LayoutConfig {
     },
     /// Patroni: the members of each cluster below `<prefix>/<cluster>/members/`, by their `conn_url`, for TCP. The
     /// service `<cluster>` has the primary; it is exclusive, and a member serves only while the key
-    /// `<prefix>/<cluster>/leader` names it. Without that key there is no primary, which is reported. The service
-    /// `<cluster>-replica` has the replicas, without those of the tag `noloadbalance`. A `standby_leader` is in neither
-    /// service. A member serves while its `state` is `running` or `streaming`. Without a port in its URL, it is 5432. Of
-    /// a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
+    /// `<prefix>/<cluster>/leader` names it. Without that key, and where it names no primary, none serves, which is
+    /// reported. The service `<cluster>-replica` has the replicas, without those of the tag `noloadbalance`. A
+    /// `standby_leader` is in neither service. A member serves while its `state` is `running` or `streaming`. Without a
+    /// port in its URL, it is 5432. Of a Citus group, `<cluster>-<group>` takes the place of `<cluster>`.
     Patroni {
         /// The prefix of the keys.
         #[serde(default = "patroni_prefix")]

@@ -70,6 +70,8 @@ pub(crate) enum Fact {
     Unusable,
     /// The endpoint's weight.
     Weight(Weight),
+    /// The endpoint's weight where it is beyond the range: it counts in proportion to those of its service.
+    WrittenWeight(u64),
     /// The route is restricted in a way that cannot be honoured.
     Withheld,
 }

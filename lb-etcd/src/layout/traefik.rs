@@ -4,7 +4,7 @@ use std::{str, sync::Arc};
 
 use lb_core::{Mode, Name};
 use lb_schemes::{
-    Effect, EntryPoints, Options, Unprotected,
+    Effect, EntryPoints, Options, Proportion, Unprotected,
     traefik::{
         KEYS, Misspelt, Naming, Protocol, misspelt, restricted_service, restricts_service, weight,
     },
@@ -314,7 +314,10 @@ fn server(protocol: Protocol, subject: Subject, key: &str, value: &[u8]) -> Read
             (Protocol::Tcp, "address") => Fact::Address(scalar::address(text)?).into(),
             (_, "weight") => match weight(text) {
                 Ok((weight, note)) => Facts {
-                    said: vec![Fact::Weight(weight)],
+                    said: vec![match weight {
+                        0..=256 => Fact::Weight(Proportion::default().weight(weight)),
+                        beyond => Fact::WrittenWeight(beyond),
+                    }],
                     complaints: note
                         .map(|note| Complaint {
                             found: Some(object::cut(text)),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use lb_core::{Diagnostic, Mode, Name, Record, RecordKey};
+use lb_schemes::Proportion;
 
 use super::{
     fact::{Complaint, Fact},
@@ -91,6 +92,9 @@ struct Meaning {
 struct ServiceView {
     own: Entity,
     endpoints: BTreeMap<Name, Entity>,
+    /// How many endpoints have a weight beyond the range, and what the weights of all are then.
+    beyond: usize,
+    proportion: Proportion,
 }
 
 /// Something that keys speak of, with the record last made of it.
@@ -101,6 +105,8 @@ struct Entity {
     record: Option<Box<Record>>,
     /// The service of which no route may be served because of it.
     bars: Option<Name>,
+    /// If `true`, its weight is beyond the range.
+    beyond: bool,
 }
 
 /// The result of the keys about a subject.
@@ -198,6 +204,7 @@ impl View {
         self.touch_namesakes(&mut touched);
         self.bar(&mut touched);
         self.touch_dependent(&mut touched);
+        self.touch_weights(&mut touched);
         for subject in touched {
             self.refresh(&subject, &mut step);
         }

@@ -16,8 +16,8 @@ enum Change<'s, T> {
 }
 
 /// Makes the control plane what `next` says, touching only what is written differently there. Returns what is in
-/// effect then: what could not be changed stays as it was.
-pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> Spec {
+/// effect then, and what waits for the next start: that stays as it was.
+pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> (Spec, Vec<String>) {
     let mut effect = next.clone();
     for change in changes(&now.sources, &next.sources, SourceSpec::name) {
         let name = change.name(SourceSpec::name).clone();
@@ -34,8 +34,17 @@ pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> Spec {
         }
     }
     settings(handle, now, &next);
-    for setting in fixed(now, &next) {
-        tracing::warn!("{setting} changes when the agent starts again");
+    let mut waiting: Vec<String> = fixed(now, &next).into_iter().map(str::to_owned).collect();
+    let written = names(&effect.sources);
+    in_order_of(&now.sources, &mut effect.sources);
+    let order = names(&effect.sources);
+    if order != written {
+        waiting.push(format!(
+            "the order of the sources: {written} in the file, {order} in effect (the first of two that disagree counts)"
+        ));
+    }
+    for setting in &waiting {
+        tracing::warn!(setting, "the setting changes when the agent starts again");
     }
     effect.agent.log.format = now.agent.log.format;
     effect.agent.metrics = now.agent.metrics;
@@ -43,7 +52,22 @@ pub(crate) async fn change(handle: &Handle, now: &Spec, next: Spec) -> Spec {
     effect.initial_limit = now.initial_limit;
     effect.pass_limit = now.pass_limit;
     effect.waves = now.waves;
-    effect
+    (effect, waiting)
+}
+
+/// The names of sources in their order.
+fn names(sources: &[SourceSpec]) -> String {
+    let names: Vec<&str> = sources
+        .iter()
+        .map(|source| source.name().as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// Puts sources in the order in which they are in effect: those that were there stay before those that were added.
+fn in_order_of(now: &[SourceSpec], effect: &mut [SourceSpec]) {
+    let place = |source: &SourceSpec| now.iter().position(|known| known.name() == source.name());
+    effect.sort_by_key(|source| place(source).unwrap_or(usize::MAX));
 }
 
 /// Settings that take effect at once. The whole configuration was checked, so none is refused.
@@ -177,14 +201,6 @@ fn told(what: &str, name: &Name, outcome: Result<&'static str, impl Display>) ->
 
 /// Settings that are written differently but cannot be changed while the agent runs.
 fn fixed(now: &Spec, next: &Spec) -> Vec<&'static str> {
-    let order = |spec: &Spec| -> Vec<Name> {
-        let common = |name: &Name| {
-            let has = |other: &Spec| other.sources.iter().any(|source| source.name() == name);
-            has(now) && has(next)
-        };
-        let names = spec.sources.iter().map(SourceSpec::name);
-        names.filter(|name| common(name)).cloned().collect()
-    };
     [
         ("agent.metrics", now.agent.metrics != next.agent.metrics),
         ("agent.socket", now.agent.socket != next.agent.socket),
@@ -195,7 +211,6 @@ fn fixed(now: &Spec, next: &Spec) -> Vec<&'static str> {
         ("initial_limit", now.initial_limit != next.initial_limit),
         ("pass_limit", now.pass_limit != next.pass_limit),
         ("waves", now.waves != next.waves),
-        ("the order of the sources", order(now) != order(next)),
     ]
     .into_iter()
     .filter_map(|(setting, differs)| differs.then_some(setting))
@@ -227,7 +242,17 @@ mod tests {
             Change::Remove(now.sources[1].name()),
         ];
         assert_eq!(changes, expected);
-        assert_eq!(fixed(&now, &next), ["the order of the sources"]);
+    }
+
+    #[test]
+    fn sources_keep_their_order_until_the_agent_starts_again() {
+        let now = spec(&(file("a", "/a") + &file("b", "/b")));
+        let next = spec(&(file("new", "/n") + &file("b", "/b") + &file("a", "/a")));
+        let mut effect = next.sources;
+        assert_eq!(names(&effect), "new, b, a");
+        in_order_of(&now.sources, &mut effect);
+        // The next reload of the same file finds it again.
+        assert_eq!(names(&effect), "a, b, new");
     }
 
     #[test]

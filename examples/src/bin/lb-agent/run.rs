@@ -175,7 +175,18 @@ impl Agent<'_> {
         self.handle.set_conditions(Vec::new());
         warn(&next);
         self.logs.change(&next.agent.log);
-        self.spec = reload::change(&self.handle, &self.spec, next).await;
+        let (effect, waiting) = reload::change(&self.handle, &self.spec, next).await;
+        self.spec = effect;
+        if !waiting.is_empty() {
+            let detail = format!(
+                "the file was read again, and these settings are not in effect yet: {}",
+                waiting.join("; ")
+            );
+            let pending = Condition::new(ConditionKind::Diagnostic, detail)
+                .of_object(file.to_string())
+                .with_help("start the agent again; HAProxy goes on serving meanwhile");
+            self.handle.set_conditions(vec![pending]);
+        }
         tracing::info!(config = %file, "configuration file read again");
     }
 }

@@ -151,13 +151,18 @@ fn usable(
 ) -> Option<ServiceSpec> {
     let mut spec = ServiceSpec::new(service.clone());
     let full = |key: &str| format!("{PREFIX}{key}");
-    if let Some((key, text)) = labels.of("port", index) {
-        match text.trim().parse::<u16>() {
-            Ok(port) if port != 0 => spec.port = Some(port),
-            _ => {
-                diagnostics.invalid(&full(&key), text, "expected a port from 1 to 65535");
-                return None;
-            }
+    let Some((key, text)) = labels.of("port", index) else {
+        diagnostics.refuse_masked(
+            &full(&super::indexed("port", index)),
+            "not set, expected a port: the destination is left out, as docker-flow-proxy leaves it out",
+        );
+        return None;
+    };
+    match text.trim().parse::<u16>() {
+        Ok(port) if port != 0 => spec.port = Some(port),
+        _ => {
+            diagnostics.invalid(&full(&key), text, "expected a port from 1 to 65535");
+            return None;
         }
     }
     let mut routed = true;
@@ -329,6 +334,12 @@ fn places(
     let domains = labels.of("serviceDomain", index);
     let paths = labels.of("servicePath", index);
     if domains.is_none() && (paths.is_none() || mode == Mode::Tcp) {
+        if mode == Mode::Http && !labels.is_true("isDefaultBackend", 0) {
+            diagnostics.refuse_masked(
+                &full(&super::indexed("servicePath", index)),
+                "not set, expected it or serviceDomain: the destination has no route",
+            );
+        }
         return None;
     }
     let path_type = labels.of("pathType", index);

@@ -28,7 +28,10 @@ pub(crate) const KEYS: &[Key] = &[
         "aclName",
         "the name by which services are ordered: the first that matches a request gets it. `serviceName` without it",
     ),
-    Key::honoured("port", "the service's port; may have an index"),
+    Key::honoured(
+        "port",
+        "the service's port; a destination without it is left out; may have an index",
+    ),
     Key::honoured(
         "servicePath",
         "a list of paths; may have an index. Without it, a service with a domain has `/`",

@@ -119,6 +119,12 @@ fn services(
         indexes.push(0);
     }
     report(labels, &indexes, diagnostics);
+    if indexes.is_empty() {
+        diagnostics.warn_masked(
+            &format!("{PREFIX}port"),
+            "not set, expected it with servicePath or serviceDomain: the service has no destination",
+        );
+    }
     let mut services: Vec<ServiceSpec> = Vec::new();
     let (mut barred, mut first_index) = (false, 0);
     let mut covers: Vec<ServiceSpec> = Vec::new();

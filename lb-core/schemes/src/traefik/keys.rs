@@ -37,7 +37,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::withheld(
         "http.routers.*.middlewares",
-        "honoured: `stripPrefix` of the router's own prefix, `redirectScheme` to https, for good (301, 308), which is reported where it is not `permanent`; reported: the middlewares that change nothing about who is served what, also `buffering` without `maxRequestBodyBytes`; an empty item of the list is a middleware that there is not",
+        "honoured: `stripPrefix` of the router's own prefix, `redirectScheme` to https, for good (301, 308), which is reported where it is not `permanent`; reported: the middlewares that change nothing about who is served what, also `buffering` without `maxRequestBodyBytes`; one that another container or service of the source defines counts as its own, and one that several define differently is none; an empty item of the list is a middleware that there is not",
     ),
     Key::withheld(
         "http.routers.*.tls.options",
@@ -64,7 +64,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::honoured(
         "http.services.*.loadbalancer.server.weight",
-        "0 to 256; a server without weight has 1. More counts as 256, which does not keep the proportion, and less as 0; both are reported",
+        "a server without weight has 1. Where a server of a service has more than 256, all of its weights are scaled, so that their proportion is kept; where 0 to 256 cannot express it within 5 %, that is reported. Less than 0 counts as 0, which is reported",
     ),
     Key::honoured(
         "http.services.*.loadbalancer.server.scheme",

@@ -1,7 +1,11 @@
 //! What the middlewares of Traefik do to a router that names them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use super::{Found, MiddlewareDefinition, SharedMiddlewares};
 use crate::labels::go_bool;
 
 /// What a middleware means for a route.
@@ -43,6 +47,10 @@ const HARMLESS: [&str; 7] = [
 #[derive(Debug, Clone, Default)]
 pub struct Middlewares<'a> {
     keys: BTreeMap<String, Vec<(String, &'a str)>>,
+    /// Those of all objects of the source, where they are known.
+    others: Option<&'a SharedMiddlewares>,
+    /// The names that were looked for.
+    asked: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Middlewares<'a> {
@@ -54,10 +62,59 @@ impl<'a> Middlewares<'a> {
             .push((key.to_ascii_lowercase(), value));
     }
 
-    /// What the middleware `name` means; `None` where it is not defined here.
+    /// Lets names mean what all objects of a source define.
+    pub(crate) fn set_others(&mut self, others: &'a SharedMiddlewares) {
+        self.others = Some(others);
+    }
+
+    /// The names that were looked for.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        self.asked.borrow().clone()
+    }
+
+    /// What is defined here, for other objects of the source.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = MiddlewareDefinition> + '_ {
+        let all = self.keys.iter();
+        all.map(|(name, keys)| MiddlewareDefinition::new(name, keys))
+    }
+
+    /// Why a middleware is not known.
+    pub(crate) fn unknown(&self, name: &str) -> &'static str {
+        let found = self
+            .others
+            .map(|others| others.find(&name.to_ascii_lowercase()));
+        match found {
+            None => "a middleware that the object does not define",
+            Some(Found::Contested) => {
+                "a middleware that several containers or services define differently, so none of these counts, as there"
+            }
+            Some(_) => {
+                "a middleware that no container or service defines which this source reads; one of Traefik's file provider is to be defined as a label of one of these"
+            }
+        }
+    }
+
+    /// What the middleware `name` means; `None` where it is not defined here, nor by one object or several alike.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Middleware> {
-        let keys = self.keys.get(&name.to_ascii_lowercase())?;
+        let name = name.to_ascii_lowercase();
+        self.asked.borrow_mut().insert(name.clone());
+        let own = self.keys.get(&name);
+        match (own, self.others.map(|others| others.find(&name))) {
+            (_, Some(Found::Contested)) => None,
+            (Some(keys), _) => Self::read(keys),
+            (None, Some(Found::One(other))) => {
+                let keys = other.keys.iter();
+                let keys: Vec<_> = keys
+                    .map(|(key, value)| (key.clone(), value.as_str()))
+                    .collect();
+                Self::read(&keys)
+            }
+            (None, _) => None,
+        }
+    }
+
+    fn read(keys: &[(String, &str)]) -> Option<Middleware> {
         let kinds: BTreeSet<&str> = keys
             .iter()
             .map(|(key, _)| key.split(['.', '[']).next().unwrap_or(key))

@@ -12,6 +12,7 @@ mod regexp;
 mod router;
 mod rule;
 mod service;
+mod shared;
 mod typed;
 
 use std::fmt;
@@ -26,6 +27,8 @@ pub(crate) use regexp::hosts as regexp_hosts;
 pub use router::{Naming, Outcome, Router, RouterKeys};
 pub use rule::{Alternative, InvalidRule, Rule, default_priority, may_match, parse as parse_rule};
 pub use service::{DEFAULT_WEIGHT, own_service, restricted_service, weight};
+pub(crate) use shared::Found;
+pub use shared::{MiddlewareDefinition, SharedMiddlewares};
 
 /// The place of a router among all routers: the greater priority goes first.
 #[must_use]

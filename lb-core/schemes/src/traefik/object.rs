@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lb_core::{Mode, Name};
 
 use super::{
-    Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, default_rule, keys::KEYS, misspelt,
-    service, typed,
+    Middlewares, Naming, Outcome, Protocol, Router, RouterKeys, SharedMiddlewares, default_rule,
+    keys::KEYS, misspelt, service, typed,
 };
 use crate::{
     Diagnostics, Options, Reading, ServiceSpec, Spread, Subject,
@@ -49,15 +49,25 @@ struct Section<'a> {
     has_middlewares: bool,
 }
 
-pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
+pub(crate) fn read(
+    options: &Options,
+    subject: &Subject<'_>,
+    others: Option<&SharedMiddlewares>,
+) -> Reading {
     let mut diagnostics = Diagnostics::new(subject.object);
-    let Some(sorted) = sort(subject, &mut diagnostics) else {
+    let Some(mut sorted) = sort(subject, &mut diagnostics) else {
         return Reading {
             diagnostics: diagnostics.into_inner(),
             ..Reading::default()
         };
     };
     let mut reading = Reading::default();
+    if !sorted.undecodable {
+        reading.middlewares = sorted.http.middlewares.definitions().collect();
+    }
+    if let Some(others) = others {
+        sorted.http.middlewares.set_others(others);
+    }
     let tcp_only = !(sorted.tcp.routers.is_empty() && sorted.tcp.services.is_empty())
         && sorted.http.routers.is_empty()
         && sorted.http.services.is_empty()
@@ -77,6 +87,7 @@ pub(crate) fn read(options: &Options, subject: &Subject<'_>) -> Reading {
         };
         part.read(&mut reading, &mut diagnostics);
     }
+    reading.asked = sorted.http.middlewares.asked();
     for (whole, key) in &sorted.suspect {
         withhold_all(options, whole, key, &mut reading, &mut diagnostics);
     }

@@ -587,7 +587,7 @@ impl RouterKeys<'_> {
                 ),
                 (Some(_), "") => match found.is_some() {
                     true => ("a middleware that cannot be read", None),
-                    false => ("a middleware that the object does not define", None),
+                    false => (known.unknown(bare), None),
                 },
                 (Some(_), kind) => (kind, Some(kind)),
             };

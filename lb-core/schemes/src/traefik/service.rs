@@ -4,7 +4,7 @@ use lb_core::{Mode, Name, Weight};
 
 use super::{Naming, Protocol, keys::KEYS, misspelt::restricts_service};
 use crate::{
-    Diagnostics, Options, ServiceSpec,
+    Diagnostics, Options, Proportion, ServiceSpec, WrittenWeight,
     keys::{Effect, find},
     labels::flag,
 };
@@ -12,30 +12,21 @@ use crate::{
 /// The weight of a server that names none: 1, as there.
 pub const DEFAULT_WEIGHT: u16 = 1;
 
-/// The weight that a server's key says, with a note where another one is used than it says.
+/// The weight that a server's key says, with a note where another one is used than it says. What it is among the servers
+/// of its service, [`Proportion`](crate::Proportion) says.
 ///
 /// # Errors
 /// What was expected.
-pub fn weight(text: &str) -> Result<(Weight, Option<&'static str>), &'static str> {
+pub fn weight(text: &str) -> Result<(u64, Option<&'static str>), &'static str> {
     let number = text.trim().parse::<i64>();
-    let number = number.map_err(|_| "expected a weight of 0 to 256")?;
-    let (nearest, note) = match number {
-        ..0 => (
-            0,
-            Some("expected a weight of 0 to 256, 0 is used: the server gets no traffic"),
-        ),
-        0..=256 => (number, None),
-        257.. => (
-            256,
-            Some(
-                "expected a weight of 0 to 256, 256 is used: the proportion to other servers is not kept",
-            ),
-        ),
-    };
-    let weight = u16::try_from(nearest)
-        .ok()
-        .and_then(|n| Weight::new(n).ok());
-    Ok((weight.unwrap_or_default(), note))
+    let number = number.map_err(|_| "expected a weight of at least 0")?;
+    u64::try_from(number).map_or_else(
+        |_| {
+            let note = "expected a weight of at least 0, 0 is used: the server gets no traffic";
+            Ok((0, Some(note)))
+        },
+        |weight| Ok((weight, None)),
+    )
 }
 
 /// The name of a service that a key refers to, in lower case; `None` where it is another provider's.
@@ -109,7 +100,11 @@ pub(super) fn read(
             },
             "server.weight" => match weight(value) {
                 Ok((weight, note)) => {
-                    spec.weight = weight;
+                    spec.weight = Proportion::of([weight]).weight(weight);
+                    spec.written_weight = (weight > 256).then(|| WrittenWeight {
+                        key: full(key),
+                        weight,
+                    });
                     if let Some(note) = note {
                         diagnostics.warn(&full(key), value, note);
                     }

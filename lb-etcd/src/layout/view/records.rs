@@ -1,9 +1,9 @@
 //! What the facts about one subject come to as a record.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use lb_core::{
-    Endpoint, EndpointState, Mode, Name, PathMatch, Record, RecordKey, Route, RouteHost, Weight,
+    Endpoint, EndpointState, Mode, Name, PathMatch, Record, RecordKey, Route, RouteHost,
     model::withheld,
 };
 use lb_schemes::traefik::{DEFAULT_WEIGHT, rank};
@@ -14,7 +14,7 @@ use super::{
         rules::Subject,
         scalar::usable,
     },
-    Made, ServiceView, View,
+    Entity, Made, ServiceView, View,
 };
 
 impl View {
@@ -30,6 +30,16 @@ impl View {
                     return Made::default();
                 }
                 let made = self.endpoint_record(service, id);
+                if made.is_ok()
+                    && self.is_beyond(entity)
+                    && let Some(message) = view.and_then(|view| view.proportion.inexact())
+                {
+                    return Made {
+                        wrong: vec![Complaint::value(message).tolerated()],
+                        object: self.key_of_weight(entity),
+                        ..made.map_or_else(Made::incomplete, Made::record)
+                    };
+                }
                 if made.is_ok() && self.lacks_leader(service, id) {
                     let message = "no key names a leader of the service, so the endpoint is down";
                     return Made {
@@ -52,10 +62,19 @@ impl View {
             }
             Subject::Service { service } => {
                 let view = self.services.get(service);
-                if view.is_none_or(|view| view.own.keys.is_empty()) {
+                let Some(view) = view.filter(|view| !view.own.keys.is_empty()) else {
                     return Made::default();
+                };
+                let made = self.service_record(service);
+                if made.is_ok()
+                    && let Some(wrong) = self.misled(view)
+                {
+                    return Made {
+                        wrong: vec![wrong.tolerated()],
+                        ..made.map_or_else(Made::incomplete, Made::record)
+                    };
                 }
-                self.service_record(service)
+                made
             }
         };
         made.map_or_else(Made::incomplete, Made::record)
@@ -99,7 +118,8 @@ impl View {
                 | Fact::Router(_)
                 | Fact::RuleUnusable
                 | Fact::TreeKey(_)
-                | Fact::Withheld => {}
+                | Fact::Withheld
+                | Fact::WrittenWeight(_) => {}
             }
         }
         if unusable {
@@ -128,9 +148,12 @@ impl View {
         if elected && self.leader_of(view) != Some(id) {
             state = EndpointState::Down;
         }
-        let default_weight = Weight::new(DEFAULT_WEIGHT).ok().filter(|_| tree_server);
+        let weight = match self.written_weight(entity) {
+            Some(written) => view.proportion.weight(written),
+            None => weight.unwrap_or_default(),
+        };
         let endpoint = Endpoint::new(address)
-            .with_weight(weight.or(default_weight).unwrap_or_default())
+            .with_weight(weight)
             .with_state(state)
             .with_check_port(check_port);
         let name = if tree_server {
@@ -155,11 +178,48 @@ impl View {
     }
 
     /// Returns the endpoint that leads the service. Without a key that names one, none does: its lock may have expired.
-    fn leader_of<'v>(&'v self, view: &'v ServiceView) -> Option<&'v Name> {
+    pub(super) fn leader_of<'v>(&'v self, view: &'v ServiceView) -> Option<&'v Name> {
         self.facts_of(&view.own).find_map(|fact| match fact {
             Fact::Leader(leader) => Some(leader),
             _ => None,
         })
+    }
+
+    /// The key that says a weight beyond the range.
+    fn key_of_weight(&self, entity: &Entity) -> Option<String> {
+        let says = |key: &&Arc<[u8]>| {
+            let meaning = self.keys.get(*key);
+            let is_written = |fact: &Fact| matches!(fact, Fact::WrittenWeight(_));
+            meaning.is_some_and(|meaning| meaning.facts.iter().any(is_written))
+        };
+        let key = entity.keys.iter().find(says)?;
+        Some(String::from_utf8_lossy(key).into_owned())
+    }
+
+    /// The weight of a server of a tree of Traefik, as it is written.
+    pub(super) fn written_weight(&self, entity: &Entity) -> Option<u64> {
+        let (mut written, mut tree_server) = (None, false);
+        for fact in self.facts_of(entity) {
+            match fact {
+                Fact::TreeServer => tree_server = true,
+                Fact::Weight(weight) => written = written.or_else(|| Some(u64::from(weight.get()))),
+                Fact::WrittenWeight(weight) => written = written.or(Some(*weight)),
+                _ => {}
+            }
+        }
+        tree_server.then(|| written.unwrap_or_else(|| u64::from(DEFAULT_WEIGHT)))
+    }
+
+    /// Says that the service's leader is none of its endpoints: the keys of that member say something else.
+    fn misled(&self, view: &ServiceView) -> Option<Complaint> {
+        let leader = self.leader_of(view)?;
+        let known = view.endpoints.get(leader);
+        if known.is_some_and(|entity| !entity.keys.is_empty()) {
+            return None;
+        }
+        Some(Complaint::value(format!(
+            "it names {leader}, which is no endpoint of the service (there is no such member, or it is no primary): no endpoint serves"
+        )))
     }
 
     /// Returns `true` if the endpoint serves only while it leads, and no key names a leader.
@@ -317,7 +377,8 @@ impl View {
                 | Fact::TreeKey(_)
                 | Fact::TreeServer
                 | Fact::Unusable
-                | Fact::Weight(_) => {}
+                | Fact::Weight(_)
+                | Fact::WrittenWeight(_) => {}
             }
         }
         // A route that is withheld needs no service: it leads to none.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lb_core::Name;
+use lb_schemes::Proportion;
 
 use super::{
     super::{fact::Fact, rules::Subject},
@@ -115,6 +116,12 @@ impl View {
             let Some(view) = self.services.get(service) else {
                 continue;
             };
+            // Whether it names an endpoint changes with them.
+            if self.leader_of(view).is_some() {
+                more.insert(Subject::Service {
+                    service: service.clone(),
+                });
+            }
             // All endpoints of a service are elected or none is.
             let first = view
                 .endpoints
@@ -146,6 +153,51 @@ impl View {
             );
         }
         touched.extend(more);
+    }
+
+    /// Where a weight is beyond the range, those of the whole service change with each of its servers.
+    pub(super) fn touch_weights(&mut self, touched: &mut BTreeSet<Subject>) {
+        let mut services: BTreeSet<Name> = BTreeSet::new();
+        for subject in &*touched {
+            let Subject::Endpoint { service, id } = subject else {
+                continue;
+            };
+            let entity = self.known(subject);
+            let now = entity.is_some_and(|entity| self.is_beyond(entity));
+            let Some(view) = self.services.get_mut(service) else {
+                continue;
+            };
+            if let Some(entity) = view.endpoints.get_mut(id) {
+                let before = std::mem::replace(&mut entity.beyond, now);
+                view.beyond += usize::from(now);
+                view.beyond -= usize::from(before);
+            }
+            if view.beyond > 0 || view.proportion != Proportion::default() {
+                services.insert(service.clone());
+            }
+        }
+        for service in services {
+            let Some(view) = self.services.get(&service) else {
+                continue;
+            };
+            let written = view
+                .endpoints
+                .values()
+                .filter_map(|entity| self.written_weight(entity));
+            let proportion = Proportion::of(written);
+            if proportion != view.proportion {
+                touched.extend(endpoints_of(&service, view));
+                if let Some(view) = self.services.get_mut(&service) {
+                    view.proportion = proportion;
+                }
+            }
+        }
+    }
+
+    /// Returns `true` if the endpoint's weight is beyond the range.
+    pub(super) fn is_beyond(&self, entity: &Entity) -> bool {
+        let is_written = |fact: &Fact| matches!(fact, Fact::WrittenWeight(_));
+        self.facts_of(entity).any(is_written)
     }
 
     pub(super) fn is_elected(&self, entity: &Entity) -> bool {
