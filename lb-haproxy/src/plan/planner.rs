@@ -605,6 +605,7 @@ impl Planner {
             plan.come_back(waiting.again_at);
         }
         plan.conditions = self.conditions.values().flatten().cloned().collect();
+        plan.conditions.extend(self.unrecorded_spares());
         plan.need = self.need();
         if !self.dirty.is_empty() {
             plan.again_at = Some(now);
