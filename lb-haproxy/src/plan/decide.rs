@@ -62,6 +62,8 @@ pub(super) struct Decision {
     pub(super) unmet: Vec<Unmet>,
     /// How many endpoints have no server and can have none.
     pub(super) short: usize,
+    /// How many slots become free without a reload.
+    pub(super) soon: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,
     pub(super) again_at: Option<Duration>,
@@ -139,6 +141,7 @@ pub(super) fn decide(
         decider.look_again(context.now);
     }
     decider.place(roles, &blocked);
+    decider.out.soon = decider.free_later(roles);
     let room = decider.room(roles);
     for (at, (slot, role)) in backend.slots.iter().zip(roles).enumerate() {
         if role.is_to_leave() && decider.gives_way(*role) {

@@ -95,6 +95,7 @@ struct Waiting {
     again_at: Option<Duration>,
     unmet: Vec<Unmet>,
     short: usize,
+    soon: usize,
     held: usize,
     unsettled: bool,
     waits_for: BTreeSet<SocketAddr>,
@@ -550,6 +551,7 @@ impl Planner {
                 again_at: earlier(decision.again_at, self.replaced_until(&decision.waits_for)),
                 unmet: decision.unmet,
                 short: decision.short,
+                soon: decision.soon,
                 held: decision.held,
                 unsettled: !decision.settled,
                 waits_for: decision.waits_for,
@@ -607,6 +609,7 @@ impl Planner {
         plan.conditions = self.conditions.values().flatten().cloned().collect();
         plan.conditions.extend(self.unrecorded_spares());
         plan.need = self.need();
+        plan.waits_for_slot = self.waits_for_slot(&plan.need);
         if !self.dirty.is_empty() {
             plan.again_at = Some(now);
             plan.settled = false;

@@ -186,6 +186,16 @@ impl Decider<'_> {
         found.count()
     }
 
+    /// How many slots become free by themselves, or are made free for endpoints that are to serve.
+    pub(super) fn free_later(&self, roles: &[Role]) -> usize {
+        let slots = self.backend.slots.iter().zip(roles);
+        let later = slots.filter(|(slot, role)| match role {
+            Role::Leaving(_) => !self.is_dynamic(slot),
+            _ => self.may_give_room(slot, **role),
+        });
+        later.count() + self.being_freed(roles)
+    }
+
     fn fill(
         &mut self,
         slot: &Slot,
