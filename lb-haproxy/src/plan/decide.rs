@@ -127,6 +127,7 @@ pub(super) fn decide(
         match *role {
             Role::Tenant(address, want) => {
                 let want = backend.feasible(slot, want);
+                decider.tell_of_check_port(slot, address, want);
                 decider.tenant(slot, address, want, &blocked);
             }
             Role::Free => decider.free(slot),
