@@ -114,8 +114,8 @@ pub(super) fn decide(
     }
     for (address, wanted, kept) in backend.lost_weights(roles) {
         let detail = format!(
-            "weight {wanted} has no effect: by the `balance` of backend {}, as by static-rr, a server keeps its configured \
-             weight, here {kept}; use `balance roundrobin`",
+            "weight {wanted} has no effect: by the `balance` of backend {}, as by static-rr and by hashes without `hash-type \
+             consistent`, a server keeps its configured weight, here {kept}; use `balance roundrobin` or `hash-type consistent`",
             backend.name
         );
         decider.unmet_at(address, UnmetReason::Unsupported, detail);

@@ -420,6 +420,20 @@ impl Planner {
         }
     }
 
+    /// Returns `true` if a server of a backend has a weight that is neither 0 nor its configured one.
+    #[cfg(feature = "io")]
+    pub(crate) fn has_set_weight(&self, backend: &Name) -> bool {
+        let slots = self.backends.get(backend).map(|known| &known.slots);
+        slots.into_iter().flatten().any(|slot| {
+            let Server {
+                weight,
+                initial_weight,
+                ..
+            } = slot.server;
+            weight != 0 && weight != initial_weight
+        })
+    }
+
     /// Takes in that HAProxy is being told to take a server for down until its check passes: it is waited for from now
     /// on.
     pub fn marked_down(&mut self, server: &ServerRef, now: Duration) {
