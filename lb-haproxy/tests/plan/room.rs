@@ -291,9 +291,9 @@ fn case_p03_nobody_gives_way_where_a_slot_becomes_free_by_itself() {
     }
 }
 
-/// Slots in quarantine are room, though they are not free yet: both numbers are told.
+/// Slots in quarantine take no endpoint yet: the end of a shortage is told once a slot is free.
 #[test]
-fn the_end_of_a_shortage_tells_of_slots_in_quarantine() {
+fn the_end_of_a_shortage_is_told_once_a_slot_is_free() {
     let mut model = Model::new(&["web"], 4, false);
     let mut planner = planner_of(3, 0);
     let none = Snapshot::default();
@@ -311,7 +311,7 @@ fn the_end_of_a_shortage_tells_of_slots_in_quarantine() {
     planner.desire(&all, &gone, &gone.changes_since(all.generation()));
     model.converge(&mut planner, |_, _, _| {});
     let room = told(&mut planner);
-    let text = "backend web has room again: 0 of 4 slots are free, 3 more are in quarantine";
+    let text = "backend web has room again: 3 of 4 slots are free, 0 more are in quarantine";
     assert!(room.len() == 1 && room[0].contains(text), "{room:?}");
 }
 
