@@ -191,7 +191,7 @@ pub enum ConditionKind {
     Exclusive,
     /// An endpoint has an address that no target can serve.
     InvalidAddress,
-    /// An object of a source, or a part of it, is not honoured.
+    /// An object of a source, or a part of it, is not honoured, or a target lacks what a guarantee needs.
     Diagnostic,
     /// A route is withheld because what restricts who may reach it cannot be honoured.
     Withheld,

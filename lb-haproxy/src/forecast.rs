@@ -133,7 +133,9 @@ impl Forecast {
         let half = available.saturating_mul(2) < seen.slots;
         let soon = half && left.is_some_and(|left| left < HORIZON);
         // Room is more than what made it low, so that one endpoint that comes and goes is not reported again and again.
-        let room = available.saturating_mul(FEW) >= seen.slots.saturating_mul(2) && !soon;
+        // Slots in quarantine take no endpoint yet: one at least must be free.
+        let enough = available.saturating_mul(FEW) >= seen.slots.saturating_mul(2);
+        let room = enough && seen.free > 0 && !soon;
         match self.warned {
             false if few || soon => {
                 self.warned = true;

@@ -163,6 +163,37 @@ async fn weights_that_a_static_algorithm_cannot_give_are_told() {
     .await;
 }
 
+/// The weights of a hash: none are planned by the default type, as none are taken; a consistent one takes them.
+#[tokio::test]
+async fn a_plan_for_a_hash_has_the_weights_that_it_takes() {
+    over_versions(async |executable: &Executable| {
+        for (balance, takes) in [
+            ("source", false),
+            ("uri", false),
+            ("url_param id", false),
+            ("hdr(host)", false),
+            ("rdp-cookie", false),
+            ("source\n  hash-type consistent", true),
+        ] {
+            let backends = format!(
+                "backend web\n  balance {balance}\n  server-template slot 1-6 127.0.0.1:1 disabled\n"
+            );
+            let subject = Subject::start(executable, "admin", &backends).await;
+            let wanted = desired("web", 3);
+            let mut driver = subject.driver("admin.sock");
+            let done = settle(&mut driver, &wanted).await;
+            assert_eq!(done.unmet.is_empty(), takes, "{balance}: {done:?}");
+            // A plan of another process, which has sent no weight.
+            let mut other = subject.driver("admin.sock");
+            let plan = other.preview(&wanted).await.unwrap();
+            assert_eq!(plan.steps, 0, "{balance}: {}", plan.text);
+            let told = plan.text.contains("has no effect");
+            assert_eq!(told, !takes, "{balance}: {}", plan.text);
+        }
+    })
+    .await;
+}
+
 /// A backend that does not exist, a slot whose address cannot change, and too few slots stop nothing else.
 #[tokio::test]
 async fn what_cannot_be_met_is_named_and_stops_nothing_else() {

@@ -111,6 +111,18 @@ fn case_p20_slots_in_quarantine_are_not_taken() {
     );
 }
 
+/// A slot in quarantine takes no endpoint: there is room again once one is free.
+#[test]
+fn the_end_of_a_shortage_is_a_slot_that_is_free() {
+    let mut forecast = Forecast::default();
+    let low = forecast.observe(Duration::ZERO, used(4, 0));
+    assert!(matches!(low, Outlook::Low(_)), "{low:?}");
+    let mut rest = used(4, 0);
+    rest.quarantined = 3;
+    assert_eq!(forecast.observe(SECOND, rest), Outlook::Quiet);
+    assert_eq!(forecast.observe(SECOND * 2, used(4, 3)), Outlook::Room);
+}
+
 /// Many short bursts within a few seconds are one.
 #[test]
 fn case_p20_one_burst_in_several_steps_is_no_trend() {

@@ -266,7 +266,7 @@ async fn case_p07_an_owner_at_another_socket_of_the_same_haproxy_is_found() {
         };
         let other = at(place.dir.path().join("other.sock").display().to_string());
         let remote = at(format!("127.0.0.1:{port}"));
-        let wish = desired(&nothing(), "web", &[1002]);
+        let wanted = desired(&nothing(), "web", &[1002]);
         for second in [other.clone(), remote.clone()] {
             let mut first = driver(&place, "first", &["*"]);
             settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
@@ -274,24 +274,24 @@ async fn case_p07_an_owner_at_another_socket_of_the_same_haproxy_is_found() {
             let found = other_owner(&second).await.unwrap().to_string();
             assert!(found.ends_with(&format!("through {through})")), "{found}");
             let mut second = HaproxyDriver::new(second);
-            let error = second.converge(&wish).await.unwrap_err();
+            let error = second.converge(&wanted).await.unwrap_err();
             assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
             assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1001]));
             drop(first);
             tokio::time::timeout(Duration::from_secs(5), second.attention())
                 .await
                 .unwrap();
-            settle(&mut second, &wish).await;
+            settle(&mut second, &wanted).await;
             assert_eq!(serving(&haproxy, "web").await, BTreeSet::from([1002]));
             // And the other way round.
             let mut first = driver(&place, "first", &["*"]);
-            let error = first.converge(&wish).await.unwrap_err();
+            let error = first.converge(&wanted).await.unwrap_err();
             assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
         }
         // Those of different backends do not mind.
         let mut web = HaproxyDriver::new(other.managing(Scope::new(["web"]).unwrap()));
         let mut db = HaproxyDriver::new(remote.managing(Scope::new(["db"]).unwrap()));
-        settle(&mut web, &wish).await;
+        settle(&mut web, &wanted).await;
         settle(&mut db, &desired(&nothing(), "db", &[2001])).await;
     })
     .await;

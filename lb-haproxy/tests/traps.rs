@@ -12,6 +12,10 @@ use lb_haproxy::{
     proto::Command,
 };
 use support::Place;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 /// The known traps, without those found since.
 const KNOWN: usize = 40;
@@ -99,6 +103,65 @@ fn no_generated_configuration_has_a_default_server() {
         for word in ["default-server", "init-state"] {
             assert!(!text.contains(word), "{version}: {text}");
         }
+    }
+}
+
+/// One command of another client, and what it is told.
+async fn ask(place: &Place, command: &str) -> String {
+    let path = place.dir.path().join("admin.sock");
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    stream
+        .write_all(format!("{command}\n").as_bytes())
+        .await
+        .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    reply.trim().to_owned()
+}
+
+/// The states of all servers, without the seconds since their last changes.
+async fn states(place: &Place) -> Vec<String> {
+    let table = ask(place, "show servers state web").await;
+    let lines = table.lines().map(|line| {
+        let mut fields: Vec<&str> = line.split(' ').collect();
+        if fields.len() > 9 {
+            fields.remove(9);
+        }
+        fields.join(" ")
+    });
+    lines.collect()
+}
+
+/// The limit of sessions of a server, as the statistics have it.
+async fn limit(place: &Place, server: &str) -> String {
+    let table = ask(place, "show stat").await;
+    let mut rows = table
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>());
+    let head = rows.next().unwrap();
+    let column = head.iter().position(|title| *title == "slim").unwrap();
+    let row = rows.find(|row| row.get(1) == Some(&server)).unwrap();
+    (*row.get(column).unwrap()).to_owned()
+}
+
+#[tokio::test]
+async fn a_limit_that_another_client_sets_is_told_by_the_statistics_only() {
+    for executable in support::executables() {
+        println!("HAProxy {}", executable.version().await.unwrap());
+        let place = Place::new(
+            "global\n  stats socket DIR/admin.sock mode 600 level admin\n\
+             defaults\n  mode tcp\n  timeout client 1s\n  timeout server 1s\n  timeout connect 1s\n\
+             backend web\n  server-template slot 1-2 127.0.0.1:1 disabled maxconn 100\n",
+        );
+        let _haproxy = place.start(&executable).await;
+        let before = states(&place).await;
+        assert_eq!(limit(&place, "slot1").await, "100");
+        assert_eq!(ask(&place, "set maxconn server web/slot1 1").await, "");
+        assert_eq!(states(&place).await, before);
+        assert_eq!(limit(&place, "slot1").await, "1");
+        // The next tenant has it too.
+        ask(&place, "set server web/slot1 addr 127.0.0.2 port 80").await;
+        assert_eq!(limit(&place, "slot1").await, "1");
     }
 }
 

@@ -222,6 +222,8 @@ fn log_condition(seq: u64, condition: &Condition, began: bool) {
     let detail = &condition.detail;
     let has_its_own = match kind {
         ConditionKind::NeverSynced | ConditionKind::Stale | ConditionKind::Hold => true,
+        // No other event tells of a target's.
+        ConditionKind::Diagnostic if condition.source.is_none() => false,
         // One with an object is a diagnostic.
         ConditionKind::Diagnostic | ConditionKind::Withheld | ConditionKind::Failed => {
             began || object.is_none()
@@ -235,7 +237,7 @@ fn log_condition(seq: u64, condition: &Condition, began: bool) {
         tracing::info!(
             seq, %kind, target_name, source, service, endpoint, object, "condition ended: {detail}"
         );
-    } else if kind.needs_operator() {
+    } else if kind.needs_operator() || kind == ConditionKind::Diagnostic {
         tracing::warn!(
             seq, %kind, target_name, source, service, endpoint, object, help, "{detail}"
         );

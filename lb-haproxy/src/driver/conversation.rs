@@ -31,7 +31,7 @@ pub(super) struct Session {
 pub(super) struct Knowledge {
     epoch: Epoch,
     pub(super) planner: Planner,
-    /// The wish that the planner was given last.
+    /// The desired state that the planner was given last.
     desired: Option<Arc<Snapshot>>,
     /// When everything was last read, by when that was asked for.
     pub(super) read_all_at: Duration,
@@ -171,7 +171,7 @@ impl HaproxyDriver {
         });
     }
 
-    /// Gives the planner the wish, and what HAProxy shows where that is in doubt or long ago.
+    /// Gives the planner the desired state, and what HAProxy shows where that is in doubt or long ago.
     pub(super) async fn take_in(&mut self, desired: &Arc<Snapshot>) -> Result<(), DriverError> {
         let (now, clock) = (self.elapsed(), self.clock());
         let wait = self.replaced_wait();

@@ -140,7 +140,7 @@ impl HaproxyDriver {
                 return Ok((plan, applied));
             }
             if plan.settled && applied > 0 {
-                // The wish is in effect: that is worth telling before what has left is tidied up.
+                // The desired state is in effect: that is worth telling before what has left is tidied up.
                 known.planner.postpone(&plan);
                 let plan = Plan {
                     again_at: Some(Duration::ZERO),
@@ -288,7 +288,7 @@ impl Driver for HaproxyDriver {
         if let Ok((plan, _)) = &mut outcome
             && self.climb(plan).await
         {
-            // What the new worker lacks of the wish is given to it now.
+            // What the new worker lacks of the desired state is given to it now.
             outcome = self.pass(desired).await;
         }
         if let Some(known) = &mut self.knowledge {

@@ -42,7 +42,7 @@ impl Ladder {
         }
     }
 
-    /// Says with every wish that waits for a reload why there is none.
+    /// Says with every unmet condition that waits for a reload why there is none.
     pub(super) fn explain(&self, plan: &mut Plan) {
         let Some(problem) = &self.problem else {
             return;
@@ -69,7 +69,7 @@ impl HaproxyDriver {
         false
     }
 
-    /// Reloads with a larger configuration where nothing less gives what is wished for, and tells whether it did.
+    /// Reloads with a larger configuration where nothing less gives what is desired, and tells whether it did.
     #[cfg(feature = "process")]
     pub(super) async fn climb(&mut self, plan: &mut Plan) -> bool {
         let Some(growth) = self.config.growth.clone() else {

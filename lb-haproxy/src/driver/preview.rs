@@ -132,7 +132,12 @@ fn is_weight(step: &Step) -> bool {
     matches!(step.command, Command::SetWeight(_, weight) if weight.get() != 0)
 }
 
-/// Learns which backends are of static-rr: a pass learns it from a weight that is refused, and a plan sends none.
+/// The algorithms that hash, as HAProxy shows them: with `hash-type map-based`, the default, they take no weights.
+const HASHES: [&str; 6] = ["source", "uri", "url_param", "hdr", "rdp-cookie", "hash"];
+
+/// Learns which backends take no weights: a pass learns it from a weight that is refused, and a plan sends none.
+///
+/// HAProxy does not show the type of a hash. It is consistent where a server has a weight that only such a hash takes.
 async fn learn_fixed_weights(
     client: &mut Client,
     planner: &mut Planner,
@@ -143,7 +148,11 @@ async fn learn_fixed_weights(
     let stat = live::accept(&command, &reply).ok().map(Stat::parse);
     let rows = stat.and_then(Result::ok).into_iter();
     for row in rows.flat_map(|stat| stat.rows) {
-        if row.kind == StatKind::Backend && row.algorithm.as_deref() == Some("static-rr") {
+        let Some(algorithm) = row.algorithm.filter(|_| row.kind == StatKind::Backend) else {
+            continue;
+        };
+        let maps = HASHES.contains(&&*algorithm) && !planner.has_set_weight(&row.proxy);
+        if &*algorithm == "static-rr" || maps {
             planner.fixed_weights(&row.proxy);
         }
     }

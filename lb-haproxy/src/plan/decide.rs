@@ -64,6 +64,8 @@ pub(super) struct Decision {
     pub(super) unmet: Vec<Unmet>,
     /// The number of endpoints that have no server and can have none.
     pub(super) short: usize,
+    /// How many slots become free without a reload.
+    pub(super) soon: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,
     pub(super) again_at: Option<Duration>,
@@ -114,8 +116,8 @@ pub(super) fn decide(
     }
     for (address, wanted, kept) in backend.lost_weights(roles) {
         let detail = format!(
-            "weight {wanted} has no effect: by the `balance` of backend {}, as by static-rr, a server keeps its configured \
-             weight, here {kept}; use `balance roundrobin`",
+            "weight {wanted} has no effect: by the `balance` of backend {}, as by static-rr and by hashes without `hash-type \
+             consistent`, a server keeps its configured weight, here {kept}; use `balance roundrobin` or `hash-type consistent`",
             backend.name
         );
         decider.unmet_at(address, UnmetReason::Unsupported, detail);
@@ -127,6 +129,7 @@ pub(super) fn decide(
         match *role {
             Role::Tenant(address, want) => {
                 let want = backend.feasible(slot, want);
+                decider.tell_of_check_port(slot, address, want);
                 decider.tenant(slot, address, want, &blocked);
             }
             Role::Free => decider.free(slot),
@@ -141,6 +144,7 @@ pub(super) fn decide(
         decider.look_again(context.now);
     }
     decider.place(roles, &blocked);
+    decider.out.soon = decider.free_later(roles);
     let room = decider.room(roles);
     for (at, (slot, role)) in backend.slots.iter().zip(roles).enumerate() {
         if role.is_to_leave() && decider.gives_way(*role) {

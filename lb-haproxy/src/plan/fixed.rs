@@ -78,11 +78,16 @@ impl Backend {
             .collect();
         conditions.extend(others.iter().take(MOST_SHOWN).map(|slot| {
             let detail = self.fixed_detail(roles, slot);
+            let help = match self.lacks_disabled(slot) {
+                Some(prefix) => format!(
+                    "leave the server, or add `disabled` to its line `server-template {prefix}` in haproxy.cfg, which makes \
+                     its servers slots"
+                ),
+                None => "leave the server, or replace it in haproxy.cfg by slots (`server-template` with `disabled`)".to_owned(),
+            };
             let mut condition = about(Condition::new(ConditionKind::FixedServer, detail))
                 .of_object(format!("{}/{}", self.name, slot.server.name))
-                .with_help(
-                    "leave the server, or replace it in haproxy.cfg by slots (`server-template`)",
-                );
+                .with_help(help);
             let at = slot.server.address;
             condition.endpoint = at.and_then(|at| self.wants.decides(&at)).cloned();
             condition
@@ -97,6 +102,14 @@ impl Backend {
             conditions.push(about(condition).of_object(self.name.to_string()));
         }
         conditions
+    }
+
+    /// The prefix of the template that makes a server and would make it a slot, were it declared `disabled`.
+    pub(super) fn lacks_disabled(&self, slot: &Slot) -> Option<&str> {
+        let server = &slot.server;
+        let mut templates = self.templates.iter();
+        let template = templates.find(|template| template.makes(&server.name))?;
+        (!server.declared_disabled).then_some(template.prefix.as_str())
     }
 
     fn fixed_detail(&self, roles: &[Role], slot: &Slot) -> String {

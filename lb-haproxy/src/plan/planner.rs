@@ -101,6 +101,7 @@ struct Waiting {
     again_at: Option<Duration>,
     unmet: Vec<Unmet>,
     short: usize,
+    soon: usize,
     held: usize,
     unsettled: bool,
     waits_for: BTreeSet<SocketAddr>,
@@ -427,6 +428,20 @@ impl Planner {
         }
     }
 
+    /// Returns `true` if a server of a backend has a weight that is neither 0 nor its configured one.
+    #[cfg(feature = "io")]
+    pub(crate) fn has_set_weight(&self, backend: &Name) -> bool {
+        let slots = self.backends.get(backend).map(|known| &known.slots);
+        slots.into_iter().flatten().any(|slot| {
+            let Server {
+                weight,
+                initial_weight,
+                ..
+            } = slot.server;
+            weight != 0 && weight != initial_weight
+        })
+    }
+
     /// Takes in that HAProxy is being told to take a server for down until its check passes: it is waited for from now
     /// on.
     pub fn marked_down(&mut self, server: &ServerRef, now: Duration) {
@@ -585,6 +600,7 @@ impl Planner {
                 again_at: earlier(decision.again_at, self.replaced_until(&decision.waits_for)),
                 unmet: decision.unmet,
                 short: decision.short,
+                soon: decision.soon,
                 held: decision.held,
                 unsettled: !decision.settled,
                 waits_for: decision.waits_for,
@@ -640,7 +656,9 @@ impl Planner {
             plan.come_back(waiting.again_at);
         }
         plan.conditions = self.conditions.values().flatten().cloned().collect();
+        plan.conditions.extend(self.unrecorded_spares());
         plan.need = self.need();
+        plan.waits_for_slot = self.waits_for_slot(&plan.need);
         if !self.dirty.is_empty() {
             plan.again_at = Some(now);
             plan.settled = false;

@@ -197,6 +197,11 @@ impl Routes {
         }
     }
 
+    /// Returns `true` if HAProxy has the map that says which service has which spare backend.
+    pub(super) fn records_services(&self) -> bool {
+        self.maps.contains_key(&Kind::Services)
+    }
+
     /// The services that have spare backends.
     pub(super) fn services(&self) -> &ServiceMap {
         &self.services

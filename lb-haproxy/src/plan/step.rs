@@ -1,6 +1,7 @@
 //! A plan as data.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -30,6 +31,9 @@ pub struct Plan {
     pub conditions: Vec<Condition>,
     /// The things that a reload would have to bring for them: see [`growth`](crate::growth).
     pub need: Need,
+    /// How many of the endpoints in `need` get a slot without a reload, by backend: one that is leaving or resting.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub waits_for_slot: BTreeMap<Name, u32>,
     /// Leaving endpoints that are kept for now because their service would have none.
     pub held: usize,
     /// The states that must be read before more can be decided, once the time has come.
@@ -51,6 +55,17 @@ impl Plan {
     #[cfg(feature = "io")]
     pub(crate) fn come_back(&mut self, at: Option<Duration>) {
         self.again_at = earlier(self.again_at, at);
+    }
+
+    /// What only a reload gives, without what slots give that are leaving or resting.
+    fn need_of_reload(&self) -> Need {
+        let mut need = self.need.clone();
+        need.slots.retain(|backend, lack| {
+            let waits = self.waits_for_slot.get(backend).copied();
+            lack.short = lack.short.saturating_sub(waits.unwrap_or(0));
+            lack.short > 0
+        });
+        need
     }
 
     /// All steps, in order.
@@ -105,8 +120,20 @@ impl fmt::Display for Plan {
         for condition in &self.conditions {
             writeln!(f, "{condition}")?;
         }
-        if !self.need.is_empty() {
-            writeln!(f, "only a reload gives more: {}", self.need)?;
+        for (backend, count) in &self.waits_for_slot {
+            let wait = if *count == 1 {
+                "endpoint waits"
+            } else {
+                "endpoints wait"
+            };
+            writeln!(
+                f,
+                "backend {backend}: {count} {wait} for slots that are leaving or resting"
+            )?;
+        }
+        let need = self.need_of_reload();
+        if !need.is_empty() {
+            writeln!(f, "only a reload gives more: {need}")?;
         }
         if self.held > 0 {
             writeln!(f, "held: {} leaving, kept until others serve", self.held)?;

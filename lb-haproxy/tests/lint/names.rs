@@ -9,8 +9,12 @@ use lb_haproxy::{
 };
 
 use crate::{
+    endpoint,
     support::executables,
-    world::{World, always, found, found_with, prepare, shows, starts, with_backend, with_lines},
+    world::{
+        RESTORED, World, always, ask, found, found_with, prepare, shows, starts, with_backend,
+        with_lines,
+    },
 };
 
 #[tokio::test]
@@ -61,6 +65,112 @@ async fn without_its_map_file_haproxy_does_not_start() {
         options.missing = missing(map_files(&[file]));
         assert_eq!(found_with(&config, &options), []);
         place.start(&executable).await;
+    }
+}
+
+const SERVICES: &str = "DIR/lb-services.map";
+
+/// Two spare backends, and this line in another backend.
+fn with_spares(line: &str) -> String {
+    let slots = format!("  server-template slot 1-2 {RESTORED} check\n");
+    format!(
+        "{}backend spare-http-1\n{slots}backend spare-http-2\n{slots}backend lb-unavailable\n{line}",
+        with_lines("")
+    )
+}
+
+/// Each control plane that begins finds the services where the one before has put them.
+#[tokio::test]
+async fn without_the_map_of_services_a_restart_moves_them() {
+    let name = |text: &str| text.parse().unwrap();
+    let mut edit = Snapshot::default().edit();
+    let server = endpoint::Endpoint::start("a").await;
+    edit.set_endpoint(&name("shop"), &name("1"), Endpoint::new(server.address));
+    let wanted = Arc::new(edit.commit().unwrap());
+    let line = format!(
+        "  http-request set-var(txn.lb_service) str(-),map_str({SERVICES}) if {{ always_false }}\n"
+    );
+    shows(
+        Code::ServicesNotKept,
+        &with_spares(""),
+        &with_spares(&line),
+        always,
+        async |executable, text| {
+            let (place, _) = prepare(text);
+            std::fs::write(place.dir.path().join("lb-services.map"), "").unwrap();
+            let _haproxy = place.start(executable).await;
+            let socket = place.dir.path().join("admin.sock");
+            let mut found = std::collections::BTreeSet::new();
+            for _ in 0..2 {
+                let address = socket.display().to_string().parse().unwrap();
+                let mut driver = HaproxyDriver::new(TargetConfig::new(name("edge"), address));
+                loop {
+                    let report = driver.converge(&wanted).await.unwrap();
+                    let servers = ask(&socket, "show servers state").await.unwrap();
+                    let serving = |line: &&str| {
+                        let columns: Vec<&str> = line.split_whitespace().collect();
+                        let is_spare = columns.get(1).is_some_and(|its| its.starts_with("spare-"));
+                        is_spare
+                            && columns
+                                .get(6)
+                                .is_some_and(|admin| ["0", "4"].contains(admin))
+                    };
+                    let serving = servers.lines().filter(serving);
+                    found.extend(
+                        serving.filter_map(|line| Some(line.split_whitespace().nth(1)?.to_owned())),
+                    );
+                    if report.converged || found.len() > 1 {
+                        break;
+                    }
+                    tokio::time::sleep(report.again.unwrap_or_default()).await;
+                }
+                driver.close().await;
+            }
+            assert!(!found.is_empty());
+            found.len() > 1
+        },
+    )
+    .await;
+}
+
+#[test]
+fn a_map_of_services_is_found_however_it_is_loaded() {
+    let options = LintOptions::default();
+    let mut renamed = LintOptions::default();
+    renamed.policy.service_map = "other.map".to_owned();
+    let mut none = LintOptions::default();
+    none.policy.spare_http = String::new();
+    let mut mapped = LintOptions::default();
+    for number in ["1", "2"] {
+        let backend = format!("spare-http-{number}").parse().unwrap();
+        mapped
+            .policy
+            .backends
+            .insert(number.parse().unwrap(), backend);
+    }
+    let set = |words: &str| format!("  http-request set-var(txn.s) str(-),{words}\n");
+    for (line, options, expected) in [
+        (String::new(), &options, true),
+        (set("map_str(/a/lb-services.map,x)"), &options, false),
+        (set("map(lb-services.map)"), &options, false),
+        (set("map(/a/lb-services.map)"), &renamed, true),
+        (set("map(/a/other.map)"), &renamed, false),
+        (set("map(/a/my-lb-services.map)"), &options, true),
+        (set("\"map(${MAPS}/services.map)\""), &options, false),
+        (
+            "  acl a str(-) -M -f /a/lb-services.map\n".to_owned(),
+            &options,
+            false,
+        ),
+        (String::new(), &none, false),
+        (String::new(), &mapped, false),
+    ] {
+        let found = found_with(&with_spares(&line), options);
+        assert_eq!(
+            found.contains(&Code::ServicesNotKept),
+            expected,
+            "{line} {found:?}"
+        );
     }
 }
 

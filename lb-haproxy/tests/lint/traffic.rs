@@ -1,6 +1,12 @@
 //! Where requests go, and where they stick.
 
+use std::net::SocketAddr;
+
 use lb_haproxy::config::lint::{Code, LintOptions};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     endpoint::{Endpoint, nowhere},
@@ -187,6 +193,54 @@ async fn a_drained_server_is_visited_by_users_with_its_cookie() {
                 .await;
             let again = by_cookie(&world, 0, Some(&first)).await;
             assert_eq!(again.body == "a", visited, "{version}: {state}");
+        }
+    }
+}
+
+/// Asks as a client of Remote Desktop does that has been with this endpoint; returns the name of the one that answers.
+async fn by_rdp_cookie(frontend: SocketAddr, at: SocketAddr) -> String {
+    let SocketAddr::V4(at) = at else {
+        panic!("{at} is not IPv4")
+    };
+    let (ip, port) = (u32::from_le_bytes(at.ip().octets()), at.port().swap_bytes());
+    let cookie = format!("Cookie: msts={ip}.{port}.0000\r\n\r\n");
+    let length = u8::try_from(cookie.len()).unwrap();
+    let mut request = vec![3, 0, 0, length + 11, length + 6, 0xe0, 0, 0, 0, 0, 0];
+    request.extend_from_slice(cookie.as_bytes());
+    let mut stream = TcpStream::connect(frontend).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let count = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+    answer.rsplit('\n').next().unwrap_or_default().to_owned()
+}
+
+/// As with other cookies, drain lets the clients of a server come back.
+#[tokio::test]
+async fn a_drained_server_is_visited_by_users_with_its_rdp_cookie() {
+    let rules = "  tcp-request inspect-delay 5s\n  tcp-request content accept if RDP_COOKIE\n";
+    for lines in ["  persist rdp-cookie\n", "  persist rdp-cookie(msts)\n"] {
+        let text = with_lines(lines)
+            .replace("mode http", "mode tcp")
+            .replace("  default_backend", &format!("{rules}  default_backend"));
+        for executable in crate::support::executables() {
+            let version = executable.version().await.unwrap();
+            let mut options = LintOptions::default();
+            options.version = Some(version.clone());
+            assert_eq!(found_with(&text, &options), [Code::DrainedAreVisited]);
+            options.policy.persistence = true;
+            assert_eq!(found_with(&text, &options), []);
+            for (state, visited) in [("drain", true), ("maint", false)] {
+                let world = World::start(&executable, &text).await;
+                let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+                world.fill("slot1", a.address).await;
+                world.fill("slot2", b.address).await;
+                world
+                    .ask(&format!("set server b/slot1 state {state}"))
+                    .await;
+                let answer = by_rdp_cookie(world.frontend, a.address).await;
+                assert_eq!(answer == "a", visited, "{version}: {state}: {answer}");
+            }
         }
     }
 }

@@ -235,6 +235,44 @@ fn case_p08_the_file_tells_which_numbered_servers_are_slots() {
     assert_eq!(planner.slot_use().fixed, 2);
 }
 
+/// What keeps the servers of a template from being slots is named: `disabled` on its line.
+#[test]
+fn a_template_without_disabled_makes_no_slots_and_that_is_told() {
+    let mut model = with(&[]);
+    let servers = [1, 2].map(|number: u16| {
+        let mut server = fixed(&format!("app{number}"), number.into(), number, false);
+        server.address = Some(address(100 + number));
+        server
+    });
+    model.backends.insert(name("web"), servers.to_vec());
+    let wanted = snapshot(&Snapshot::default(), &ready("web", &[1]));
+    for (text, lacks) in [
+        ("backend web\n  server-template app 1-2 127.0.0.1:1\n", true),
+        ("", false),
+    ] {
+        let mut planner = planner(Policy::default());
+        planner.learn_templates(slot_templates(text));
+        planner.desire(&Snapshot::default(), &wanted, &Changes::Everything);
+        model.observe(&mut planner);
+        planner.plan(model.now);
+        planner.observe_backups(&name("web"), &[].into());
+        let plan = planner.plan(model.now);
+        let unmet = &plan.unmet[0].detail;
+        let reason = "`server-template app` in the configuration file lacks `disabled`";
+        assert_eq!(unmet.contains(reason), lacks, "{unmet}");
+        let told = kinds(&mut planner, &model);
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (kind, _, text) in told {
+            assert_eq!(kind, ConditionKind::FixedServer);
+            assert_eq!(
+                text.contains("add `disabled` to its line `server-template app`"),
+                lacks,
+                "{text}"
+            );
+        }
+    }
+}
+
 /// HAProxy sends a backup nothing while another server serves, and of several backups only the first gets traffic.
 #[test]
 fn case_p08_an_endpoint_in_a_slot_that_is_a_backup_is_not_in_effect_beside_others() {

@@ -22,7 +22,9 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{Endpoint, EndpointState, Name, Snapshot, UnmetReason, Weight, model::Changes};
+use lb_core::{
+    ConditionKind, Endpoint, EndpointState, Name, Snapshot, UnmetReason, Weight, model::Changes,
+};
 use lb_haproxy::{
     capability::Capabilities,
     observed::is_parked,
@@ -148,6 +150,37 @@ fn a_checked_endpoint_is_let_in_by_its_check() {
     let end = model.converge(&mut planner, |_, _, _| {});
     assert!(end.settled);
     assert_eq!(model.serving(&name("web")), BTreeSet::from([address(1)]));
+}
+
+/// What an endpoint asks of a check that its slot does not have is told, and the endpoint is in effect.
+#[test]
+fn the_port_of_a_check_that_a_slot_does_not_have_is_told() {
+    for checked in [false, true] {
+        let mut model = Model::new(&["web"], 4, checked);
+        let mut planner = planner();
+        let plain = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
+        let mut edit = plain.edit();
+        let endpoint = Endpoint::new(address(2)).with_check_port(Some(9000));
+        edit.set_endpoint(&name("web"), &name("2"), endpoint);
+        let with_port = edit.commit().unwrap();
+        let mut old = Snapshot::default();
+        for (new, asks) in [(with_port, true), (plain, false)] {
+            planner.desire(&old, &new, &Changes::Everything);
+            model.observe(&mut planner);
+            let end = model.converge(&mut planner, |_, _, _| {});
+            assert!(end.unmet.is_empty(), "{end}");
+            assert_eq!(end.conditions.len(), usize::from(asks && !checked), "{end}");
+            for condition in &end.conditions {
+                assert_eq!(condition.kind, ConditionKind::Diagnostic);
+                assert_eq!(condition.endpoint, Some(name("2")));
+                let server = condition.object.as_deref().unwrap();
+                assert!(server.starts_with("web/slot"), "{condition}");
+                assert!(condition.detail.contains("port 9000"), "{condition}");
+                assert!(condition.help.as_deref().unwrap().contains("`check`"));
+            }
+            old = new;
+        }
+    }
 }
 
 #[test]

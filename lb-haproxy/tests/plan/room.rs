@@ -291,9 +291,9 @@ fn case_p03_nobody_gives_way_where_a_slot_becomes_free_by_itself() {
     }
 }
 
-/// Slots in quarantine are room, though they are not free yet: both numbers are told.
+/// Slots in quarantine take no endpoint yet: the end of a shortage is told once a slot is free.
 #[test]
-fn the_end_of_a_shortage_tells_of_slots_in_quarantine() {
+fn the_end_of_a_shortage_is_told_once_a_slot_is_free() {
     let mut model = Model::new(&["web"], 4, false);
     let mut planner = planner_of(3, 0);
     let none = Snapshot::default();
@@ -311,6 +311,34 @@ fn the_end_of_a_shortage_tells_of_slots_in_quarantine() {
     planner.desire(&all, &gone, &gone.changes_since(all.generation()));
     model.converge(&mut planner, |_, _, _| {});
     let room = told(&mut planner);
-    let text = "backend web has room again: 0 of 4 slots are free, 3 more are in quarantine";
+    let text = "backend web has room again: 3 of 4 slots are free, 0 more are in quarantine";
     assert!(room.len() == 1 && room[0].contains(text), "{room:?}");
+}
+
+/// Where endpoints are replaced in a full backend, their slots become free, and no reload is needed for that many.
+#[test]
+fn a_plan_asks_for_a_reload_only_for_what_leaving_slots_do_not_give() {
+    for (next, waits, reload) in [
+        (&[1, 3][..], "backend web: 1 endpoint waits for slots", None),
+        (&[3, 4], "backend web: 2 endpoints wait for slots", None),
+        (
+            &[1, 3, 4],
+            "backend web: 1 endpoint waits for slots",
+            Some("only a reload gives more: backend web has 2 slots and needs 1 more"),
+        ),
+    ] {
+        let mut model = Model::new(&["web"], 2, false);
+        let mut planner = planner_of(2, 6);
+        let old = snapshot(&Snapshot::default(), &ready("web", &[1, 2]));
+        planner.desire(&Snapshot::default(), &old, &Changes::Everything);
+        model.observe(&mut planner);
+        model.converge(&mut planner, |_, _, _| {});
+        let new = snapshot(&old, &ready("web", next));
+        planner.desire(&old, &new, &Changes::Everything);
+        model.observe(&mut planner);
+        let plan = planner.plan(model.now).to_string();
+        assert!(plan.contains(waits), "{plan}");
+        let said = plan.lines().find(|line| line.contains("reload"));
+        assert_eq!(said, reload, "{plan}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Maps, and the spare backends that they lead to.
 
-use lb_core::{Route, Snapshot};
+use lb_core::{ConditionKind, Route, Snapshot};
 use lb_haproxy::{
     observed::Server,
     plan::Planner,
@@ -32,6 +32,37 @@ fn i1_a_spare_backend_to_which_requests_are_led_is_given_to_nobody() {
     planner.observe_map(&maps[0], Vec::new());
     let plan = planner.plan(HOUR);
     assert!(!commands(&plan).is_empty(), "{plan}");
+}
+
+/// What is known of spare backends is lost with the next worker or the next start where no map remembers it.
+#[test]
+fn a_spare_backend_that_no_map_remembers_is_a_condition_until_there_is_one() {
+    let mut planner = planner((3, 2), &desired(&[("new", &[(1, 100)])]));
+    let maps: Vec<MapName> = ["lb-routes.map", "lb-services.map"]
+        .iter()
+        .map(|file| file.parse().unwrap())
+        .collect();
+    planner.observe_maps(&maps[..1]);
+    planner.observe_map(&maps[0], Vec::new());
+    planner.maps_observed();
+    let plan = planner.plan(HOUR);
+    assert!(plan.conditions.is_empty(), "{plan}");
+    let slots = vec![Server::slot(name("slot1"), 1)];
+    planner.observe(&name("spare-http-1"), slots, HOUR);
+    let plan = planner.plan(HOUR);
+    assert_eq!(plan.conditions.len(), 1, "{plan}");
+    let condition = &plan.conditions[0];
+    assert_eq!(condition.kind, ConditionKind::Diagnostic);
+    assert!(!condition.kind.keeps_from_effect() && !condition.transient);
+    assert_eq!(condition.object.as_deref(), Some("lb-services.map"));
+    for part in ["service new", "spare-http-1", "no map lb-services.map"] {
+        assert!(condition.detail.contains(part), "{condition}");
+    }
+    assert!(condition.help.as_deref().unwrap().contains("map_str("));
+    planner.observe_maps(&maps);
+    planner.observe_map(&maps[1], Vec::new());
+    let plan = planner.plan(HOUR);
+    assert!(plan.conditions.is_empty(), "{plan}");
 }
 
 /// The desired state for a service with a route and without endpoints.

@@ -38,6 +38,9 @@ pub(crate) struct Page {
     body: String,
 }
 
+/// The page of `/`, by which an agent is known.
+pub(crate) const FIRST_PAGE: &str = "/metrics\n/status\n";
+
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,7 +54,7 @@ impl Pages {
         query: Option<&str>,
     ) -> Page {
         match (method, path) {
-            (&Method::GET, "/") => Page::new(StatusCode::OK, TEXT, "/metrics\n/status\n"),
+            (&Method::GET, "/") => Page::new(StatusCode::OK, TEXT, FIRST_PAGE),
             (&Method::GET, "/metrics") => {
                 let body = metrics::render(&self.handle.status(), &self.latencies);
                 Page::new(StatusCode::OK, PROMETHEUS, body)

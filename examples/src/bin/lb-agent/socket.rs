@@ -5,11 +5,21 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, page::FIRST_PAGE};
+
+/// How long the program that listens already may take to say what it is.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The most bytes that it may say.
+const MAX_ANSWER: u64 = 4096;
 
 /// A listening socket, whose file goes when it is dropped.
 #[derive(Debug)]
@@ -22,15 +32,22 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Takes the path, unless somebody listens there.
+    /// Takes the path, unless another program listens there.
     pub(crate) async fn at(path: &Path) -> Result<Self, Failure> {
         let failed = |cause| Failure::with(format!("agent.socket: {}", path.display()), cause);
         match UnixStream::connect(path).await {
-            Ok(_) => {
+            Ok(stream) => {
                 let shown = path.display();
-                return Err(Failure::new(format!(
-                    "agent.socket: an agent is running at {shown} already"
-                )));
+                let answer = tokio::time::timeout(ANSWER, is_agent(stream)).await;
+                return Err(Failure::new(match answer {
+                    Ok(Ok(true)) => {
+                        format!("agent.socket: an agent is running at {shown} already")
+                    }
+                    _ => format!(
+                        "agent.socket: a program listens at {shown} already and does not answer as an agent, expected a \
+                         path of the agent's own"
+                    ),
+                }));
             }
             // Left behind by an agent that was killed, unless it is no socket at all: a file is refused as well.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -81,6 +98,15 @@ impl Listening {
     }
 }
 
+/// Returns `true` if what listens answers with the first page of an agent.
+async fn is_agent(mut stream: UnixStream) -> io::Result<bool> {
+    let request = b"GET / HTTP/1.1\r\nhost: lb-agent\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    Ok(answer.ends_with(FIRST_PAGE.as_bytes()))
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         let ours = fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
@@ -101,8 +127,27 @@ mod tests {
         let path = directory.path().join("new").join("agent.sock");
         let first = Listening::at(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let taken = Listening::at(&path).await.unwrap_err().to_string();
-        assert!(taken.contains("running"), "{taken}");
+        // It is an agent if it answers as one.
+        let page = format!("HTTP/1.1 200 OK\r\n\r\n{FIRST_PAGE}");
+        for (answer, expected) in [
+            (page.as_str(), "an agent is running at"),
+            ("Unknown command.\n", "a program listens at"),
+            ("", "a program listens at"),
+        ] {
+            let answers = async {
+                let mut stream = first.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                // One that says nothing keeps the connection.
+                match answer {
+                    "" => Some(stream),
+                    _ => None,
+                }
+            };
+            let (taken, _kept) = tokio::join!(Listening::at(&path), answers);
+            let taken = taken.unwrap_err().to_string();
+            assert!(taken.contains(expected), "{taken}");
+        }
         drop(first);
         assert!(!path.exists());
 

@@ -112,6 +112,8 @@ pub enum Code {
     PathReadings,
     /// Lines of a frontend that look routes up, and know nothing of their options.
     RouteLines,
+    /// Spare backends without the map that remembers which service each of them serves.
+    ServicesNotKept,
     /// Slots that get no traffic while other servers serve.
     SlotBackup,
     /// Slots, or servers named like them, that serve before lb fills them.
@@ -168,6 +170,7 @@ impl fmt::Display for Code {
             Self::OpenFiles => "open-files",
             Self::PathReadings => "path-readings",
             Self::RouteLines => "route-lines",
+            Self::ServicesNotKept => "services-not-kept",
             Self::SlotBackup => "slot-backup",
             Self::SlotEnabled => "slot-enabled",
             Self::SlotPrefix => "slot-prefix",

@@ -7,8 +7,9 @@ use super::{
     finding::{Code, Guarantee},
     proxy::Proxy,
     rules::Rules,
+    words::Word,
 };
-use crate::policy::DynamicServers;
+use crate::{policy::DynamicServers, routes::UNAVAILABLE};
 
 pub(super) fn check(rules: &mut Rules<'_>) {
     twice(rules);
@@ -42,6 +43,55 @@ pub(super) fn check(rules: &mut Rules<'_>) {
             "server-template slot 1-20 127.0.0.1:1 disabled check, in each backend that lb fills",
         );
     }
+    unrecorded_spares(rules, &proxies);
+}
+
+/// HAProxy remembers in a map which spare backend serves which service; without it each start of lb chooses anew.
+fn unrecorded_spares(rules: &mut Rules<'_>, proxies: &[Proxy<'_>]) {
+    let policy = &rules.options.policy;
+    let is_configured = |name: &str| policy.backends.values().any(|known| known.as_str() == name);
+    let is_spare = |proxy: &&Proxy<'_>| {
+        let prefixes = [&policy.spare_http, &policy.spare_tcp];
+        let mut prefixes = prefixes.into_iter().filter(|prefix| !prefix.is_empty());
+        prefixes.any(|prefix| proxy.name.starts_with(prefix.as_str()))
+            && !proxy.servers.is_empty()
+            && !is_configured(proxy.name)
+    };
+    let Some(spare) = proxies.iter().find(is_spare) else {
+        return;
+    };
+    let map = policy.service_map.clone();
+    let sections = rules.document.sections.iter();
+    let mut lines = sections.flat_map(|section| &section.lines);
+    if lines.any(|line| line.words.iter().any(|word| may_load(word, &map))) {
+        return;
+    }
+    let message = format!(
+        "HAProxy loads no map {map}, which says which spare backend serves which service: each restart of lb and each \
+         reload moves services to other spare backends, and requests fail while they move"
+    );
+    let instead = format!(
+        "http-request set-var(txn.lb_service) str(-),map_str(/etc/haproxy/{map}) if {{ always_false }}, in the backend \
+         {UNAVAILABLE}, as `lb-agent config` writes it, and an empty file: touch /etc/haproxy/{map}"
+    );
+    rules.error(
+        spare.at,
+        Code::ServicesNotKept,
+        Guarantee::NoLoss,
+        message,
+        instead,
+    );
+}
+
+/// Returns `true` if a word names this map, or may name it once HAProxy reads its environment.
+fn may_load(word: &Word, map: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let named = word.text.match_indices(map).any(|(at, name)| {
+        let (before, after) = (word.text.get(..at), word.text.get(at + name.len()..));
+        !before.unwrap_or_default().ends_with(is_part)
+            && !after.unwrap_or_default().starts_with(is_part)
+    });
+    named || (word.open && word.text.contains("map"))
 }
 
 /// A frontend and a backend of one name.

@@ -19,6 +19,7 @@ pub(super) fn check(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
         cookie(proxy, rules);
     }
     stick_table(proxy, rules);
+    rdp_cookie(proxy, rules);
 }
 
 /// A connection that waits for an endpoint that is gone may reach the next one at its address.
@@ -206,6 +207,15 @@ fn visited(line: &Line, rules: &mut Rules<'_>) {
         "users who stay with a server come back to it while it is drained: requests go to an endpoint that has left",
         "persistence = true in the target's policy (then this is not said any more)",
     );
+}
+
+/// The cookie names the address of an endpoint, so only a drain is of concern.
+fn rdp_cookie(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {
+    let line = proxy.last(&["persist"]);
+    let is_rdp = |line: &&Line| line.word(1).split('(').next() == Some("rdp-cookie");
+    if let Some(line) = line.filter(is_rdp) {
+        visited(line, rules);
+    }
 }
 
 fn stick_table(proxy: &Proxy<'_>, rules: &mut Rules<'_>) {

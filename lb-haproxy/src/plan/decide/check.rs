@@ -15,7 +15,7 @@ use super::{
 };
 use crate::proto::{AdminState, Command, Health};
 
-/// The most conditions of one backend that tell of failing checks.
+/// The most conditions of one backend and one kind that tell of checks.
 const MOST_SHOWN: usize = 16;
 
 impl Decider<'_> {
@@ -61,6 +61,35 @@ impl Decider<'_> {
                 why(slot),
             );
         }
+    }
+
+    /// Reports the port of a check that an endpoint asks for where its server has no check.
+    pub(super) fn tell_of_check_port(&mut self, slot: &Slot, address: SocketAddr, want: Want) {
+        let Some(port) = want.check_port.filter(|_| want.state.is_ready()) else {
+            return;
+        };
+        if slot.server.checked {
+            return;
+        }
+        let server = self.server(slot).to_string();
+        let help = match self.context.policy.is_dynamic_name(&slot.server.name) {
+            true => {
+                "set `server.check` in the policy of the target, or report the endpoint without a check port"
+            }
+            false => {
+                "add `check` to the line of the slots in haproxy.cfg, or report the endpoint without a check port"
+            }
+        };
+        let detail = format!(
+            "server {server} at {address} has no `check`: port {port} for the check of its endpoint has no effect, and it \
+             gets traffic unchecked"
+        );
+        let mut condition = Condition::new(ConditionKind::Diagnostic, detail)
+            .with_help(help)
+            .of_object(server);
+        condition.service = self.backend.service.clone();
+        condition.endpoint = self.backend.wants.decides(&address).cloned();
+        self.show(condition, MOST_SHOWN);
     }
 
     /// A server made ready whose check has not passed yet: on its way in for a while, and then reported.

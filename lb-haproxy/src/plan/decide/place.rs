@@ -186,6 +186,16 @@ impl Decider<'_> {
         found.count()
     }
 
+    /// How many slots become free by themselves, or are made free for endpoints that are to serve.
+    pub(super) fn free_later(&self, roles: &[Role]) -> usize {
+        let slots = self.backend.slots.iter().zip(roles);
+        let later = slots.filter(|(slot, role)| match role {
+            Role::Leaving(_) => !self.is_dynamic(slot),
+            _ => self.may_give_room(slot, **role),
+        });
+        later.count() + self.being_freed(roles)
+    }
+
     fn fill(
         &mut self,
         slot: &Slot,
@@ -308,12 +318,20 @@ impl Decider<'_> {
         let room = room.count();
         self.entering.without_slot += 1;
         let servers = roles.len();
+        let mut all = self.backend.slots.iter();
         let detail = match slots {
-            0 if servers > 0 => format!(
-                "backend {} has no slots: none of its {servers} servers has a name of `slot_prefix`; no server is made at \
-                 run time: {no_server}",
-                self.backend.name
-            ),
+            0 if servers > 0 => {
+                let why = match all.find_map(|slot| self.backend.lacks_disabled(slot)) {
+                    Some(prefix) => format!(
+                        "`server-template {prefix}` in the configuration file lacks `disabled`"
+                    ),
+                    None => format!("none of its {servers} servers has a name of `slot_prefix`"),
+                };
+                format!(
+                    "backend {} has no slots: {why}; no server is made at run time: {no_server}",
+                    self.backend.name
+                )
+            }
             _ => format!(
                 "backend {} has no free slot: {slots} in all, {resting} of them resting or leaving; no server is made at \
              run time: {no_server}",

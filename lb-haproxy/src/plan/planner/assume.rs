@@ -35,6 +35,7 @@ impl Planner {
             whole.stages.append(&mut stages);
             whole.unmet.clone_from(&next.unmet);
             whole.need.clone_from(&next.need);
+            whole.waits_for_slot.clone_from(&next.waits_for_slot);
             whole.held = next.held;
             last = next;
         }

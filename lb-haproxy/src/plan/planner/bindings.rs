@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lb_core::{Mode, Name};
+use lb_core::{Condition, ConditionKind, Mode, Name};
 
 use super::{
     super::backend::{Backend, Role},
@@ -132,6 +132,32 @@ impl Planner {
             .collect();
         let place = preferred_place(service.as_str(), free.len())?;
         free.get(place).map(|name| (*name).clone())
+    }
+
+    /// Says of services with a spare backend that HAProxy has no map that remembers it.
+    pub(super) fn unrecorded_spares(&self) -> Option<Condition> {
+        if !self.maps_known || self.routes.records_services() {
+            return None;
+        }
+        let spares = self.routes.services().iter();
+        let mut bound =
+            spares.filter(|(service, spare)| self.bindings.get(*service) == Some(*spare));
+        let (service, spare) = bound.next()?;
+        let others = match bound.count() {
+            0 => String::new(),
+            count => format!(", as {count} others do"),
+        };
+        let map = &self.policy.service_map;
+        let detail = format!(
+            "service {service} has the spare backend {spare}{others}, and HAProxy loads no map {map}: each restart of lb \
+             and each reload moves services to other spare backends, and requests fail while they move"
+        );
+        let help = format!(
+            "add to a backend of haproxy.cfg: http-request set-var(txn.lb_service) str(-),map_str(/etc/haproxy/{map}) if \
+             {{ always_false }}"
+        );
+        let condition = Condition::new(ConditionKind::Diagnostic, detail);
+        Some(condition.of_object(map.as_str()).with_help(help))
     }
 
     pub(super) fn is_vacant(&self, backend: &Backend) -> bool {

@@ -1,5 +1,7 @@
 //! What only a reload could give, and what one would take away.
 
+use std::collections::BTreeMap;
+
 use lb_core::Name;
 
 use super::Planner;
@@ -29,6 +31,16 @@ impl Planner {
             }
         }
         need
+    }
+
+    /// How many of the endpoints in `need` get a slot that is leaving or resting, by backend.
+    pub(super) fn waits_for_slot(&self, need: &Need) -> BTreeMap<Name, u32> {
+        let waits = need.slots.iter().filter_map(|(backend, lack)| {
+            let soon = self.waiting.get(backend)?.soon;
+            let count = lack.short.min(u32::try_from(soon).unwrap_or(u32::MAX));
+            (count > 0).then(|| (backend.clone(), count))
+        });
+        waits.collect()
     }
 
     /// `need`, and slots for the servers made at run time: a reload would take those away.
