@@ -112,7 +112,7 @@ pub(crate) fn described(kind: &str, id: &str) -> String {
     format!("{kind} {id}")
 }
 
-/// What to say of an object that cannot be read.
+/// The text for an object that cannot be read.
 pub(crate) fn unreadable(kind: &str, id: &str, error: String) -> Diagnostic {
     Diagnostic {
         object: described(kind, id),

@@ -1,4 +1,4 @@
-//! What is known of one container or Swarm service: its routes, and why it is reached as it is.
+//! Explanation of one container or Swarm service: its routes, and why it is reached as it is.
 
 use std::fmt;
 
@@ -32,11 +32,11 @@ pub struct Explanation {
 pub struct ExplainedRoute {
     /// The service that states it.
     pub service: Name,
-    /// Which hosts it is for.
+    /// The hosts that it is for.
     pub host: RouteHost,
-    /// Which paths it is for.
+    /// The paths that it is for.
     pub path: PathMatch,
-    /// What becomes of its requests.
+    /// The fate of its requests.
     pub outcome: RouteOutcome,
     /// If `true`, the matched path prefix is taken off.
     pub strip_prefix: bool,
@@ -44,7 +44,7 @@ pub struct ExplainedRoute {
     pub redirect_https: bool,
 }
 
-/// What becomes of the requests of a route.
+/// The fate of a route's requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ pub enum RouteOutcome {
 }
 
 impl Explanation {
-    /// What an object comes to that is reached from `reach`.
+    /// The translation of an object that is reached from `reach`.
     pub(crate) fn new(object: String, reach: String, translation: Translation) -> Self {
         let withholding = translation
             .complaints

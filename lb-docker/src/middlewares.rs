@@ -13,7 +13,7 @@ pub(crate) struct NamedMiddlewares {
 }
 
 impl NamedMiddlewares {
-    /// What names mean now.
+    /// The present meaning of names.
     pub(crate) fn shared(&self) -> &SharedMiddlewares {
         &self.shared
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lb_core::{Diagnostic, Name, Record};
 use lb_schemes::{Diagnostics, Proportion, ServiceSpec, WrittenWeight};
 
-/// What each object writes of its weights that are beyond those that there are here.
+/// The weights that each object writes beyond those that there are here.
 pub(crate) type Written = BTreeMap<Name, WrittenWeight>;
 
 /// The written weights of all objects.
@@ -18,12 +18,12 @@ pub(crate) struct Proportions {
 #[derive(Debug, Default)]
 struct Service {
     written: BTreeMap<String, u64>,
-    /// How many of these are beyond the range.
+    /// The number of these that are beyond the range.
     beyond: usize,
     proportion: Proportion,
 }
 
-/// What the services of an object say beyond the range.
+/// The weights beyond the range that the services of an object write.
 pub(crate) fn written<'a>(specs: impl IntoIterator<Item = &'a ServiceSpec>) -> Written {
     let specs = specs.into_iter();
     specs

@@ -1,4 +1,4 @@
-//! What could not be read in listings, so that what is said of it ends when it is read or gone. Pure.
+//! Objects of listings that could not be read, so that what is said of them ends when they are read or gone. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,7 +65,7 @@ impl Unread {
         self.updates.extend(self.told.set(&object, Vec::new()));
     }
 
-    /// What is to be sent now.
+    /// The updates to send now.
     pub(crate) fn take(&mut self) -> Vec<Update> {
         mem::take(&mut self.updates)
     }

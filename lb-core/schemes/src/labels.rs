@@ -110,7 +110,7 @@ pub(crate) fn with_misspelt_prefix<'a>(
     })
 }
 
-/// What is said of a label whose prefix is `prefix` but for its letter case.
+/// The message for a label whose prefix is `prefix` but for its letter case.
 pub(crate) fn misspelt_prefix(prefix: &str) -> String {
     format!("unknown label, expected one that begins with {prefix}: letter case counts")
 }

@@ -2,7 +2,7 @@
 
 use lb_core::Weight;
 
-/// What the written weights of the servers of one service are here.
+/// The weights here of the servers of one service, from those that are written.
 ///
 /// Weights of at most 256 are taken as they are. Where one is greater, all of the service are scaled, so that their
 /// proportion is kept as well as 0 to 256 allows.
@@ -79,7 +79,7 @@ impl Proportion {
             .unwrap_or_default()
     }
 
-    /// What to say where the proportion cannot be kept well enough.
+    /// The message where the proportion cannot be kept well enough.
     #[must_use]
     pub fn inexact(&self) -> Option<String> {
         let (greatest, top) = self.scale?;
@@ -102,7 +102,7 @@ fn scaled(written: u64, (greatest, top): (u64, u64)) -> u64 {
     }
 }
 
-/// How far a scaled weight is off, in parts of a thousand.
+/// The error of a scaled weight, in parts of a thousand.
 fn error(written: u64, (greatest, top): (u64, u64)) -> u64 {
     let meant = u128::from(written * top);
     let found = u128::from(scaled(written, (greatest, top)) * greatest);

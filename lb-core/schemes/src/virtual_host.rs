@@ -318,7 +318,7 @@ fn plain<'a>(
         .collect()
 }
 
-/// What is said of a port that is none.
+/// The message for a port that is none.
 const NO_PORT: &str = "expected a port from 1 to 65535: the container is no endpoint here";
 
 fn port(text: &str) -> Option<u16> {
@@ -512,7 +512,7 @@ impl Scheme<'_> {
     }
 }
 
-/// What a container is of a place.
+/// The part of a container in a place.
 enum Served {
     /// An endpoint of this service, or one that states its routes.
     Here(ServiceSpec),

@@ -211,7 +211,7 @@ async fn stamp(file: &Path) -> Stamp {
     }
 }
 
-/// What became of a file.
+/// The outcome for a file.
 enum Renewed {
     /// HAProxy had it already.
     NotNeeded,

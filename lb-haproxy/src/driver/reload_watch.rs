@@ -1,4 +1,4 @@
-//! What a reload would make of servers that are out: before an endpoint of an exclusive service is admitted, the
+//! The effect of a reload on servers that are out: before an endpoint of an exclusive service is admitted, the
 //! server-state file has the others out, and no worker is being started with an earlier one.
 
 use std::time::Duration;

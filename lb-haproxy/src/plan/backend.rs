@@ -53,7 +53,7 @@ pub(super) struct Backend {
     pub(super) read_at: Duration,
     /// The check port that the configuration gives its slots (0: that of the address).
     pub(super) check_port: u16,
-    /// What a reload would do, where that was asked.
+    /// The effect of a reload, where that was asked.
     pub(super) reload: Option<Reload>,
     /// Lines of the configuration file that declare slots, where that file is known.
     pub(super) templates: Vec<SlotTemplate>,

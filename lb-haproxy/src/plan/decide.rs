@@ -64,7 +64,7 @@ pub(super) struct Decision {
     pub(super) unmet: Vec<Unmet>,
     /// The number of endpoints that have no server and can have none.
     pub(super) short: usize,
-    /// How many slots become free without a reload.
+    /// The number of slots that become free without a reload.
     pub(super) soon: usize,
     pub(super) held: usize,
     pub(super) reads: Vec<Read>,

@@ -44,7 +44,7 @@ impl<T> Change<T> {
     }
 }
 
-/// What another client changed of a server's check and of its TLS.
+/// The settings of check and TLS that another client changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct SetUp {
     pub(super) is_check_off: bool,
@@ -55,7 +55,7 @@ pub(super) struct SetUp {
     pub(super) tls: Option<bool>,
 }
 
-/// Of what there is something to tell.
+/// The parts of an edit that are told.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Telling {
     /// Its state and its address, unless those are told of as contended.

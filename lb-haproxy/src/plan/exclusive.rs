@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{observed::is_parked, proto::AdminState};
 
-/// What a reload of HAProxy would do to servers that are out.
+/// The effect of a reload of HAProxy on servers that are out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reload {
     /// They stay out, as was asked at this time.

@@ -465,7 +465,7 @@ impl Planner {
         }
     }
 
-    /// Whether HAProxy loads a server-state file when it is reloaded: no endpoint of an exclusive service is admitted then
+    /// Says if HAProxy loads a server-state file when it is reloaded: no endpoint of an exclusive service is admitted then
     /// while a reload could bring another one back. Defaults to `false`.
     pub fn loads_state(&mut self, is: bool) {
         self.loads_state = is;

@@ -57,7 +57,7 @@ impl Plan {
         self.again_at = earlier(self.again_at, at);
     }
 
-    /// What only a reload gives, without what slots give that are leaving or resting.
+    /// The need that only a reload meets, without what slots give that are leaving or resting.
     fn need_of_reload(&self) -> Need {
         let mut need = self.need.clone();
         need.slots.retain(|backend, lack| {
@@ -281,8 +281,8 @@ pub enum Read {
     States(Name),
     /// The servers of a backend that are backups.
     Backups(Name),
-    /// Whether a reload would leave out what is out of this backend: the server-state file has it, and no worker is being
-    /// started with an earlier one.
+    /// The safety of a reload: it leaves out what is out of this backend, as the server-state file has that, and no worker
+    /// is being started with an earlier one.
     ReloadIsSafe(Name),
 }
 

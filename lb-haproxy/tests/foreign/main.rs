@@ -80,7 +80,7 @@ impl Subject {
         HaproxyDriver::new(target.with_policy(policy))
     }
 
-    /// What another client says, and what it is told.
+    /// Sends a line as another client does, and returns the reply.
     async fn say(&self, line: &str) -> String {
         let path = self.place.dir.path().join("admin.sock");
         let mut stream = UnixStream::connect(path).await.unwrap();
@@ -143,7 +143,7 @@ fn at_rest(report: &Report) -> bool {
     report.converged && report.again.is_none_or(later)
 }
 
-/// What is desired, one after the other.
+/// The desired states, one after the other.
 #[derive(Default)]
 struct Desired(Arc<Snapshot>);
 

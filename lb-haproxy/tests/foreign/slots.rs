@@ -55,7 +55,7 @@ async fn case_p01_an_endpoint_that_no_server_can_serve_disturbs_no_other() {
     .await;
 }
 
-/// How long servers written by hand are watched: 5 seconds, or as `LB_FIXED_SECONDS` says.
+/// The time for which servers written by hand are watched: 5 seconds, or as `LB_FIXED_SECONDS` says.
 fn fixed_seconds() -> Duration {
     let given = std::env::var("LB_FIXED_SECONDS").ok();
     Duration::from_secs(given.map_or(5, |seconds| seconds.parse().unwrap()))

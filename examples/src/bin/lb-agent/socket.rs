@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{failure::Failure, page::FIRST_PAGE};
 
-/// How long the program that listens already may take to say what it is.
+/// The time the program that listens already may take to say what it is.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// The most bytes that it may say.

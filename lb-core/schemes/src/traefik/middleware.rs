@@ -72,13 +72,13 @@ impl<'a> Middlewares<'a> {
         self.asked.borrow().clone()
     }
 
-    /// What is defined here, for other objects of the source.
+    /// The definitions here, for other objects of the source.
     pub(crate) fn definitions(&self) -> impl Iterator<Item = MiddlewareDefinition> + '_ {
         let all = self.keys.iter();
         all.map(|(name, keys)| MiddlewareDefinition::new(name, keys))
     }
 
-    /// Why a middleware is not known.
+    /// The reason for which a middleware is not known.
     pub(crate) fn unknown(&self, name: &str) -> &'static str {
         let found = self
             .others
@@ -94,7 +94,7 @@ impl<'a> Middlewares<'a> {
         }
     }
 
-    /// What the middleware `name` means; `None` where it is not defined here, nor by one object or several alike.
+    /// The meaning of the middleware `name`; `None` where it is not defined here, nor by one object or several alike.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Middleware> {
         let name = name.to_ascii_lowercase();

@@ -50,7 +50,7 @@ pub struct Router {
     pub service: Option<String>,
     /// Its priority among the routers.
     pub priority: i32,
-    /// What becomes of its requests.
+    /// The fate of its requests.
     pub outcome: Outcome,
     /// If `true`, the matched prefix is taken off.
     pub strip_prefix: bool,

@@ -31,7 +31,7 @@ pub struct SharedMiddlewares {
     by_object: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What a name means among all objects.
+/// The meaning of a name among all objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
     /// No object defines it.
@@ -103,7 +103,7 @@ impl SharedMiddlewares {
         changed
     }
 
-    /// What a name in lower case means.
+    /// The meaning of a name in lower case.
     pub(crate) fn find(&self, name: &str) -> Found<'_> {
         let Some(objects) = self.by_name.get(name) else {
             return Found::Nowhere;

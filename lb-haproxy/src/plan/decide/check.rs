@@ -141,7 +141,7 @@ impl Decider<'_> {
     }
 }
 
-/// Why a check is set up.
+/// The reason for which a check is set up.
 fn why(slot: &Slot) -> Why {
     match slot.edits.by_others().is_some_and(Edited::is_check_left) {
         true => Why::Repair,

@@ -186,7 +186,7 @@ impl Decider<'_> {
         found.count()
     }
 
-    /// How many slots become free by themselves, or are made free for endpoints that are to serve.
+    /// The number of slots that become free by themselves, or are made free for endpoints that are to serve.
     pub(super) fn free_later(&self, roles: &[Role]) -> usize {
         let slots = self.backend.slots.iter().zip(roles);
         let later = slots.filter(|(slot, role)| match role {

@@ -54,7 +54,7 @@ impl FixedElsewhere {
         }
     }
 
-    /// What is to be told of a backend whose endpoints get requests of another service.
+    /// The conditions of a backend whose endpoints get requests of another service.
     pub(super) fn conflicts(&self, backend: &Backend, roles: &[Role]) -> Vec<Condition> {
         if self.servers.is_empty() {
             return Vec::new();
