@@ -39,7 +39,7 @@ pub struct KeyValue {
 /// One change of one key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Event {
-    /// The report of a run.
+    /// What happened.
     #[prost(enumeration = "event::EventType", tag = "1")]
     pub r#type: i32,
     /// The key after the change; of a deletion, only key and revision.
@@ -48,7 +48,7 @@ pub struct Event {
 }
 /// Nested message and enum types in `Event`.
 pub mod event {
-    /// The kind of change of the key.
+    /// What happened to the key.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum EventType {
@@ -112,10 +112,10 @@ pub struct RangeResponse {
     /// The keys, in order.
     #[prost(message, repeated, tag = "2")]
     pub kvs: ::prost::alloc::vec::Vec<KeyValue>,
-    /// If `true`, the limit left keys out.
+    /// Whether the limit left keys out.
     #[prost(bool, tag = "3")]
     pub more: bool,
-    /// The number of keys the range has.
+    /// How many keys the range has.
     #[prost(int64, tag = "4")]
     pub count: i64,
 }
@@ -165,22 +165,22 @@ pub mod request_op {
 /// A condition of a transaction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Compare {
-    /// The comparison.
+    /// How to compare.
     #[prost(enumeration = "compare::CompareResult", tag = "1")]
     pub result: i32,
-    /// The part of the key to compare.
+    /// What to compare.
     #[prost(enumeration = "compare::CompareTarget", tag = "2")]
     pub target: i32,
     /// The key.
     #[prost(bytes = "vec", tag = "3")]
     pub key: ::prost::alloc::vec::Vec<u8>,
-    /// The value to compare with.
+    /// What to compare with.
     #[prost(oneof = "compare::TargetUnion", tags = "7, 8")]
     pub target_union: ::core::option::Option<compare::TargetUnion>,
 }
 /// Nested message and enum types in `Compare`.
 pub mod compare {
-    /// The comparison.
+    /// How to compare.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum CompareResult {
@@ -217,11 +217,11 @@ pub mod compare {
             }
         }
     }
-    /// The part of the key to compare.
+    /// What to compare.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum CompareTarget {
-        /// The number of times the key was changed since its creation.
+        /// How often the key was changed since its creation.
         Version = 0,
         /// The revision of its creation.
         Create = 1,
@@ -258,7 +258,7 @@ pub mod compare {
             }
         }
     }
-    /// The value to compare with.
+    /// What to compare with.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum TargetUnion {
         /// For VALUE.
@@ -275,10 +275,10 @@ pub struct TxnRequest {
     /// All must hold for `success`, else `failure` is done.
     #[prost(message, repeated, tag = "1")]
     pub compare: ::prost::alloc::vec::Vec<Compare>,
-    /// The requests to make if they hold.
+    /// What to do if they hold.
     #[prost(message, repeated, tag = "2")]
     pub success: ::prost::alloc::vec::Vec<RequestOp>,
-    /// The requests to make if not.
+    /// What to do if not.
     #[prost(message, repeated, tag = "3")]
     pub failure: ::prost::alloc::vec::Vec<RequestOp>,
 }
@@ -288,20 +288,20 @@ pub struct TxnResponse {
     /// Who answers, at which revision.
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
-    /// If `true`, the conditions held.
+    /// Whether the conditions held.
     #[prost(bool, tag = "2")]
     pub succeeded: bool,
 }
-/// A message of a client on a watch stream.
+/// What a client says on a watch stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {
-    /// The request.
+    /// What it asks for.
     #[prost(oneof = "watch_request::RequestUnion", tags = "1, 3")]
     pub request_union: ::core::option::Option<watch_request::RequestUnion>,
 }
 /// Nested message and enum types in `WatchRequest`.
 pub mod watch_request {
-    /// The request.
+    /// What it asks for.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum RequestUnion {
         /// To begin a watch.
@@ -334,13 +334,13 @@ pub struct WatchCreateRequest {
 /// Asks for the revision on a watch stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchProgressRequest {}
-/// A message of the server on a watch stream.
+/// What the server says on a watch stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchResponse {
     /// Who answers, at which revision.
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
-    /// The watch; -1: all of the stream.
+    /// Which watch; -1: all of the stream.
     #[prost(int64, tag = "2")]
     pub watch_id: i64,
     /// The watch begins.
@@ -358,14 +358,14 @@ pub struct WatchResponse {
     /// More of the same answer follows.
     #[prost(bool, tag = "7")]
     pub fragment: bool,
-    /// The report of a run.
+    /// What happened.
     #[prost(message, repeated, tag = "11")]
     pub events: ::prost::alloc::vec::Vec<Event>,
 }
 /// Asks for a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaseGrantRequest {
-    /// The time it lives without a sign of life, in seconds.
+    /// How long it lives without a sign of life, in seconds.
     #[prost(int64, tag = "1")]
     pub ttl: i64,
     /// Its number; 0: the server chooses.
@@ -381,7 +381,7 @@ pub struct LeaseGrantResponse {
     /// Its number.
     #[prost(int64, tag = "2")]
     pub id: i64,
-    /// The time it lives without a sign of life, in seconds.
+    /// How long it lives without a sign of life, in seconds.
     #[prost(int64, tag = "3")]
     pub ttl: i64,
     /// Why it was not granted.
@@ -418,7 +418,7 @@ pub struct LeaseKeepAliveResponse {
     /// Its number.
     #[prost(int64, tag = "2")]
     pub id: i64,
-    /// The time it lives from now, in seconds; 0: there is no such lease.
+    /// How long it lives from now, in seconds; 0: there is no such lease.
     #[prost(int64, tag = "3")]
     pub ttl: i64,
 }
