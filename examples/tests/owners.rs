@@ -294,6 +294,8 @@ async fn case_p07_two_agents_share_a_haproxy_over_tcp() {
 async fn case_p07_two_agents_that_overlap_over_tcp_report_contention() {
     on_all(|executable| async move {
         let shared = Arc::new(Shared::start(executable).await);
+        // As on another machine: beside a socket there would be a lock.
+        std::fs::remove_file(shared.world.path("admin.sock")).unwrap();
         let work = tokio::task::spawn_blocking(move || {
             let servers = ["a", "b"].map(NamedServer::start);
             let agents = [0, 1].map(|which| {
