@@ -297,6 +297,27 @@ async fn case_p07_an_owner_at_another_socket_of_the_same_haproxy_is_found() {
     .await;
 }
 
+/// HAProxy has no room for a further connection: what cannot be asked may be the same one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_p07_an_owner_is_found_where_haproxy_takes_no_further_connection() {
+    side_by_side(executables(), async |executable: Executable| {
+        let more =
+            "global\n  stats maxconn 2\n  stats socket DIR/other.sock mode 600 level admin\n";
+        let place = Place::new(&CONFIG.replacen("global\n", more, 1));
+        std::fs::write(place.dir.path().join("lb-routes.map"), "").unwrap();
+        let _haproxy = place.start(&executable).await;
+        let mut first = driver(&place, "first", &["*"]);
+        settle(&mut first, &desired(&nothing(), "web", &[1001])).await;
+        let other = place.dir.path().join("other.sock").display().to_string();
+        let mut second =
+            HaproxyDriver::new(TargetConfig::new(name("second"), other.parse().unwrap()));
+        let wanted = desired(&nothing(), "web", &[1002]);
+        let error = second.converge(&wanted).await.unwrap_err();
+        assert!(matches!(error, DriveError::Owned { .. }), "{error:?}");
+    })
+    .await;
+}
+
 /// The socket of another HAProxy may have the path that this one has in a file system of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_p07_an_owner_of_another_haproxy_at_a_path_that_this_one_names_is_none() {

@@ -22,5 +22,7 @@ pub(crate) use identify::identify;
 pub use identity::{SocketIdentity, socket_identity};
 pub use master::MasterClient;
 pub use reload::{ReloadError, Reloaded, reload};
-pub(crate) use siblings::{is_same_process, other_sockets};
+pub(crate) use siblings::{
+    ask_epoch, ask_sockets, is_another_process, is_same_process, other_sockets,
+};
 pub use worker::Client;

@@ -106,8 +106,10 @@ impl Certificates {
         files: &[PathBuf],
         client: &mut Client,
         counters: &mut Counters,
+        resync: Duration,
         now: Duration,
     ) -> Result<(), DriverError> {
+        let verify = VERIFY.min(resync);
         if files.is_empty() || self.due_at.is_some_and(|at| now < at) {
             return Ok(());
         }
@@ -130,7 +132,7 @@ impl Certificates {
             let (failure, pause) = match renew(file, client, may_repair).await? {
                 Ok(Renewed::NotNeeded) => {
                     repairs = 0;
-                    (None, VERIFY)
+                    (None, verify)
                 }
                 Ok(Renewed::Given { before }) => {
                     match was_in_use {
@@ -142,7 +144,7 @@ impl Certificates {
                         false => info!(path = %file.display(), "a certificate was replaced"),
                     }
                     counters.add("certificates_replaced", 1);
-                    (None, VERIFY)
+                    (None, verify)
                 }
                 Err(failure) => {
                     warn!(path = %file.display(), %failure, "a certificate was not replaced");

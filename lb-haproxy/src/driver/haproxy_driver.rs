@@ -195,6 +195,7 @@ impl HaproxyDriver {
                     &files.certificates,
                     &mut session.client,
                     &mut self.counters,
+                    self.config.policy.resync,
                     now,
                 )
                 .await?;

@@ -11,7 +11,10 @@ use super::{
     haproxy_driver::HaproxyDriver,
     owner::Owner,
 };
-use crate::client::{is_same_process, other_sockets};
+use crate::{
+    client::{ask_epoch, ask_sockets, is_another_process, is_same_process, other_sockets},
+    proto::{Command, Epoch},
+};
 
 /// How often another owner's end is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,42 +24,49 @@ const LOOK: Duration = Duration::from_secs(1);
 /// It may use another socket of the same HAProxy: HAProxy is asked for those, for a second at most. A lock is beside a
 /// Unix socket, so a HAProxy that has none on this machine has no owner that could be found.
 pub async fn other_owner(config: &TargetConfig) -> Option<Owner> {
-    let mut sockets = sockets(config).await?;
+    let told = ask_sockets(&config.socket).await;
+    let epoch = ask_epoch(&config.socket).await;
+    let mut sockets = sockets(config, &told, epoch).await?;
     let owner = Owner::this(config);
     loop {
         let (at, who) = (sockets.clone(), owner.clone());
         let found = tokio::task::spawn_blocking(move || at.find(&who, None)).await;
         let found = found.ok().flatten()?;
-        if is_there(config, &found, &mut sockets).await {
+        if is_there(epoch, &found, &mut sockets).await {
             return Some(found.owner.at(&found.socket, config));
         }
     }
 }
 
-/// The sockets beside which there may be locks of the HAProxy of `config`.
-async fn sockets(config: &TargetConfig) -> Option<Sockets> {
+/// The sockets beside which there may be locks of the HAProxy of `config`, which told of its sockets.
+async fn sockets(config: &TargetConfig, told: &str, epoch: Option<Epoch>) -> Option<Sockets> {
     #[cfg(feature = "simulator")]
     if crate::simulator::identity().is_some() {
         return None;
     }
-    let mut others = other_sockets(&config.socket).await;
+    let mut others = other_sockets(told, &config.socket);
     if let Some(path) = config.socket.path() {
         let own = path.to_owned();
         return Some(Sockets { own, others });
     }
     while !others.is_empty() {
         let own = others.remove(0);
-        if is_same_process(&config.socket, &own).await {
+        if is_same_process(epoch?, &own).await {
             return Some(Sockets { own, others });
         }
     }
     None
 }
 
-/// Returns `true` if what was found is an owner of the HAProxy of `config`. Another one may be at a path that this one
-/// has in a file system of its own: that path is taken out of `sockets`.
-async fn is_there(config: &TargetConfig, found: &Found, sockets: &mut Sockets) -> bool {
-    if found.socket == sockets.own || is_same_process(&config.socket, &found.socket).await {
+/// Returns `true` if the found owner is one of the HAProxy whose process this is. Another one may be at a path that this
+/// one has in a file system of its own: that path is taken out of `sockets`.
+async fn is_there(epoch: Option<Epoch>, found: &Found, sockets: &mut Sockets) -> bool {
+    if found.socket == sockets.own {
+        return true;
+    }
+    if let Some(epoch) = epoch
+        && !is_another_process(epoch, &found.socket).await
+    {
         return true;
     }
     sockets.others.retain(|other| *other != found.socket);
@@ -80,8 +90,18 @@ impl HaproxyDriver {
     }
 
     /// Claims the backends anew. `None` where there can be no lock.
-    async fn made_claim(&self) -> Result<Option<Claim>, DriverError> {
-        let Some(mut sockets) = sockets(&self.config).await else {
+    async fn made_claim(&mut self) -> Result<Option<Claim>, DriverError> {
+        #[cfg(feature = "simulator")]
+        if crate::simulator::identity().is_some() {
+            return Ok(None);
+        }
+        let Some(session) = &mut self.session else {
+            return Ok(None);
+        };
+        // On this conversation: HAProxy may have no room for another connection.
+        let reply = session.client.exec(&Command::ShowCliSockets).await?;
+        let epoch = Some(session.client.epoch());
+        let Some(mut sockets) = sockets(&self.config, reply.text(), epoch).await else {
             return Ok(None);
         };
         let owner = Owner::this(&self.config);
@@ -91,7 +111,7 @@ impl HaproxyDriver {
             match made {
                 Ok(Ok(claim)) => return Ok(Some(claim)),
                 Ok(Err(NoClaim::Owned(found))) => {
-                    if is_there(&self.config, &found, &mut sockets).await {
+                    if is_there(epoch, &found, &mut sockets).await {
                         let address = self.config.socket.clone();
                         let owner = Box::new(found.owner.at(&found.socket, &self.config));
                         return Err(DriverError::Owned { address, owner });

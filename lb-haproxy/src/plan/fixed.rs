@@ -147,7 +147,7 @@ impl Backend {
                     )
                 }
                 Some(_) => "; its endpoint needs no slot".to_owned(),
-                None => "; no source reports this address".to_owned(),
+                None => "; no source reports this address for its service".to_owned(),
             });
         }
         detail

@@ -17,7 +17,7 @@ pub(crate) fn unix_sockets(text: &str) -> Vec<PathBuf> {
         let (socket, _level) = rest.rsplit_once(' ')?;
         socket.strip_prefix("unix@").map(PathBuf::from)
     });
-    paths.filter(|path| path.is_absolute()).collect()
+    paths.collect()
 }
 
 #[cfg(test)]
@@ -27,8 +27,8 @@ mod tests {
     #[test]
     fn paths_are_read_and_nothing_else() {
         let told = "# socket lvl processes\nunix@/run/a b.sock admin all\nipv4@127.0.0.1:9 admin all\n\
-                    abns@x admin all\nunix@relative admin all\nunix@/run/c.sock operator all\n\n";
-        let paths = ["/run/a b.sock", "/run/c.sock"].map(PathBuf::from);
+                    abns@x admin all\nunix@relative.sock admin all\nunix@/run/c.sock operator all\n\n";
+        let paths = ["/run/a b.sock", "relative.sock", "/run/c.sock"].map(PathBuf::from);
         assert_eq!(unix_sockets(told), paths);
         assert_eq!(
             unix_sockets("Unknown command\nunix@/run/a admin all\n"),

@@ -224,6 +224,8 @@ pub enum Command {
     ShowBackend,
     /// `show cli level`: what this connection may do.
     ShowCliLevel,
+    /// `show cli sockets`: where HAProxy takes commands.
+    ShowCliSockets,
     /// `show info`.
     ShowInfo,
     /// `show map`, or the entries of one map file.
@@ -268,6 +270,7 @@ impl Command {
             Self::AwaitThreads
                 | Self::ShowBackend
                 | Self::ShowCliLevel
+                | Self::ShowCliSockets
                 | Self::ShowInfo
                 | Self::ShowMap(_)
                 | Self::ShowMapVersion(..)

@@ -246,6 +246,7 @@ fn write_command(command: &Command, out: &mut Vec<u8>) -> Result<(), EncodeError
         C::AwaitThreads => put(out, format_args!("show sess 1")),
         C::ShowBackend => put(out, format_args!("show backend")),
         C::ShowCliLevel => put(out, format_args!("show cli level")),
+        C::ShowCliSockets => put(out, format_args!("show cli sockets")),
         C::ShowInfo => put(out, format_args!("show info")),
         C::ShowMap(None) => put(out, format_args!("show map")),
         C::ShowMap(Some(map)) => put(out, format_args!("show map {map}")),

@@ -227,6 +227,7 @@ pub fn verdict(command: &Command, reply: &Reply) -> Result<Accepted, Refusal> {
         C::AwaitThreads => shown(text.contains("ession not found") || text.starts_with("0x")),
         C::ShowBackend => shown(text.starts_with("# name")),
         C::ShowCliLevel => shown(matches!(text, "admin" | "operator" | "user")),
+        C::ShowCliSockets => shown(text.starts_with("# socket lvl")),
         C::ShowInfo => shown(text.starts_with("Name:")),
         C::ShowMap(None) => shown(text.starts_with("# id")),
         C::ShowMap(Some(_)) | C::ShowMapVersion(..) => {
