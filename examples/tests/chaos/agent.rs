@@ -63,7 +63,7 @@ impl Agent {
         agent
     }
 
-    /// Writes the whole desired state, each endpoint with a route of its service, so that nobody sees half of it.
+    /// Writes the whole desired state, each endpoint with a route of its service, so that no reader sees half of it.
     pub(crate) fn write(&self, endpoints: &BTreeMap<RecordKey, Endpoint>) {
         let mut services = BTreeMap::<String, (Vec<Value>, Vec<String>)>::new();
         for (key, endpoint) in endpoints {

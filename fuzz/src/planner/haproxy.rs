@@ -52,7 +52,7 @@ impl World {
         });
     }
 
-    /// Somebody else changes a server.
+    /// Changes a server as another client does.
     pub(super) fn edit(&mut self, bytes: &mut Bytes<'_>) {
         self.settle();
         let (service, place, what) = (bytes.pick(&SERVICES), bytes.next(), bytes.next());
@@ -72,7 +72,7 @@ impl World {
             1 => set_state(server, AdminState::Drain),
             2 => set_state(server, AdminState::Maint),
             3 => {
-                // Whoever does that waits until nobody is there any more.
+                // Another client that does that waits until the server has no session any more.
                 let at = (name(service), server.name.clone());
                 if !self.sessions.contains(&at) {
                     server.address = Some(new);

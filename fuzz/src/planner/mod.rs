@@ -22,12 +22,12 @@ use lb_haproxy::{
 use crate::bytes::Bytes;
 
 /// The first bytes choose version, policy, slots and the backends that are managed; then each operation is a byte and its
-/// arguments: desired states, which service is exclusive, time, sessions, edits by somebody else, restarts of `lb`, reloads of
+/// arguments: desired states, which service is exclusive, time, sessions, edits by another client, restarts of `lb`, reloads of
 /// HAProxy, answers that are heard late, and passes that are
 /// whole, cut, refused or late.
 ///
 /// After every command: no server that may have traffic is re-pointed, and none from one tenant to the next but by way
-/// of the parking place; none is made ready but where its service desires it, and nobody is made ready at an address
+/// of the parking place; none is made ready but where its service desires it, and no server is made ready at an address
 /// that another service has not left, or that a replaced worker serves for another. Nothing is changed in a backend that
 /// is not managed. No endpoint of an exclusive service is made ready while another one can get traffic or has some. When nothing goes wrong any more,
 /// planning ends within a bounded number of rounds, and every ready desired state is served or told to be unmet.

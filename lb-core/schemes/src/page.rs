@@ -1,4 +1,5 @@
-//! The page `SCHEMES.md`, made of the tables that the code uses.
+//! The page `SCHEMES.md`, made of the tables that the code uses. Compiled for tests alone, which end in a panic where the
+//! page is stale.
 
 use std::{fmt::Write, fs, path::Path};
 

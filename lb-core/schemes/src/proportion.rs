@@ -22,7 +22,7 @@ pub struct Proportion {
     scale: Option<(u64, u64)>,
     /// The least written weight but 0.
     least: u64,
-    /// How far the worst of them is off, in parts of a thousand.
+    /// The greatest error among them, in parts of a thousand.
     error: u64,
 }
 

@@ -137,7 +137,7 @@ pub struct Reading {
     pub hosts: Vec<SharedHost>,
     /// The middlewares of Traefik that it defines, for all objects of its source.
     pub middlewares: Vec<MiddlewareDefinition>,
-    /// The names of middlewares that its routers need, in lower case, whoever defines them.
+    /// The names of middlewares that its routers need, in lower case, whichever object defines them.
     pub asked: BTreeSet<String>,
     /// If `true`, something is left out only because a value is none that its key can have. What the object said before
     /// may then be kept.

@@ -67,7 +67,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Takes a source away with everything it said: an act of whoever runs this, so no guard holds it.
+    /// Takes a source away with everything it said: an act of the operator, so no guard holds it.
     ///
     /// Returns its number, or `None` when there is no such source.
     pub fn remove_source(&mut self, now: Time, name: &Name) -> Option<SourceId> {

@@ -30,7 +30,7 @@ pub enum SourceError {
     /// The source refused us: credentials or permissions.
     #[error("{what}")]
     Denied {
-        /// The request that was refused, and by whom.
+        /// The request that was refused, and what refused it.
         what: String,
         /// The cause below.
         #[source]
